@@ -1,0 +1,88 @@
+//! The mesh's own small HTTP client: one GET, over mTLS or in plaintext as the URL says.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode, Uri, header::HOST};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::{
+    client::conn::http1,
+    rt::{Read, Write},
+};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::{identity::Part, tls::MeshTls};
+
+/// A longer answer is an error.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// Why there was no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The URL has no host.
+    #[error("{0} is not a URL with a host")]
+    Url(Uri),
+    /// Nobody listens there, or the handshake failed.
+    #[error("cannot connect to {1}")]
+    Connect(#[source] std::io::Error, String),
+    /// The connection broke.
+    #[error("the connection broke")]
+    Http(#[from] hyper::Error),
+    /// The answer is too long, or broke off.
+    #[error("cannot read the answer")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The answer is not 200.
+    #[error("the answer is {0}")]
+    Status(StatusCode),
+    /// The path cannot be sent.
+    #[error("the path is not valid")]
+    Path(#[from] http::Error),
+}
+
+/// Fetches `path` from the host of `url`. An `https` URL is called by mTLS, and must show the
+/// certificate of `part`.
+pub async fn get(
+    url: &Uri,
+    path: &str,
+    part: Part,
+    tls: &Arc<MeshTls>,
+) -> Result<Vec<u8>, ClientError> {
+    let https = url.scheme_str() == Some("https");
+    let host = url.host().ok_or_else(|| ClientError::Url(url.clone()))?;
+    let port = url.port_u16().unwrap_or(if https { 443 } else { 80 });
+    let address = format!("{host}:{port}");
+    let failed = |error| ClientError::Connect(error, address.clone());
+
+    let request = Request::get(path)
+        .header(HOST, HeaderValue::from_str(&address).map_err(http::Error::from)?)
+        .body(Empty::<Bytes>::new())?;
+    let stream = TcpStream::connect(&address).await.map_err(failed)?;
+    if https {
+        let stream = tls.connect(part, stream).await.map_err(failed)?;
+        exchange(TokioIo::new(stream), request).await
+    } else {
+        exchange(TokioIo::new(stream), request).await
+    }
+}
+
+async fn exchange(
+    io: impl Read + Write + Send + Unpin + 'static,
+    request: Request<Empty<Bytes>>,
+) -> Result<Vec<u8>, ClientError> {
+    let (mut sender, connection) = http1::handshake(io).await?;
+    let answer = async {
+        let response = sender.send_request(request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(ClientError::Status(response.status()));
+        }
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+        Ok(body.collect().await.map_err(ClientError::Body)?.to_bytes().to_vec())
+    };
+    tokio::pin!(answer);
+    tokio::select! {
+        answer = &mut answer => answer,
+        // The connection may end with the answer already read.
+        ended = connection => { ended?; answer.await }
+    }
+}

@@ -1,0 +1,155 @@
+//! Nothing takes longer than its deadline.
+//!
+//! Reads:   `grpc-timeout`, the time that a gRPC caller gives.
+//! Rejects: `DeadlineExceeded` when the shorter of that and the service's own has passed; the work is
+//!          dropped then, except what was already handed to a store.
+
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{extract::Request, response::Response};
+use futures_util::future::BoxFuture;
+use http::HeaderMap;
+use tokio::time::timeout;
+use tower::{Layer, Service};
+
+use crate::error::{ErrorCode, Failure};
+
+/// Wraps a service in [`Deadline`].
+#[derive(Clone, Copy, Debug)]
+pub struct DeadlineLayer {
+    longest: Duration,
+}
+
+/// Answers for the inner service when it takes too long.
+#[derive(Clone, Debug)]
+pub struct Deadline<S> {
+    longest: Duration,
+    inner: S,
+}
+
+// === impl DeadlineLayer ===
+
+impl DeadlineLayer {
+    /// At most so long.
+    pub const fn new(longest: Duration) -> Self {
+        Self { longest }
+    }
+}
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = Deadline<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Deadline { longest: self.longest, inner }
+    }
+}
+
+// === impl Deadline ===
+
+impl<S> Service<Request> for Deadline<S>
+where
+    S: Service<Request, Response = Response> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let given = grpc_timeout(request.headers());
+        let longest = given.map_or(self.longest, |given| given.min(self.longest));
+        let headers = given.is_some().then(|| request.headers().clone());
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            if let Ok(answer) = timeout(longest, answer).await {
+                return answer;
+            }
+            let late = Failure::new(ErrorCode::DeadlineExceeded, "the answer took too long");
+            Ok(late.answer(&headers.unwrap_or_default()))
+        })
+    }
+}
+
+/// `grpc-timeout`: at most eight digits and a unit (gRPC over HTTP/2, "Timeout").
+fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(amount * 3600),
+        "M" => Duration::from_secs(amount * 60),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::{body::Body, response::IntoResponse as _};
+    use http::{HeaderValue, StatusCode};
+    use proptest::prelude::*;
+    use tower::{ServiceBuilder, ServiceExt as _};
+
+    use super::*;
+
+    async fn answer_after(works: Duration, given: Option<&'static str>) -> Response {
+        let mut request = Request::new(Body::empty());
+        if let Some(given) = given {
+            request.headers_mut().insert("grpc-timeout", HeaderValue::from_static(given));
+            request
+                .headers_mut()
+                .insert("content-type", HeaderValue::from_static("application/grpc"));
+        }
+        ServiceBuilder::new()
+            .layer(DeadlineLayer::new(Duration::from_secs(5)))
+            .service_fn(move |_: Request| async move {
+                tokio::time::sleep(works).await;
+                Ok::<_, Infallible>(StatusCode::OK.into_response())
+            })
+            .oneshot(request)
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_in_time_is_passed_on() {
+        assert_eq!(answer_after(Duration::from_secs(4), None).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_answer_is_a_504() {
+        let answer = answer_after(Duration::from_secs(6), None).await;
+        assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_grpc_callers_own_deadline_is_kept() {
+        let answer = answer_after(Duration::from_secs(1), Some("200m")).await;
+        assert_eq!(answer.headers()["grpc-status"], "4");
+    }
+
+    proptest! {
+        #[test]
+        fn no_timeout_makes_it_panic(text in "[ -~]{0,12}") {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", HeaderValue::from_str(&text).unwrap());
+            let _ = grpc_timeout(&headers);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What every service of the mesh is wrapped in: who may call, for whom, for how long, and what is
+//! told of it. Knows no domain, no store and no wire format but HTTP and gRPC.
+//!
+//! A request meets the layers in the order of [`stack::wrap`]:
+//!
+//! | layer | reads | writes | rejects |
+//! |---|---|---|---|
+//! | [`trace`] | `traceparent` | the task's trace | |
+//! | [`metrics`] | route, answer | | |
+//! | [`catch_panic`] | | | `internal` |
+//! | [`load_shed`] | | | `unavailable` |
+//! | [`find_rule`] | route, method | `Access` | `method_not_allowed`, `forbidden` |
+//! | [`require_peer`] | `Connection`, `Access` | | `unauthenticated`, `forbidden` |
+//! | [`require_token`] | `Authorization`, `Access` | `Caller` | `unauthenticated`, `forbidden` |
+//! | [`deadline`] | `grpc-timeout` | | `deadline_exceeded` |
+//!
+//! **Invariant:** a service adds no layer of its own, and a route without an access row is refused.
+
+pub mod stack;
+
+pub mod trace;
+
+pub mod metrics;
+
+pub mod catch_panic;
+
+pub mod load_shed;
+
+pub mod find_rule;
+
+pub mod require_peer;
+
+pub mod require_token;
+
+pub mod deadline;
+
+pub mod access;
+pub mod permission;
+
+pub mod identity;
+
+pub mod error;
+
+pub mod token;
+
+pub mod tls;
+
+pub mod listen;
+
+pub mod client;
+pub mod trace_context;
+
+pub mod clock;

@@ -1,0 +1,68 @@
+//! The mesh policy: every layer, in the order in which a request meets them.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, extract::DefaultBodyLimit};
+use tower::ServiceBuilder;
+
+use crate::{
+    access::{Rule, Rules},
+    catch_panic::CatchPanicLayer,
+    deadline::DeadlineLayer,
+    error::{ErrorCode, Failure},
+    find_rule::FindRuleLayer,
+    identity::Part,
+    load_shed::LoadShedLayer,
+    metrics::MetricsLayer,
+    require_peer::RequirePeerLayer,
+    require_token::RequireTokenLayer,
+    token::Verifier,
+    trace::TraceLayer,
+};
+
+/// What the policy needs to know about the service that it protects.
+#[derive(Clone)]
+pub struct Mesh {
+    /// Which service.
+    pub service: Part,
+    /// Who may call which of its routes.
+    pub rules: &'static [Rule],
+    /// Whose tokens are accepted.
+    pub verifier: Arc<Verifier>,
+    /// So many requests are worked on at once; a further one is refused.
+    pub in_flight_max: usize,
+    /// Nothing takes longer.
+    pub deadline: Duration,
+    /// A longer body is refused.
+    pub body_bytes_max: usize,
+}
+
+/// Wraps a service's routes, HTTP and gRPC alike, in every layer of the mesh.
+///
+/// Read it top to bottom: the first layer meets the request first and the answer last.
+#[expect(clippy::disallowed_methods, reason = "the one place where layers are stacked")]
+pub fn wrap(routes: Router, mesh: &Mesh) -> Router {
+    let rules = Arc::new(Rules::new(mesh.rules));
+    let layers = ServiceBuilder::new()
+        // 1. One span per request, so that whatever happens below is traced, refusals included.
+        .layer(TraceLayer::new(mesh.service))
+        // 2. Counted and timed with the status that the caller gets, whoever below decided it.
+        .layer(MetricsLayer::new(mesh.service, Arc::clone(&rules)))
+        // 3. A panic below becomes a 500 that layers 1 and 2 still see.
+        .layer(CatchPanicLayer::new(mesh.service))
+        // 4. Refuse when full, before anything is spent on the caller.
+        .layer(LoadShedLayer::new(mesh.in_flight_max))
+        // 5. Which rule is this? A route without one goes no further.
+        .layer(FindRuleLayer::new(rules))
+        // 6. mTLS policy: may this part call this route?
+        .layer(RequirePeerLayer::new(mesh.service))
+        // 7. The user behind the call: verified here again, for the gateway is not the only lock.
+        .layer(RequireTokenLayer::new(Arc::clone(&mesh.verifier)))
+        // 8. Nothing takes longer than the deadline, the caller's own (gRPC) or ours.
+        .layer(DeadlineLayer::new(mesh.deadline))
+        // 9. Extractors read no more than this of a body.
+        .layer(DefaultBodyLimit::max(mesh.body_bytes_max));
+    routes
+        .fallback(async || Failure::new(ErrorCode::NotFound, "there is nothing at this path"))
+        .layer(layers)
+}

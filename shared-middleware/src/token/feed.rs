@@ -1,0 +1,148 @@
+//! Keeps a verifier's keys and revocations up to date.
+//!
+//! Auth's feed is one long poll: the answer comes when a sign-in was ended or a key changed, so that
+//! both reach every part within milliseconds and nobody asks once a request.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use http::Uri;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{KeySet, RevocationPage, Verifier};
+use crate::{client, error::causes, identity::Part, tls::MeshTls};
+
+/// How long auth may hold a poll before it answers that nothing happened.
+pub const POLL_HELD_S_MAX: u64 = 20;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(POLL_HELD_S_MAX + 10);
+const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
+const BACK_OFF_LAST: Duration = Duration::from_secs(2);
+const FILE_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+const URL_FETCHED_EVERY: Duration = Duration::from_secs(60);
+const URL_FETCHED_AT_MOST_EVERY: Duration = Duration::from_secs(5);
+
+/// Where keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// Auth's own key set, by its feed.
+    Auth,
+    /// Somebody else's key set: fetched every minute, and when a token names an unknown key.
+    Url(Uri),
+    /// A file, read again when it changes.
+    File(PathBuf),
+}
+
+/// What a feed needs.
+#[derive(Clone, Debug)]
+pub struct FeedConfig {
+    /// Where keys come from.
+    pub source: KeySource,
+    /// Where auth is; several addresses are tried in turn.
+    pub auth_urls: Vec<Uri>,
+    /// As whom to call auth.
+    pub tls: Arc<MeshTls>,
+}
+
+/// What went wrong with one attempt; the next one follows.
+#[derive(Debug, thiserror::Error)]
+enum FeedError {
+    #[error(transparent)]
+    Client(#[from] client::ClientError),
+    #[error("cannot read {1}")]
+    File(#[source] std::io::Error, PathBuf),
+    #[error("the answer is not what was expected")]
+    Json(#[from] serde_json::Error),
+    #[error("the answer took too long")]
+    TooLate,
+}
+
+/// Follows keys and revocations for ever; the caller drops the future to stop.
+pub async fn follow(config: FeedConfig, verifier: Arc<Verifier>) {
+    match &config.source {
+        KeySource::Auth => follow_auth(&config, &verifier, true).await,
+        KeySource::Url(url) => {
+            let keys = follow_url(&config, url, &verifier);
+            tokio::join!(keys, follow_auth(&config, &verifier, false));
+        }
+        KeySource::File(path) => {
+            tokio::join!(follow_file(path, &verifier), follow_auth(&config, &verifier, false));
+        }
+    }
+}
+
+async fn follow_auth(config: &FeedConfig, verifier: &Verifier, with_keys: bool) {
+    let mut position = 0;
+    let mut keys_version = String::new();
+    let mut back_off = BACK_OFF_FIRST;
+    for url in config.auth_urls.iter().cycle() {
+        let outcome = async {
+            let path = format!("/.well-known/revocations?after={position}&keys={keys_version}");
+            let page: RevocationPage = get_json(config, url, &path).await?;
+            if with_keys && page.keys_version != keys_version {
+                let keys = get(config, url, "/.well-known/jwks.json").await?;
+                verifier.set_keys(KeySet::parse(&keys)?);
+            }
+            Ok::<_, FeedError>(page)
+        };
+        match outcome.await {
+            Ok(page) => {
+                verifier.revoke(&page.revoked);
+                position = page.next;
+                keys_version = page.keys_version;
+                back_off = BACK_OFF_FIRST;
+            }
+            Err(error) => {
+                tracing::debug!(error = causes(&error), "auth's feed did not answer");
+                sleep(back_off).await;
+                back_off = (back_off * 2).min(BACK_OFF_LAST);
+            }
+        }
+    }
+}
+
+async fn follow_url(config: &FeedConfig, url: &Uri, verifier: &Verifier) {
+    loop {
+        let fetched = Instant::now();
+        let keys = async {
+            let answer = client::get(url, url.path(), Part::Auth, &config.tls);
+            let json = timeout(ANSWER_WITHIN, answer).await.map_err(|_| FeedError::TooLate)??;
+            Ok::<_, FeedError>(KeySet::parse(&json)?)
+        };
+        match keys.await {
+            Ok(keys) => verifier.set_keys(keys),
+            Err(error) => tracing::warn!(error = causes(&error), "cannot fetch the key set"),
+        }
+        let _ = timeout(URL_FETCHED_EVERY, verifier.unknown_key()).await;
+        tokio::time::sleep_until(fetched + URL_FETCHED_AT_MOST_EVERY).await;
+    }
+}
+
+async fn follow_file(path: &PathBuf, verifier: &Verifier) {
+    let mut last = None;
+    loop {
+        let read = tokio::fs::read(path).await.map_err(|e| FeedError::File(e, path.clone()));
+        match read.and_then(|json| Ok((KeySet::parse(&json)?, json))) {
+            Ok((keys, json)) if last.as_ref() != Some(&json) => {
+                verifier.set_keys(keys);
+                last = Some(json);
+            }
+            Ok(_) => {}
+            // What was read before stays in force: a half-written file locks nobody out.
+            Err(error) => tracing::warn!(error = causes(&error), "cannot read the key set"),
+        }
+        sleep(FILE_LOOKED_AT_EVERY).await;
+    }
+}
+
+async fn get(config: &FeedConfig, url: &Uri, path: &str) -> Result<Vec<u8>, FeedError> {
+    let answer = client::get(url, path, Part::Auth, &config.tls);
+    Ok(timeout(ANSWER_WITHIN, answer).await.map_err(|_| FeedError::TooLate)??)
+}
+
+async fn get_json<T: serde::de::DeserializeOwned>(
+    config: &FeedConfig,
+    url: &Uri,
+    path: &str,
+) -> Result<T, FeedError> {
+    Ok(serde_json::from_slice(&get(config, url, path).await?)?)
+}

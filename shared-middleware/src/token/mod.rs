@@ -1,0 +1,78 @@
+//! Users' tokens: JWTs signed by auth (RFC 7519, ES256), verified here by the gateway and by every
+//! service alike.
+//!
+//! - `verifier` decides whether a token is ours, and whose it is; it remembers those it has seen.
+//! - `keys` reads a JSON Web Key Set (RFC 7517).
+//! - `revoked` knows the sign-ins that were ended before their tokens expired.
+//! - `feed` keeps keys and revocations up to date.
+//! - `ring_provider` does the cryptography.
+
+mod feed;
+mod keys;
+mod revoked;
+mod ring_provider;
+mod verifier;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::identity::Role;
+
+pub use self::{
+    feed::{FeedConfig, KeySource, POLL_HELD_S_MAX, follow},
+    keys::{Jwk, KeySet},
+    revoked::{RevocationPage, RevokedSession},
+    ring_provider::install as install_crypto,
+    verifier::{CacheOutcome, TokenError, Verifier, VerifierConfig},
+};
+
+/// The issuer of our tokens: claim `iss`.
+pub const ISSUER: &str = "medisync";
+/// For whom our tokens are: claim `aud`.
+pub const AUDIENCE: &str = "medisync-api";
+
+/// What a token says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Claims {
+    /// Who made it: [`ISSUER`].
+    pub iss: String,
+    /// For whom: [`AUDIENCE`].
+    pub aud: Audience,
+    /// The user's id.
+    pub sub: String,
+    /// The user's role.
+    pub role: Role,
+    /// The sign-in; what a logout revokes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<Uuid>,
+    /// When it ends, in seconds since 1970.
+    pub exp: i64,
+    /// When it was made, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iat: Option<i64>,
+    /// When it begins, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<i64>,
+}
+
+/// `aud` is a text or a list of texts (RFC 7519, 4.1.3).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Audience {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+// === impl Audience ===
+
+impl Audience {
+    /// Whether it names this recipient.
+    pub fn names(&self, recipient: &str) -> bool {
+        match self {
+            Self::One(name) => name == recipient,
+            Self::Many(names) => names.iter().any(|name| name == recipient),
+        }
+    }
+}

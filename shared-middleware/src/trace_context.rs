@@ -1,0 +1,131 @@
+//! W3C Trace Context: which trace a request belongs to (<https://www.w3.org/TR/trace-context/>).
+
+use std::future::Future;
+
+use crate::clock::random_u128;
+
+/// The header, and the gRPC metadata and event header, that carries it.
+pub const TRACEPARENT: &str = "traceparent";
+
+tokio::task_local! {
+    static CURRENT: TraceContext;
+}
+
+/// A trace and this process's span in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    trace_id: u128,
+    span_id: u64,
+    sampled: bool,
+}
+
+// === impl TraceContext ===
+
+impl TraceContext {
+    /// A new trace.
+    pub fn start() -> Self {
+        let bits = random_u128();
+        Self { trace_id: bits, span_id: new_span_id(), sampled: true }
+    }
+
+    /// The next span of the trace that the caller named, or of a new one.
+    pub fn continued(traceparent: Option<&str>) -> Self {
+        match traceparent.and_then(Self::parse) {
+            Some(parent) => Self { span_id: new_span_id(), ..parent },
+            None => Self::start(),
+        }
+    }
+
+    /// Reads a `traceparent` of version 00 (or a later one, of which the first fields are the same).
+    pub fn parse(header: &str) -> Option<Self> {
+        let mut fields = header.split('-');
+        let version = hex(fields.next()?, 2)?;
+        let trace_id = hex(fields.next()?, 32)?;
+        let span_id = hex(fields.next()?, 16)?;
+        let flags = hex(fields.next()?, 2)?;
+        let closed = version > 0 || fields.next().is_none();
+        if version == 0xff || trace_id == 0 || span_id == 0 || !closed {
+            return None;
+        }
+        let span_id = u64::try_from(span_id).ok()?;
+        Some(Self { trace_id, span_id, sampled: flags & 1 == 1 })
+    }
+
+    /// As the header that a callee continues.
+    pub fn traceparent(&self) -> String {
+        let flags = u8::from(self.sampled);
+        format!("00-{:032x}-{:016x}-{flags:02x}", self.trace_id, self.span_id)
+    }
+
+    /// The trace's id, 32 hex digits: what an error and a log line name.
+    pub fn trace_id(&self) -> String {
+        format!("{:032x}", self.trace_id)
+    }
+
+    /// Runs the future as part of this span: [`current`] answers with it.
+    pub async fn scope<F: Future>(self, future: F) -> F::Output {
+        CURRENT.scope(self, future).await
+    }
+}
+
+/// The span that the running task is part of.
+pub fn current() -> Option<TraceContext> {
+    CURRENT.try_with(|trace| *trace).ok()
+}
+
+fn new_span_id() -> u64 {
+    // Both halves of a random UUID, less its six fixed bits: never zero.
+    let bits = random_u128();
+    u64::try_from((bits >> 64) ^ (bits & u128::from(u64::MAX))).map_or(1, |id| id.max(1))
+}
+
+/// Lower-case hex digits, exactly so many, as the specification asks.
+fn hex(text: &str, digits: usize) -> Option<u128> {
+    let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    (text.len() == digits && text.bytes().all(lower))
+        .then(|| u128::from_str_radix(text, 16).ok())
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_callers_trace_is_continued_under_a_new_span() {
+        let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let trace = TraceContext::continued(Some(header));
+        assert_eq!(trace.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert!(!trace.traceparent().contains("00f067aa0ba902b7"));
+    }
+
+    #[test]
+    fn what_is_no_traceparent_starts_a_new_trace() {
+        for header in [
+            "",
+            "00",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+        ] {
+            assert_eq!(TraceContext::parse(header), None, "{header}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(trace_id in 1u128.., span_id in 1u64.., sampled: bool) {
+            let trace = TraceContext { trace_id, span_id, sampled };
+            prop_assert_eq!(TraceContext::parse(&trace.traceparent()), Some(trace));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in ".*") {
+            let _ = TraceContext::parse(&text);
+        }
+    }
+}

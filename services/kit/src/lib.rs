@@ -1,1 +1,30 @@
-//! kit
+//! What each service needs and none owns. Knows no domain.
+//!
+//! - [`service`]: what a service is made of, and what it is given.
+//! - [`db`]: its store, on SQLite or PostgreSQL.
+//! - [`outbox`]: events that commit with the rows that cause them, and the relay that publishes them.
+//! - [`log`]: where events are kept in order.
+//! - [`consumer`]: how a service reads them, once in effect.
+//! - [`http`] and [`page`]: what handlers read of a request, and how lists are paged.
+//! - [`client`] and [`breaker`]: how a service calls another.
+
+pub mod service;
+
+pub mod db;
+
+pub mod outbox;
+
+pub mod log;
+
+pub mod consumer;
+
+pub mod task;
+
+pub mod http;
+pub mod page;
+
+pub mod breaker;
+pub mod client;
+
+#[cfg(test)]
+mod consumer_tests;

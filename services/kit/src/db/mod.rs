@@ -1,0 +1,243 @@
+//! A service's store: SQLite in a file, or PostgreSQL through a pool, behind one type.
+//!
+//! Services write each statement once, in the SQL that both engines speak, with `$1, $2, …` in the
+//! order of their first use; [`Value`] says how types are kept in each. What one engine needs
+//! differently asks [`Tx::engine`]. So there is one store to read and to test, not two.
+//!
+//! All work is a closure over a [`Tx`]; it may await the transaction and nothing else. On SQLite it
+//! runs on the writer's thread to its end, several waiting ones under one commit.
+//!
+//! **Invariant:** an answer `Ok` from [`Db::write`] means that the commit is on disk.
+
+#[cfg(test)]
+mod conformance;
+mod migrate;
+mod postgres;
+mod sqlite;
+mod value;
+
+use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use shared_middleware::error::{ErrorCode, ServiceError};
+
+pub use self::{
+    migrate::Migrations,
+    value::{FromValue, Row, Value},
+};
+use self::{postgres::Postgres, sqlite::Sqlite};
+
+/// Where a store is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DbUrl {
+    /// `sqlite:PATH`.
+    Sqlite(PathBuf),
+    /// `postgres://user:pass@host:port/db`.
+    Postgres(Box<tokio_postgres::Config>),
+}
+
+/// A store's settings.
+#[derive(Clone)]
+pub struct DbConfig {
+    /// Where it is.
+    pub url: DbUrl,
+    /// So many connections at most: PostgreSQL's pool, SQLite's readers.
+    pub pool_connections_max: u32,
+    /// Waiting longer for a connection is a failure.
+    pub acquire: Duration,
+}
+
+/// What can go wrong with a store.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// A unique constraint refused the row: `<table>_<columns>`.
+    #[error("{0} must be unique")]
+    Unique(String),
+    /// The store cannot be reached, is full, or is busy: later it may work.
+    #[error("the store is not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A statement failed.
+    #[error("the store failed")]
+    Statement(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A column is not what the code reads it as.
+    #[error("column {0} is missing or of another type")]
+    Column(usize),
+    /// A value in the store is not what the code wrote.
+    #[error("the store holds {0}")]
+    Corrupt(&'static str),
+    /// The tables could not be made.
+    #[error("cannot migrate the store")]
+    Migrate(#[source] Box<refinery::Error>),
+}
+
+/// Which engine a store runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// A store.
+#[derive(Clone)]
+pub struct Db(Arc<Inner>);
+
+enum Inner {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+/// A transaction on either engine.
+pub struct Tx<'c>(TxInner<'c>);
+
+enum TxInner<'c> {
+    Sqlite(sqlite::SqliteTx<'c>),
+    Postgres(postgres::PostgresTx<'c>),
+}
+
+// === impl DbUrl ===
+
+impl FromStr for DbUrl {
+    type Err = &'static str;
+
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return if path.is_empty() {
+                Err("sqlite: needs a path")
+            } else {
+                Ok(Self::Sqlite(path.into()))
+            };
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            // The parser's own error may quote the password.
+            return url
+                .parse()
+                .map(|config| Self::Postgres(Box::new(config)))
+                .map_err(|_| "is not of the form postgres://user:pass@host:port/db");
+        }
+        Err("must begin with sqlite: or postgres://")
+    }
+}
+
+impl std::fmt::Debug for DbUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(_) => f.write_str("postgres://…"),
+        }
+    }
+}
+
+// === impl DbError ===
+
+impl ServiceError for DbError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Unavailable(_) => ErrorCode::Unavailable,
+            _ => ErrorCode::Internal,
+        }
+    }
+}
+
+// === impl Db ===
+
+impl Db {
+    /// Opens a store and brings its tables up to date.
+    pub async fn open(config: &DbConfig, migrations: Migrations) -> Result<Self, DbError> {
+        let inner = match &config.url {
+            DbUrl::Sqlite(path) => {
+                Inner::Sqlite(Sqlite::open(path, config.pool_connections_max, migrations).await?)
+            }
+            DbUrl::Postgres(url) => Inner::Postgres(Postgres::open(url, config, migrations).await?),
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Which engine it runs on.
+    pub fn engine(&self) -> Engine {
+        match &*self.0 {
+            Inner::Sqlite(_) => Engine::Sqlite,
+            Inner::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    /// Does work in a transaction: all of it or, when the closure fails, nothing.
+    ///
+    /// Once begun on SQLite it is finished even if the caller goes away.
+    pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    {
+        match &*self.0 {
+            Inner::Sqlite(sqlite) => sqlite.write(work).await,
+            Inner::Postgres(postgres) => postgres.transaction(work).await,
+        }
+    }
+
+    /// Reads from one consistent state.
+    pub async fn read<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    {
+        match &*self.0 {
+            Inner::Sqlite(sqlite) => sqlite.read(work).await,
+            Inner::Postgres(postgres) => postgres.transaction(work).await,
+        }
+    }
+
+    /// Whether it answers.
+    pub async fn check(&self) -> Result<(), DbError> {
+        self.read(|tx| Box::pin(async move { tx.query("select 1", &[]).await.map(drop) })).await
+    }
+
+    /// Connections in use and idle, for the gauge `db_pool_connections`.
+    pub fn connections(&self) -> (u32, u32) {
+        match &*self.0 {
+            Inner::Sqlite(sqlite) => sqlite.connections(),
+            Inner::Postgres(postgres) => postgres.connections(),
+        }
+    }
+}
+
+// === impl Tx ===
+
+impl Tx<'_> {
+    /// Which engine it runs on.
+    pub const fn engine(&self) -> Engine {
+        match self.0 {
+            TxInner::Sqlite(_) => Engine::Sqlite,
+            TxInner::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    /// Runs a statement; tells how many rows it changed.
+    pub async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, DbError> {
+        match &mut self.0 {
+            TxInner::Sqlite(tx) => tx.execute(sql, params),
+            TxInner::Postgres(tx) => tx.execute(sql, params).await,
+        }
+    }
+
+    /// Runs a query. The statement itself bounds how many rows come.
+    pub async fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, DbError> {
+        match &mut self.0 {
+            TxInner::Sqlite(tx) => tx.query(sql, params),
+            TxInner::Postgres(tx) => tx.query(sql, params).await,
+        }
+    }
+
+    /// The first row of a query, if any.
+    pub async fn query_opt(&mut self, sql: &str, params: &[Value]) -> Result<Option<Row>, DbError> {
+        Ok(self.query(sql, params).await?.into_iter().next())
+    }
+
+    /// The first row of a query that always has one.
+    pub async fn query_one(&mut self, sql: &str, params: &[Value]) -> Result<Row, DbError> {
+        self.query_opt(sql, params).await?.ok_or(DbError::Corrupt("no row where there must be one"))
+    }
+}

@@ -1,0 +1,319 @@
+//! SQLite: one writer's thread, several readers, one file.
+//!
+//! WAL with `synchronous=FULL`: a commit is on disk when it is acknowledged. The writer takes all
+//! transactions that wait, runs each in a savepoint, and commits them together: one `fsync` for many
+//! (group commit). An answer goes out only after that commit.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, ToSql,
+    types::{ToSqlOutput, ValueRef},
+};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::{DbError, Migrations, Row, Tx, TxInner, Value};
+
+/// So many transactions wait for the writer at most; a further one waits to wait.
+const WAITING_MAX: usize = 1024;
+/// So many share one commit at most.
+const GROUP_MAX: usize = 64;
+/// Prepared statements kept by each connection.
+const STATEMENTS_KEPT: usize = 64;
+
+/// A store in a file.
+pub(super) struct Sqlite {
+    writer: mpsc::Sender<Job>,
+    readers: Arc<Readers>,
+}
+
+/// Work for the writer: runs in the open transaction, and says whom to tell of the commit.
+type Job = Box<dyn FnOnce(&mut Connection) -> Outcome + Send>;
+
+/// Whether a job's own part is to be kept, and who waits for the commit.
+struct Outcome {
+    keep: bool,
+    tell: Tell,
+}
+
+/// Tells whoever waits whether the commit worked.
+type Tell = Box<dyn FnOnce(Result<(), DbError>) + Send>;
+
+struct Readers {
+    idle: Mutex<Vec<Connection>>,
+    places: Semaphore,
+    size: usize,
+}
+
+/// A transaction on a connection that began it.
+pub(super) struct SqliteTx<'c>(&'c mut Connection);
+
+// === impl Sqlite ===
+
+impl Sqlite {
+    pub(super) async fn open(
+        path: &Path,
+        readers_max: u32,
+        migrations: Migrations,
+    ) -> Result<Self, DbError> {
+        let path = path.to_owned();
+        let size = usize::try_from(readers_max.clamp(1, 64)).unwrap_or(1);
+        tokio::task::spawn_blocking(move || {
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder).map_err(unavailable)?;
+            }
+            let mut writer = connect(&path, OpenFlags::default())?;
+            for runner in migrations.sqlite_runners() {
+                runner.run(&mut writer).map_err(|error| DbError::Migrate(Box::new(error)))?;
+            }
+            let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let idle = (0..size).map(|_| connect(&path, read_only)).collect::<Result<_, _>>()?;
+            let readers =
+                Arc::new(Readers { idle: Mutex::new(idle), places: Semaphore::new(size), size });
+            let (sender, jobs) = mpsc::channel(WAITING_MAX);
+            thread::Builder::new()
+                .name("sqlite-writer".to_owned())
+                .spawn(move || write_all(writer, jobs))
+                .map_err(unavailable)?;
+            Ok(Self { writer: sender, readers })
+        })
+        .await
+        .map_err(unavailable)?
+    }
+
+    pub(super) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    {
+        let (sender, answer) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            let result = run(connection, work);
+            let keep = result.is_ok();
+            let tell = move |committed: Result<(), DbError>| {
+                // Nobody waits any more when the caller went away; the commit stands.
+                let _ = sender.send(result.and_then(|done| {
+                    committed?;
+                    Ok(done)
+                }));
+            };
+            Outcome { keep, tell: Box::new(tell) }
+        });
+        self.writer.send(job).await.map_err(|_| unavailable("the writer has ended"))?;
+        answer.await.map_err(unavailable)?
+    }
+
+    pub(super) async fn read<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    {
+        let _place = self.readers.places.acquire().await.map_err(unavailable)?;
+        let readers = Arc::clone(&self.readers);
+        let read = move || {
+            let Some(mut connection) = readers.idle().pop() else {
+                return Err(DbError::Corrupt("fewer readers than places").into());
+            };
+            let result = in_read_transaction(&mut connection, work);
+            readers.idle().push(connection);
+            result
+        };
+        tokio::task::spawn_blocking(read).await.map_err(unavailable)?
+    }
+
+    pub(super) fn connections(&self) -> (u32, u32) {
+        let idle = self.readers.places.available_permits();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        (count(self.readers.size.saturating_sub(idle)), count(idle))
+    }
+}
+
+// === impl Readers ===
+
+impl Readers {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl SqliteTx ===
+
+impl SqliteTx<'_> {
+    pub(super) fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, DbError> {
+        let mut statement = self.0.prepare_cached(sql).map_err(failed)?;
+        let changed = statement.execute(rusqlite::params_from_iter(params)).map_err(failed)?;
+        Ok(changed as u64)
+    }
+
+    pub(super) fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, DbError> {
+        let mut statement = self.0.prepare_cached(sql).map_err(failed)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query(rusqlite::params_from_iter(params)).map_err(failed)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().map_err(failed)? {
+            let values = (0..columns)
+                .map(|column| row.get_ref(column).map_err(failed).and_then(value))
+                .collect::<Result<_, _>>()?;
+            found.push(Row(values));
+        }
+        Ok(found)
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Self::Int(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
+            Self::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+            Self::Uuid(id) => ToSqlOutput::from(id.to_string()),
+            Self::Time(time) => ToSqlOutput::from(time.as_microsecond()),
+            Self::Date(date) => ToSqlOutput::from(date.to_string()),
+        })
+    }
+}
+
+/// The writer's life: takes what waits, commits it together, tells everybody.
+fn write_all(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
+    let mut group = Vec::with_capacity(GROUP_MAX);
+    while jobs.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
+        let began = connection.execute_batch("begin immediate").map_err(failed);
+        if let Err(error) = began {
+            tracing::error!(error = %error, "cannot begin a transaction");
+            // The jobs are dropped unrun: whoever waits is told that the store is not available.
+            group.clear();
+            continue;
+        }
+        let waiting: Vec<_> = group.drain(..).map(|job| run_job(&mut connection, job)).collect();
+        let committed = connection.execute_batch("commit");
+        if committed.is_err() {
+            let _ = connection.execute_batch("rollback");
+        }
+        let mut committed = committed.map_err(failed);
+        for tell in waiting.into_iter().flatten() {
+            let told = match &committed {
+                Ok(()) => Ok(()),
+                Err(error) => Err(unavailable(error.to_string())),
+            };
+            tell(told);
+        }
+        if let Err(error) = std::mem::replace(&mut committed, Ok(())) {
+            tracing::error!(error = shared_middleware::error::causes(&error), "commit failed");
+        }
+    }
+}
+
+/// Runs a job in a savepoint of its own, so that its failure takes nothing else along.
+fn run_job(connection: &mut Connection, job: Job) -> Option<Tell> {
+    connection.execute_batch("savepoint job").ok()?;
+    let job = std::panic::AssertUnwindSafe(|| job(connection));
+    let outcome = std::panic::catch_unwind(job);
+    let keep = outcome.as_ref().is_ok_and(|outcome| outcome.keep);
+    let end = if keep { "release job" } else { "rollback to job; release job" };
+    let ended = connection.execute_batch(end);
+    // A job that panicked, or whose part could not be kept, drops its sender: the caller is told
+    // that the store is not available.
+    let outcome = outcome.ok()?;
+    (ended.is_ok() || !keep).then_some(outcome.tell)
+}
+
+fn in_read_transaction<T, E, F>(connection: &mut Connection, work: F) -> Result<T, E>
+where
+    E: From<DbError>,
+    F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
+{
+    connection.execute_batch("begin").map_err(failed)?;
+    let work = std::panic::AssertUnwindSafe(|| run(connection, work));
+    let result = std::panic::catch_unwind(work);
+    connection.execute_batch("rollback").map_err(failed)?;
+    result.unwrap_or_else(|_| Err(DbError::Corrupt("what made a reader panic").into()))
+}
+
+/// Runs a closure to its end. It awaits the transaction only, which never makes it wait here.
+fn run<T, E, F>(connection: &mut Connection, work: F) -> Result<T, E>
+where
+    E: From<DbError>,
+    F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
+{
+    let mut tx = Tx(TxInner::Sqlite(SqliteTx(connection)));
+    let awaited = "a transaction that awaited something else".to_owned();
+    work(&mut tx).now_or_never().unwrap_or_else(|| Err(DbError::Statement(awaited.into()).into()))
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, DbError> {
+    let connection = Connection::open_with_flags(path, flags)
+        .map_err(|error| unavailable(format!("{}: {error}", path.display())))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    connection
+        .execute_batch(
+            "pragma busy_timeout = 5000;
+             pragma journal_mode = wal;
+             pragma synchronous = full;
+             pragma foreign_keys = on;
+             pragma secure_delete = fast;",
+        )
+        .map_err(failed)?;
+    Ok(connection)
+}
+
+fn value(column: ValueRef<'_>) -> Result<Value, DbError> {
+    Ok(match column {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Int(number),
+        ValueRef::Text(text) => {
+            Value::Text(std::str::from_utf8(text).map_err(failed_by)?.to_owned())
+        }
+        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
+        ValueRef::Real(_) => return Err(DbError::Corrupt("a fraction, which no table has")),
+    })
+}
+
+fn failed(error: rusqlite::Error) -> DbError {
+    let Some(cause) = error.sqlite_error() else { return DbError::Statement(Box::new(error)) };
+    match cause.code {
+        ErrorCode::ConstraintViolation => {
+            let text = error.to_string();
+            match text.strip_prefix("UNIQUE constraint failed: ") {
+                Some(columns) => DbError::Unique(constraint(columns)),
+                None => DbError::Statement(Box::new(error)),
+            }
+        }
+        ErrorCode::DatabaseBusy
+        | ErrorCode::DatabaseLocked
+        | ErrorCode::DiskFull
+        | ErrorCode::CannotOpen
+        | ErrorCode::ReadOnly
+        | ErrorCode::SystemIoFailure => unavailable(error),
+        _ => DbError::Statement(Box::new(error)),
+    }
+}
+
+/// `patient.email_key, patient.x` as PostgreSQL's constraint is named: `patient_email_key_x`.
+fn constraint(columns: &str) -> String {
+    let mut name = String::new();
+    for (place, column) in columns.split(", ").enumerate() {
+        let (table, column) = column.split_once('.').unwrap_or(("", column));
+        if place == 0 {
+            name.push_str(table);
+        }
+        name.push('_');
+        name.push_str(column);
+    }
+    name
+}
+
+fn failed_by(error: impl std::error::Error + Send + Sync + 'static) -> DbError {
+    DbError::Statement(Box::new(error))
+}
+
+fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DbError {
+    DbError::Unavailable(error.into())
+}

@@ -1,0 +1,128 @@
+//! The event log: publish, and read as a member of a consumer group.
+//!
+//! Topics, keys, partitions, offsets and groups mean what they mean in Kafka. A group's position is
+//! not kept here: each consumer keeps it with the effect of what it read, in one transaction of its
+//! own store, and says on subscribing where to go on.
+
+mod embedded;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use self::embedded::EmbeddedLog;
+pub(crate) use self::embedded::{headers_json, parse_headers};
+
+/// Header: the event's id.
+pub const EVENT_ID: &str = "event-id";
+/// Header: what happened.
+pub const EVENT_TYPE: &str = "event-type";
+/// Header: the trace that it happened in (W3C Trace Context).
+pub const TRACEPARENT: &str = shared_middleware::trace_context::TRACEPARENT;
+/// Header: how the payload is written.
+pub const CONTENT_TYPE: &str = "content-type";
+/// Value of [`CONTENT_TYPE`].
+pub const PROTOBUF: &str = "application/x-protobuf";
+
+/// Header of a dead letter: the group that could not handle it.
+pub const SOURCE_GROUP: &str = "source-group";
+/// Header of a dead letter: the topic that it was read from.
+pub const SOURCE_TOPIC: &str = "source-topic";
+/// Header of a dead letter: the partition that it was read from.
+pub const SOURCE_PARTITION: &str = "source-partition";
+/// Header of a dead letter: its offset there.
+pub const SOURCE_OFFSET: &str = "source-offset";
+
+/// Something to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Whose order is kept.
+    pub key: String,
+    /// Names and values, in order; [`EVENT_ID`] among them.
+    pub headers: Vec<(String, String)>,
+    /// What is said.
+    pub payload: Vec<u8>,
+}
+
+/// A record as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// Which partition of the topic.
+    pub partition: i64,
+    /// Where in it.
+    pub offset: i64,
+    /// The record.
+    pub record: Record,
+}
+
+/// What one read brought.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// In order within each partition.
+    pub records: Vec<Delivered>,
+    /// Per partition: the offset after its last record.
+    pub ends: Vec<(i64, i64)>,
+}
+
+/// Why the log did not do it. Always worth another try.
+#[derive(Debug, thiserror::Error)]
+#[error("the event log is not available")]
+pub struct LogError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// A place where events are kept in order.
+#[async_trait]
+pub trait EventLog: Send + Sync + 'static {
+    /// Appends the records in this order; returns when they are on disk. A record whose event id the
+    /// topic has already may be passed over.
+    async fn publish(&self, topic: &str, records: Vec<Record>) -> Result<(), LogError>;
+
+    /// Joins a consumer group.
+    async fn subscribe(
+        &self,
+        group: &'static str,
+        topic: &'static str,
+        positions: Arc<dyn Positions>,
+    ) -> Result<Box<dyn Subscription>, LogError>;
+}
+
+/// Where a consumer keeps how far it has read.
+#[async_trait]
+pub trait Positions: Send + Sync + 'static {
+    /// The offset to go on from in this partition; 0 from its beginning.
+    async fn next_offset(&self, topic: &str, partition: i64) -> Result<i64, LogError>;
+}
+
+/// A membership in a consumer group.
+#[async_trait]
+pub trait Subscription: Send {
+    /// Waits for records; at most so many. An empty batch says only how far behind the group is.
+    async fn next(&mut self, records_max: u32) -> Result<Batch, LogError>;
+}
+
+// === impl Record ===
+
+impl Record {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// What makes it the same record when it is published again: its event's id; for a dead letter
+    /// where it came from, and for whom, since each group buries its own.
+    pub fn identity(&self) -> String {
+        let part = |name| self.header(name).unwrap_or_default();
+        match self.header(SOURCE_GROUP) {
+            None => part(EVENT_ID).to_owned(),
+            Some(group) => [group, part(SOURCE_PARTITION), part(SOURCE_OFFSET)].join("/"),
+        }
+    }
+}
+
+// === impl LogError ===
+
+impl LogError {
+    /// For this reason.
+    pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(cause.into())
+    }
+}

@@ -2,14 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit};
+use axum::{Router, extract::DefaultBodyLimit, response::Response};
+use http::HeaderMap;
 use tower::ServiceBuilder;
 
 use crate::{
     access::{Rule, Rules},
     catch_panic::CatchPanicLayer,
     deadline::DeadlineLayer,
-    error::{ErrorCode, Failure},
+    error::{ErrorCode, Failure, is_grpc},
     find_rule::FindRuleLayer,
     identity::Part,
     load_shed::LoadShedLayer,
@@ -62,7 +63,10 @@ pub fn wrap(routes: Router, mesh: &Mesh) -> Router {
         .layer(DeadlineLayer::new(mesh.deadline))
         // 9. Extractors read no more than this of a body.
         .layer(DefaultBodyLimit::max(mesh.body_bytes_max));
-    routes
-        .fallback(async || Failure::new(ErrorCode::NotFound, "there is nothing at this path"))
-        .layer(layers)
+    routes.fallback(nothing_here).layer(layers)
+}
+
+async fn nothing_here(headers: HeaderMap) -> Response {
+    let code = if is_grpc(&headers) { ErrorCode::MethodNotAllowed } else { ErrorCode::NotFound };
+    Failure::new(code, "there is nothing at this path").answer(&headers)
 }

@@ -1,1 +1,59 @@
-//! billing
+//! The billing service: which account a patient's costs go to.
+//!
+//! A request passes through the modules in the order in which they are declared:
+//!
+//! - `api` decodes HTTP and gRPC, and encodes the answer.
+//! - `store` keeps accounts. Only it knows SQL.
+//!
+//! Publishes nothing, consumes nothing, calls nobody.
+//!
+//! **Invariant:** a patient has one account, for ever, however often and by whom it is asked for.
+
+mod api;
+mod error;
+mod store;
+
+use std::sync::Arc;
+
+use kit::{
+    db::{Db, DbConfig},
+    page::Cursors,
+    service::{Kit, Service},
+};
+use shared_middleware::identity::Part;
+
+use crate::{
+    api::Api,
+    store::{Store, migrations},
+};
+pub use crate::{
+    api::{RULES, openapi},
+    error::Error,
+};
+
+/// Every setting of this service.
+#[derive(Clone)]
+pub struct Config {
+    /// Where accounts are kept.
+    pub database: DbConfig,
+}
+
+/// Builds the service; the binary decides where to serve it.
+pub async fn build(config: Config, kit: &Kit) -> Result<Service, Error> {
+    let db = Db::open(&config.database, migrations()).await?;
+    let cursors = Cursors::open(&db).await?;
+    let api = Arc::new(Api {
+        store: Store::new(db.clone()),
+        cursors,
+        clock: kit.clock.clone(),
+        ids: kit.ids.clone(),
+    });
+    Ok(Service {
+        part: Part::Billing,
+        rest: api::rest(Arc::clone(&api)),
+        grpc: Some(api::grpc(api).await),
+        rules: RULES,
+        tasks: Vec::new(),
+        db,
+    })
+}

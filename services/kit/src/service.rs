@@ -9,7 +9,10 @@ use shared_middleware::{
     identity::Part,
     tls::MeshTls,
 };
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::{
+    OpenApi,
+    security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
 
 use crate::{db::Db, log::EventLog, task::Task};
 
@@ -52,4 +55,19 @@ pub const DOCUMENT_RULE: Rule = Rule::new("GET", DOCUMENT_PATH, Access::Open);
 pub fn document(openapi: OpenApi) -> Router {
     let openapi = Arc::new(openapi);
     Router::new().route(DOCUMENT_PATH, get(async move || Json(OpenApi::clone(&openapi))))
+}
+
+/// Tells an OpenAPI document how callers sign in.
+pub struct BearerAuth;
+
+impl utoipa::Modify for BearerAuth {
+    fn modify(&self, openapi: &mut OpenApi) {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .description(Some("The `token` of `POST /auth/login`."))
+            .build();
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    }
 }

@@ -1,0 +1,95 @@
+//! gRPC: what the patient service asks, with health and reflection beside.
+
+use std::sync::Arc;
+
+use axum::Router;
+use proto::billing::v1::{
+    CreateBillingAccountRequest, CreateBillingAccountResponse, GetBillingAccountRequest,
+    GetBillingAccountResponse,
+    billing_service_server::{BillingService, BillingServiceServer},
+};
+use shared_middleware::error::{ErrorCode, Failure};
+use tonic::{Request, Response, Status, service::Routes};
+use uuid::Uuid;
+
+use super::Api;
+use crate::error::Error;
+
+/// A name or email longer than this is none.
+const TEXT_CHARS_MAX: usize = 254;
+
+/// The gRPC routes, as one router.
+pub(crate) async fn grpc(api: Arc<Api>) -> Router {
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    health_reporter.set_serving::<BillingServiceServer<Calls>>().await;
+    let mut routes = Routes::new(BillingServiceServer::new(Calls(api))).add_service(health);
+    if let Ok(reflection) = reflection().build_v1() {
+        routes = routes.add_service(reflection);
+    }
+    if let Ok(reflection) = reflection().build_v1alpha() {
+        routes = routes.add_service(reflection);
+    }
+    routes.into_axum_router()
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+pub(super) struct Calls(pub(super) Arc<Api>);
+
+#[tonic::async_trait]
+impl BillingService for Calls {
+    async fn create_billing_account(
+        &self,
+        request: Request<CreateBillingAccountRequest>,
+    ) -> Result<Response<CreateBillingAccountResponse>, Status> {
+        let request = request.into_inner();
+        let patient_id = patient_id(&request.patient_id)?;
+        // Billing keeps neither: an account is known by its patient's id alone.
+        required("name", &request.name)?;
+        required("email", &request.email)?;
+        let Self(api) = self;
+        let opened = api.store.open(api.ids.next(), patient_id, api.clock.now()).await;
+        let account = opened.map_err(failure)?;
+        Ok(Response::new(CreateBillingAccountResponse {
+            account_id: account.id.to_string(),
+            status: account.status,
+        }))
+    }
+
+    async fn get_billing_account(
+        &self,
+        request: Request<GetBillingAccountRequest>,
+    ) -> Result<Response<GetBillingAccountResponse>, Status> {
+        let patient_id = patient_id(&request.get_ref().patient_id)?;
+        let found = self.0.store.of_patient(patient_id).await.map_err(failure)?;
+        let account = found.ok_or(Error::NotFound).map_err(failure)?;
+        Ok(Response::new(GetBillingAccountResponse {
+            account_id: account.id.to_string(),
+            status: account.status,
+        }))
+    }
+}
+
+fn failure(error: impl Into<Error>) -> Status {
+    Failure::from(error.into()).into()
+}
+
+fn patient_id(text: &str) -> Result<Uuid, Status> {
+    text.parse().map_err(|_| invalid("patient_id must be a UUID"))
+}
+
+fn required(name: &str, text: &str) -> Result<(), Status> {
+    let chars = text.trim().chars().count();
+    if (1..=TEXT_CHARS_MAX).contains(&chars) {
+        return Ok(());
+    }
+    Err(invalid(&format!("{name} must have 1 to {TEXT_CHARS_MAX} characters")))
+}
+
+fn invalid(detail: &str) -> Status {
+    Failure::new(ErrorCode::Invalid, detail.to_owned()).into()
+}

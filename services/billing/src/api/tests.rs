@@ -1,0 +1,140 @@
+//! Accounts through the routes, gRPC's handlers included.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use http::{Request, StatusCode};
+use kit::{
+    db::{Db, DbConfig},
+    page::Cursors,
+};
+use proto::billing::v1::{
+    CreateBillingAccountRequest, GetBillingAccountRequest, billing_service_server::BillingService,
+};
+use serde_json::Value;
+use shared_middleware::clock::{Clock, Ids};
+use tempfile::TempDir;
+use tonic::Code;
+use tower::ServiceExt as _;
+use uuid::Uuid;
+
+use super::{Api, RULES, grpc::Calls, openapi, rest};
+use crate::store::{Store, migrations};
+
+struct World {
+    calls: Calls,
+    routes: Router,
+    _folder: TempDir,
+}
+
+async fn world() -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("billing.db").display()).parse().unwrap();
+    let config = DbConfig { url, pool_connections_max: 2, acquire: Duration::from_secs(5) };
+    let db = Db::open(&config, migrations()).await.unwrap();
+    let cursors = Cursors::open(&db).await.unwrap();
+    let (clock, ids) = (Clock::system(), Ids::system());
+    let api = Arc::new(Api { store: Store::new(db), cursors, clock, ids });
+    World { calls: Calls(Arc::clone(&api)), routes: rest(api), _folder: folder }
+}
+
+impl World {
+    async fn open(&self, patient_id: &str, name: &str) -> Result<String, Code> {
+        let request = CreateBillingAccountRequest {
+            patient_id: patient_id.to_owned(),
+            name: name.to_owned(),
+            email: "jane@example.com".to_owned(),
+        };
+        let answer = self.calls.create_billing_account(tonic::Request::new(request)).await;
+        answer.map(|answer| answer.into_inner().account_id).map_err(|status| status.code())
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let answer = self.routes.clone().oneshot(request).await.unwrap();
+        let status = answer.status();
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_patient_has_one_account_however_often_and_fast_it_is_asked_for() {
+    let world = Arc::new(world().await);
+    let patient = Uuid::from_u128(1).to_string();
+    let asked = (0..16).map(|_| {
+        let (world, patient) = (Arc::clone(&world), patient.clone());
+        tokio::spawn(async move { world.open(&patient, "Jane").await.unwrap() })
+    });
+    let mut accounts = Vec::new();
+    for answer in asked.collect::<Vec<_>>() {
+        accounts.push(answer.await.unwrap());
+    }
+    accounts.dedup();
+    assert_eq!(accounts.len(), 1);
+
+    let request = GetBillingAccountRequest { patient_id: patient.clone() };
+    let found = world.calls.get_billing_account(tonic::Request::new(request)).await.unwrap();
+    assert_eq!(found.into_inner().account_id, accounts[0]);
+
+    let (_, listed) = world.get(&format!("/accounts?patientId={patient}")).await;
+    assert_eq!(listed["accounts"][0]["id"], accounts[0].as_str());
+    assert_eq!(listed["accounts"][0]["status"], "ACTIVE");
+    assert_eq!(listed["accounts"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_no_patient_gets_no_account() {
+    let world = world().await;
+    let patient = Uuid::from_u128(1).to_string();
+    assert_eq!(world.open("1", "Jane").await, Err(Code::InvalidArgument));
+    assert_eq!(world.open(&patient, "  ").await, Err(Code::InvalidArgument));
+    let request = GetBillingAccountRequest { patient_id: patient };
+    let missing = world.calls.get_billing_account(tonic::Request::new(request)).await;
+    assert_eq!(missing.unwrap_err().code(), Code::NotFound);
+    let (_, listed) = world.get("/accounts").await;
+    assert_eq!(listed, serde_json::json!({"accounts": [], "nextCursor": null}));
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_without_gap_or_repetition() {
+    let world = world().await;
+    for patient in 1..=25 {
+        world.open(&Uuid::from_u128(patient).to_string(), "Jane").await.unwrap();
+    }
+    let (mut seen, mut query) = (Vec::new(), "/accounts?size=10".to_owned());
+    let mut pages = 0;
+    loop {
+        let (status, page) = world.get(&query).await;
+        assert_eq!(status, StatusCode::OK);
+        pages += 1;
+        let accounts = page["accounts"].as_array().unwrap().clone();
+        seen.extend(accounts.iter().map(|account| account["id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["nextCursor"].as_str() else { break };
+        query = format!("/accounts?size=10&cursor={next}");
+    }
+    assert_eq!((pages, seen.len()), (3, 25));
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 25);
+}
+
+#[tokio::test]
+async fn bad_questions_are_told_what_is_wrong() {
+    let world = world().await;
+    for query in ["size=0", "size=201", "size=x", "cursor=x", "patientId=1", "other=1"] {
+        let (status, _) = world.get(&format!("/accounts?{query}")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
+    }
+    for id in ["1", "00000000-0000-0000-0000-000000000001"] {
+        let (status, _) = world.get(&format!("/accounts/{id}")).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{id}");
+    }
+}
+
+#[test]
+fn every_documented_operation_has_a_rule() {
+    for path in openapi().paths.paths.keys() {
+        assert!(RULES.iter().any(|rule| rule.path == path), "{path}");
+    }
+}

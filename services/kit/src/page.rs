@@ -91,12 +91,13 @@ impl Cursors {
     /// # Errors
     /// `Invalid` when we did not make it, or made it for another list.
     pub fn unseal(&self, text: &str, list: &str) -> Result<Cursor, Failure> {
-        let refused = || {
-            let message = "is not a cursor of this list";
-            Failure::invalid_fields(vec![FieldError::new("cursor", message)])
-        };
-        let opened = self.try_unseal(text).ok_or_else(refused)?;
-        if opened.list == list { Ok(opened) } else { Err(refused()) }
+        let opened = self.unseal_any(text)?;
+        if opened.list == list { Ok(opened) } else { Err(not_ours()) }
+    }
+
+    /// As [`Self::unseal`], for a service that asks the cursor which list it is of.
+    pub fn unseal_any(&self, text: &str) -> Result<Cursor, Failure> {
+        self.try_unseal(text).ok_or_else(not_ours)
     }
 
     fn try_unseal(&self, text: &str) -> Option<Cursor> {
@@ -110,6 +111,12 @@ impl Cursors {
         let opened = self.key.open_in_place(nonce, Aad::empty(), &mut sealed).ok()?;
         serde_json::from_slice(opened).ok()
     }
+}
+
+/// What a client is told whose cursor cannot be used.
+pub fn not_ours() -> Failure {
+    let message = "is not a cursor of this list";
+    Failure::invalid_fields(vec![FieldError::new("cursor", message)])
 }
 
 /// A page's size as a client asked for it: 1 to [`SIZE_MAX`].

@@ -1,1 +1,95 @@
-//! patient
+//! The patient service: who our patients are.
+//!
+//! A request passes through the modules in the order in which they are declared:
+//!
+//! - `api` decodes HTTP and encodes the answer. Only it knows a status code.
+//! - `app` holds the verbs: it asks `domain`, commits through `store`, then calls `billing`.
+//! - `domain` decides. It does no I/O and asks nobody for the time.
+//! - `store` commits rows and the events that they cause in one transaction. Only it knows SQL.
+//! - `events` are the facts that we publish; `billing` is whom we call.
+//! - `reconcile` finishes what billing did not answer in time.
+//!
+//! Publishes `PATIENT_CREATED`, `PATIENT_UPDATED`, `PATIENT_DELETED` on topic `patient`. Consumes
+//! nothing. Calls billing.
+//!
+//! **Invariant:** a patient that was acknowledged is there, gets one account and causes one event,
+//! whatever breaks after.
+
+mod api;
+mod app;
+mod billing;
+mod demo;
+pub mod domain;
+mod error;
+mod events;
+mod reconcile;
+mod store;
+
+use std::{sync::Arc, time::Duration};
+
+use http::Uri;
+use kit::{
+    db::{Db, DbConfig},
+    outbox::Outbox,
+    page::Cursors,
+    service::{Kit, Service},
+};
+use shared_middleware::identity::Part;
+
+pub use crate::{
+    api::{RULES, openapi},
+    app::App,
+    error::Error,
+};
+use crate::{
+    billing::{BillingConfig, GrpcBilling},
+    store::{Store, migrations},
+};
+
+/// Every setting of this service.
+#[derive(Clone)]
+pub struct Config {
+    /// Where patients are kept.
+    pub database: DbConfig,
+    /// Where billing's gRPC is.
+    pub billing_urls: Vec<Uri>,
+    /// One call to billing may take so long.
+    pub billing_call: Duration,
+    /// All tries of one registration together may take so long; then the account is pending.
+    pub billing_total: Duration,
+    /// So many tries at most.
+    pub billing_tries_max: u32,
+}
+
+/// The service, built: what is served, and the verbs for whoever seeds it.
+pub struct Patient {
+    /// What is served.
+    pub service: Service,
+    /// The verbs.
+    pub app: Arc<App>,
+}
+
+/// Builds the service; the binary decides where to serve it.
+pub async fn build(config: Config, kit: &Kit) -> Result<Patient, Error> {
+    let db = Db::open(&config.database, migrations()).await?;
+    let cursors = Cursors::open(&db).await?;
+    let billing = BillingConfig {
+        urls: config.billing_urls,
+        call: config.billing_call,
+        total: config.billing_total,
+        tries_max: config.billing_tries_max,
+    };
+    let outbox = Outbox::new(Part::Patient, db.clone(), Arc::clone(&kit.log), kit.clock.clone());
+    let app = Arc::new(App {
+        store: Store::new(db.clone()),
+        outbox: outbox.clone(),
+        billing: Arc::new(GrpcBilling::new(billing, kit)),
+        reconcile: Arc::default(),
+        clock: kit.clock.clone(),
+        ids: kit.ids.clone(),
+    });
+    let tasks = vec![outbox.relay(), reconcile::task(Arc::clone(&app))];
+    let rest = api::rest(Arc::clone(&app), cursors);
+    let service = Service { part: Part::Patient, rest, grpc: None, rules: RULES, tasks, db };
+    Ok(Patient { service, app })
+}

@@ -150,8 +150,7 @@ async fn get_account(
 fn after(api: &Api, text: &str) -> Result<(Timestamp, Uuid), Failure> {
     let cursor = api.cursors.unseal(text, LIST)?;
     let opened_at = cursor.key.parse().ok().and_then(|us| Timestamp::from_microsecond(us).ok());
-    let refused = || Failure::invalid_fields(vec![FieldError::new("cursor", "is not ours")]);
-    Ok((opened_at.ok_or_else(refused)?, cursor.id))
+    Ok((opened_at.ok_or_else(page::not_ours)?, cursor.id))
 }
 
 impl From<Account> for AccountOut {

@@ -1,0 +1,33 @@
+//! How patients are asked for: REST.
+
+mod etag;
+mod http;
+mod query;
+mod wire;
+
+use kit::service::DOCUMENT_RULE;
+use shared_middleware::{
+    access::{Access, Rule},
+    permission::Permission,
+};
+
+pub use self::http::openapi;
+pub(crate) use self::http::rest;
+
+const READ: Access = Access::User(Permission::ReadPatients);
+const WRITE: Access = Access::User(Permission::WritePatients);
+const DELETE: Access = Access::User(Permission::DeletePatients);
+
+/// Who may call what.
+pub const RULES: &[Rule] = &[
+    DOCUMENT_RULE,
+    Rule::new("GET", "/patients", READ),
+    Rule::new("POST", "/patients", WRITE),
+    Rule::new("POST", "/patients/search", READ),
+    Rule::new("GET", "/patients/{id}", READ),
+    Rule::new("PUT", "/patients/{id}", WRITE),
+    Rule::new("DELETE", "/patients/{id}", DELETE),
+];
+
+#[cfg(test)]
+mod tests;

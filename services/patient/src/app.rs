@@ -1,0 +1,184 @@
+//! The verbs: register, update, remove, find.
+
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use kit::outbox::Outbox;
+use ring::digest::{SHA256, digest};
+use shared_middleware::{
+    clock::{Clock, Ids},
+    error::causes,
+};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::{
+    billing::OpenAccount,
+    domain::{Billing, Details, Input, Patient},
+    error::Error,
+    events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED},
+    store::{Change, FirstAnswer, IdempotencyKey, List, Registration, Store},
+};
+
+/// The patient service's verbs.
+pub struct App {
+    pub(crate) store: Store,
+    pub(crate) outbox: Outbox,
+    pub(crate) billing: Arc<dyn OpenAccount>,
+    /// Wakes the reconciler.
+    pub(crate) reconcile: Arc<Notify>,
+    pub(crate) clock: Clock,
+    pub(crate) ids: Ids,
+}
+
+/// What a registration came to.
+pub(crate) enum Registered {
+    /// A new patient.
+    New(Patient),
+    /// The answer that the first request with this key got: JSON.
+    Before { patient_id: Uuid, answer: String },
+}
+
+/// A key of a caller's choice that makes a registration safe to repeat.
+pub(crate) struct RequestKey {
+    pub(crate) caller: String,
+    pub(crate) key: String,
+}
+
+/// How an answer is kept for whoever repeats the request.
+pub(crate) type Render = fn(&Patient) -> String;
+
+// === impl App ===
+
+impl App {
+    /// Registers a patient: committed with its event, then billing is asked for an account.
+    ///
+    /// Billing's silence does not fail it: the account is pending then, and the reconciler goes on.
+    pub(crate) async fn register(
+        &self,
+        input: Input,
+        key: Option<RequestKey>,
+        render: Render,
+    ) -> Result<Registered, Error> {
+        let (details, registered_date) = input.register(self.clock.today())?;
+        let key = key.map(|key| IdempotencyKey {
+            fingerprint: fingerprint(&details, registered_date),
+            caller: key.caller,
+            key: key.key,
+        });
+        let patient = self.new_patient(self.ids.next(), details, registered_date);
+        let registration = Registration {
+            event: self.event_of(&patient, PATIENT_CREATED, patient.version),
+            answer: render(&patient),
+            patient: patient.clone(),
+            key: key.clone(),
+        };
+        if let FirstAnswer::Before { patient_id, answer } =
+            self.store.register(registration).await?
+        {
+            return Ok(Registered::Before { patient_id, answer });
+        }
+        self.outbox.wake();
+        let patient = self.open_account(patient).await;
+        if let Some(key) = key
+            && let Err(error) = self.store.finish(key, render(&patient)).await
+        {
+            // The patient is registered; a repetition gets the answer from before billing's.
+            tracing::warn!(error = causes(&error), "answer not kept");
+        }
+        Ok(Registered::New(patient))
+    }
+
+    /// Registers a patient under an id that is given: demo data.
+    pub(crate) async fn register_as(&self, id: Uuid, input: Input) -> Result<(), Error> {
+        let (details, registered_date) = input.register(self.clock.today())?;
+        let patient = self.new_patient(id, details, registered_date);
+        let registration = Registration {
+            event: self.event_of(&patient, PATIENT_CREATED, patient.version),
+            answer: String::new(),
+            patient: patient.clone(),
+            key: None,
+        };
+        self.store.register(registration).await?;
+        self.outbox.wake();
+        self.open_account(patient).await;
+        Ok(())
+    }
+
+    /// Changes a patient, if it still has one of these versions.
+    pub(crate) async fn update(
+        &self,
+        id: Uuid,
+        input: Input,
+        versions: Option<Vec<i64>>,
+    ) -> Result<Patient, Error> {
+        let details = input.update(self.clock.today())?;
+        let change = Change { id, versions, now: self.clock.now(), event_id: self.ids.next() };
+        let changed = self.store.update(change, details, PATIENT_UPDATED).await?;
+        self.outbox.wake();
+        Ok(changed)
+    }
+
+    /// Removes a patient, if it still has one of these versions.
+    pub(crate) async fn remove(&self, id: Uuid, versions: Option<Vec<i64>>) -> Result<(), Error> {
+        let change = Change { id, versions, now: self.clock.now(), event_id: self.ids.next() };
+        self.store.remove(change, PATIENT_DELETED).await?;
+        self.outbox.wake();
+        Ok(())
+    }
+
+    pub(crate) async fn get(&self, id: Uuid) -> Result<Patient, Error> {
+        self.store.get(id).await?.ok_or(Error::NotFound)
+    }
+
+    pub(crate) async fn list(&self, list: List) -> Result<Vec<Patient>, Error> {
+        Ok(self.store.list(list).await?)
+    }
+
+    /// Asks billing for the patient's account, and keeps what it says.
+    pub(crate) async fn open_account(&self, patient: Patient) -> Patient {
+        let opened = match self.billing.open(&patient).await {
+            Ok(account) => self.store.account_opened(patient.id, account).await.map(|()| account),
+            Err(error) => {
+                tracing::warn!(patient.id = %patient.id, error = causes(&error), "account pending");
+                self.reconcile.notify_one();
+                return patient;
+            }
+        };
+        match opened {
+            Ok(account) => Patient { billing: Billing::Active(account), ..patient },
+            Err(error) => {
+                // Billing has the account; the reconciler asks again and finds it.
+                tracing::warn!(patient.id = %patient.id, error = causes(&error), "account not kept");
+                self.reconcile.notify_one();
+                patient
+            }
+        }
+    }
+
+    fn new_patient(&self, id: Uuid, details: Details, registered_date: Date) -> Patient {
+        let now = self.clock.now();
+        Patient {
+            id,
+            details,
+            registered_date,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+            billing: Billing::Pending,
+        }
+    }
+
+    fn event_of(&self, patient: &Patient, kind: &'static str, version: i64) -> kit::outbox::Event {
+        crate::events::event(kind, self.ids.next(), patient, version, patient.updated_at)
+    }
+}
+
+/// What tells whether a repeated request asks the same.
+fn fingerprint(details: &Details, registered_date: Date) -> Vec<u8> {
+    let Details { name, email, address, date_of_birth } = details;
+    let days = [date_of_birth.to_string(), registered_date.to_string()];
+    let texts = [name.as_str(), email.as_str(), address.as_str(), &days[0], &days[1]];
+    // No text has a line feed, so the lines are the fields.
+    digest(&SHA256, texts.join("\n").as_bytes()).as_ref().to_vec()
+}

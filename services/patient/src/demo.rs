@@ -1,0 +1,97 @@
+//! Demo patients: invented, and registered through the same path as anybody.
+
+use shared_middleware::error::causes;
+use uuid::Uuid;
+
+use crate::{app::App, domain::Input, error::Error};
+
+/// Name, date of birth, date of registration, street. Emails are made from names.
+const PEOPLE: [(&str, &str, &str, &str); 15] = [
+    ("John Doe", "1985-06-15", "2024-01-10", "123 Main St, Springfield"),
+    ("Jane Demo", "1990-09-23", "2024-01-12", "456 Sample Ave, Springfield"),
+    ("Alice Example", "1978-03-12", "2024-02-01", "789 Model Rd, Springfield"),
+    ("Bob Placeholder", "1982-11-30", "2024-02-14", "12 Test Ln, Springfield"),
+    ("Emily Fictional", "1995-02-05", "2024-03-03", "34 Mock Blvd, Springfield"),
+    ("Michael Specimen", "1988-07-25", "2024-03-20", "56 Dummy Dr, Springfield"),
+    ("Sarah Sample", "1992-04-18", "2024-04-11", "78 Trial Ct, Springfield"),
+    ("David Mockup", "1975-01-11", "2024-05-05", "90 Pilot Pl, Springfield"),
+    ("Laura Template", "1989-09-02", "2024-05-28", "11 Draft St, Springfield"),
+    ("James Prototype", "1993-11-15", "2024-06-17", "22 Proof Ave, Springfield"),
+    ("Emma Illustration", "1980-08-09", "2024-07-07", "33 Figure Rd, Springfield"),
+    ("Ethan Instance", "1984-05-03", "2024-08-19", "44 Case Ln, Springfield"),
+    ("Sophia Showcase", "1991-12-25", "2024-09-09", "55 Display Blvd, Springfield"),
+    ("Daniel Demonstration", "1976-06-08", "2024-10-30", "66 Exhibit Dr, Springfield"),
+    ("Isabella Imaginary", "1987-10-17", "2024-11-21", "77 Dream Ct, Springfield"),
+];
+
+/// The first five ids begin with 1, the others with 2; all end in the person's place.
+const FIRST: Uuid = Uuid::from_u128(0x123e4567_e89b_12d3_a456_426614174000);
+const SECOND: Uuid = Uuid::from_u128(0x223e4567_e89b_12d3_a456_426614174000);
+
+impl App {
+    /// Registers the demo patients in a store that has no patient yet.
+    pub async fn ensure_demo_patients(&self) -> Result<(), Error> {
+        if !self.store.is_empty().await? {
+            return Ok(());
+        }
+        let registered = PEOPLE.iter().enumerate().map(|(place, person)| async move {
+            match self.register_as(demo_id(place), input(*person)).await {
+                Err(Error::EmailTaken | Error::IdTaken) | Ok(()) => Ok(()),
+                Err(error) => Err(error),
+            }
+        });
+        let outcomes = futures_util::future::join_all(registered).await;
+        for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+            tracing::warn!(error = causes(error), "cannot register a demo patient");
+        }
+        outcomes.into_iter().collect()
+    }
+
+    /// Whether demo patients are among the patients.
+    pub async fn has_demo_patients(&self) -> Result<bool, Error> {
+        Ok(self.store.get(demo_id(0)).await?.is_some())
+    }
+}
+
+fn demo_id(place: usize) -> Uuid {
+    // The last digits count in decimal: 009 is followed by 010, written as hex digits.
+    let digits = format!("{place:03}");
+    let offset = u128::from_str_radix(&digits, 16).unwrap_or(0);
+    let base = if place < 5 { FIRST } else { SECOND };
+    Uuid::from_u128(base.as_u128() + offset)
+}
+
+fn input((name, born, registered, address): (&str, &str, &str, &str)) -> Input {
+    let email = format!("{}@example.com", name.to_lowercase().replace(' ', "."));
+    let text = |text: &str| Some(text.to_owned());
+    Input {
+        name: text(name),
+        email: Some(email),
+        address: text(address),
+        date_of_birth: text(born),
+        registered_date: text(registered),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn the_ids_are_those_of_the_original_demo_data() {
+        let ids: Vec<_> = (0..PEOPLE.len()).map(|place| demo_id(place).to_string()).collect();
+        assert_eq!(ids[0], "123e4567-e89b-12d3-a456-426614174000");
+        assert_eq!(ids[4], "123e4567-e89b-12d3-a456-426614174004");
+        assert_eq!(ids[5], "223e4567-e89b-12d3-a456-426614174005");
+        assert_eq!(ids[14], "223e4567-e89b-12d3-a456-426614174014");
+    }
+
+    #[test]
+    fn every_demo_patient_can_be_registered() {
+        for person in PEOPLE {
+            input(person).register(date(2025, 1, 1)).unwrap();
+        }
+    }
+}

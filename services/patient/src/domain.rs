@@ -1,0 +1,346 @@
+//! Patients and what makes one: pure, no I/O, no clock.
+//!
+//! Parse, don't validate: whoever holds a [`Name`] holds a valid one.
+
+use std::{fmt, str::FromStr as _};
+
+use email_address::EmailAddress;
+use jiff::{Timestamp, civil::Date};
+use shared_middleware::error::FieldError;
+use uuid::Uuid;
+
+/// A name has at most so many characters.
+pub const NAME_CHARS_MAX: usize = 100;
+/// An email address has at most so many characters (RFC 5321, 4.5.3.1.3, less the brackets).
+pub const EMAIL_CHARS_MAX: usize = 254;
+/// A postal address has at most so many characters.
+pub const ADDRESS_CHARS_MAX: usize = 255;
+
+/// What a client says of a patient: every field as it came, if it came.
+#[derive(Clone, Default)]
+pub struct Input {
+    /// Required.
+    pub name: Option<String>,
+    /// Required.
+    pub email: Option<String>,
+    /// Required.
+    pub address: Option<String>,
+    /// Required: an ISO date.
+    pub date_of_birth: Option<String>,
+    /// An ISO date; today when absent. On registration only.
+    pub registered_date: Option<String>,
+}
+
+/// What can change of a patient.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Details {
+    /// 1 to 100 characters.
+    pub name: Text,
+    /// A valid address; unique regardless of case.
+    pub email: Text,
+    /// 1 to 255 characters.
+    pub address: Text,
+    /// Not in the future.
+    pub date_of_birth: Date,
+}
+
+/// Trimmed, not blank, without control characters. Its text is personal data: it is not printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Text(String);
+
+/// A patient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patient {
+    /// Whose it is.
+    pub id: Uuid,
+    /// What can change.
+    pub details: Details,
+    /// When the patient came to us.
+    pub registered_date: Date,
+    /// 1 when registered, one more with every change.
+    pub version: i64,
+    /// When the row was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Whether billing has opened the account.
+    pub billing: Billing,
+}
+
+/// A patient's account, as far as we know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Billing {
+    /// Billing has not answered yet; the reconciler asks again.
+    Pending,
+    /// Billing opened this account.
+    Active(Uuid),
+}
+
+/// Every field that is not what it must be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[error("one or more fields are invalid")]
+pub struct Invalid(Vec<FieldError>);
+
+// === impl Input ===
+
+impl Input {
+    /// A patient to register.
+    ///
+    /// # Errors
+    /// Every field that is wrong, not only the first.
+    pub fn register(self, today: Date) -> Result<(Details, Date), Invalid> {
+        let mut invalid = Invalid::default();
+        let given = self.registered_date.clone();
+        let registered = match given.filter(|text| !text.trim().is_empty()) {
+            None => Some(today),
+            some => invalid.keep("registeredDate", past_day(some, today)),
+        };
+        let details = self.details(today, &mut invalid);
+        match (details, registered) {
+            (Some(details), Some(registered)) => Ok((details, registered)),
+            _ => Err(invalid),
+        }
+    }
+
+    /// A patient's new details.
+    ///
+    /// # Errors
+    /// Every field that is wrong, not only the first.
+    pub fn update(self, today: Date) -> Result<Details, Invalid> {
+        let mut invalid = Invalid::default();
+        if self.registered_date.is_some() {
+            invalid.push("registeredDate", "can be given on registration only");
+        }
+        let details = self.details(today, &mut invalid);
+        details.filter(|_| invalid.0.is_empty()).ok_or(invalid)
+    }
+
+    fn details(self, today: Date, invalid: &mut Invalid) -> Option<Details> {
+        let name = invalid.keep("name", Text::parse(self.name, NAME_CHARS_MAX));
+        let email = invalid.keep("email", email(self.email));
+        let address = invalid.keep("address", Text::parse(self.address, ADDRESS_CHARS_MAX));
+        let born = invalid.keep("dateOfBirth", past_day(self.date_of_birth, today));
+        Some(Details { name: name?, email: email?, address: address?, date_of_birth: born? })
+    }
+}
+
+// === impl Text ===
+
+impl Text {
+    /// Text from outside.
+    fn parse(text: Option<String>, chars_max: usize) -> Result<Self, String> {
+        let text = text.unwrap_or_default();
+        let text = text.trim();
+        if text.is_empty() {
+            return Err("is required".to_owned());
+        }
+        if text.chars().any(char::is_control) {
+            return Err("must not have control characters".to_owned());
+        }
+        if text.chars().count() > chars_max {
+            return Err(format!("must have at most {chars_max} characters"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// Text from our own store, which holds only what was parsed.
+    pub(crate) const fn stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// In lower case: what is sorted, searched and compared.
+    pub fn key(&self) -> String {
+        self.0.to_lowercase()
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl fmt::Debug for Details {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Details(…)")
+    }
+}
+
+// === impl Billing ===
+
+impl Billing {
+    /// Its name in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Active(_) => "ACTIVE",
+        }
+    }
+
+    /// The account, once there is one.
+    pub const fn account_id(self) -> Option<Uuid> {
+        match self {
+            Self::Pending => None,
+            Self::Active(id) => Some(id),
+        }
+    }
+}
+
+// === impl Invalid ===
+
+impl Invalid {
+    /// What is wrong, field by field.
+    pub fn fields(&self) -> Vec<FieldError> {
+        self.0.clone()
+    }
+
+    fn keep<T>(&mut self, field: &'static str, parsed: Result<T, String>) -> Option<T> {
+        parsed.map_err(|message| self.push(field, message)).ok()
+    }
+
+    fn push(&mut self, field: &'static str, message: impl Into<String>) {
+        self.0.push(FieldError::new(field, message.into()));
+    }
+}
+
+fn email(text: Option<String>) -> Result<Text, String> {
+    let text = Text::parse(text, EMAIL_CHARS_MAX)?;
+    // A host with a dot, as mail to patients needs; quoted local parts are left to the library.
+    let host = text.as_str().rsplit_once('@').map(|(_, host)| host);
+    let dotted = host.is_some_and(|host| host.contains('.') && !host.starts_with('['));
+    if dotted && EmailAddress::from_str(text.as_str()).is_ok() && !text.as_str().contains('<') {
+        return Ok(text);
+    }
+    Err("must be a valid email address".to_owned())
+}
+
+/// An ISO date (`YYYY-MM-DD`) of a day that has come.
+fn past_day(text: Option<String>, today: Date) -> Result<Date, String> {
+    let text = text.unwrap_or_default();
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("is required".to_owned());
+    }
+    let day = iso_date(text).ok_or("must be a real day, written YYYY-MM-DD")?;
+    if day > today {
+        return Err("must not be in the future".to_owned());
+    }
+    Ok(day)
+}
+
+/// Only the extended calendar form of ISO 8601: the library would read more.
+fn iso_date(text: &str) -> Option<Date> {
+    let form = text.len() == 10
+        && text.bytes().enumerate().all(|(place, b)| match place {
+            4 | 7 => b == b'-',
+            _ => b.is_ascii_digit(),
+        });
+    if form { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TODAY: Date = date(2026, 3, 1);
+
+    fn jane() -> Input {
+        let text = |text: &str| Some(text.to_owned());
+        Input {
+            name: text("  Jane Roe "),
+            email: text("Jane.Roe@Example.com"),
+            address: text("1 Demo Street"),
+            date_of_birth: text("1990-02-28"),
+            registered_date: None,
+        }
+    }
+
+    fn refused(input: Input) -> Vec<String> {
+        let invalid = input.register(TODAY).unwrap_err();
+        invalid.fields().into_iter().map(|error| error.field.into_owned()).collect()
+    }
+
+    #[test]
+    fn text_is_trimmed_and_the_day_of_registration_is_today() {
+        let (details, registered) = jane().register(TODAY).unwrap();
+        assert_eq!(details.name.as_str(), "Jane Roe");
+        assert_eq!(details.email.key(), "jane.roe@example.com");
+        assert_eq!(registered, TODAY);
+    }
+
+    #[test]
+    fn every_field_that_is_wrong_is_named() {
+        assert_eq!(refused(Input::default()), ["name", "email", "address", "dateOfBirth"]);
+        let blank = Input { name: Some(" \t ".to_owned()), ..jane() };
+        assert_eq!(refused(blank), ["name"]);
+        let long = Input { name: Some("é".repeat(101)), ..jane() };
+        assert_eq!(refused(long), ["name"]);
+        let control = Input { address: Some("1\nDemo".to_owned()), ..jane() };
+        assert_eq!(refused(control), ["address"]);
+        Input { name: Some("é".repeat(100)), ..jane() }.register(TODAY).unwrap();
+    }
+
+    #[test]
+    fn days_are_real_and_have_come() {
+        for day in ["2026-03-02", "2025-02-29", "1990-2-28", "19900228", "28.02.1990", "x", ""] {
+            let input = Input { date_of_birth: Some(day.to_owned()), ..jane() };
+            assert_eq!(refused(input), ["dateOfBirth"], "{day}");
+        }
+        let later = Input { registered_date: Some("2026-03-02".to_owned()), ..jane() };
+        assert_eq!(refused(later), ["registeredDate"]);
+        Input { date_of_birth: Some("2024-02-29".to_owned()), ..jane() }.register(TODAY).unwrap();
+    }
+
+    #[test]
+    fn emails_are_addresses() {
+        let long = format!("{}@example.com", "x".repeat(243));
+        for email in ["jane", "jane@", "@x.com", "a b@x.com", "jane@x", "J <j@x.com>", &long] {
+            let input = Input { email: Some(email.to_owned()), ..jane() };
+            assert_eq!(refused(input), ["email"], "{email}");
+        }
+    }
+
+    #[test]
+    fn the_day_of_registration_cannot_be_changed() {
+        let input = Input { registered_date: Some("2020-01-01".to_owned()), ..jane() };
+        assert_eq!(input.update(TODAY).unwrap_err().fields()[0].field, "registeredDate");
+        jane().update(TODAY).unwrap();
+    }
+
+    #[test]
+    fn personal_data_is_not_printed() {
+        let (details, _) = jane().register(TODAY).unwrap();
+        assert!(!format!("{details:?}{:?}", details.name).contains("Jane"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(name in ".*", email in ".*", address in ".*", day in ".*") {
+            let input = Input {
+                name: Some(name),
+                email: Some(email),
+                address: Some(address),
+                date_of_birth: Some(day.clone()),
+                registered_date: Some(day),
+            };
+            let _ = input.clone().register(TODAY);
+            let _ = input.update(TODAY);
+        }
+
+        #[test]
+        fn what_was_parsed_parses_again_to_the_same(name in "\\PC{1,100}") {
+            if let Ok(text) = Text::parse(Some(name), 100) {
+                let again = Text::parse(Some(text.as_str().to_owned()), 100);
+                prop_assert!(again == Ok(text));
+            }
+        }
+    }
+}

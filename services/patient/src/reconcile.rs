@@ -1,0 +1,66 @@
+//! Finishes what billing did not answer in time: every registered patient gets an account.
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use jiff::SignedDuration;
+use kit::task::Task;
+use prometheus::{IntGauge, register_int_gauge};
+use shared_middleware::error::causes;
+use tokio::time::sleep;
+
+use crate::{app::App, error::Error};
+
+/// So many patients are worked on in one round.
+const BATCH_MAX: u32 = 50;
+/// A registration younger than this is still asking by itself.
+const LEFT_ALONE: SignedDuration = SignedDuration::from_secs(3);
+/// How often it looks while accounts are pending.
+const LOOKS_EVERY: Duration = Duration::from_secs(1);
+/// How often it looks when it knows of none: a crash leaves nobody to wake it.
+const LOOKS_ANYWAY_EVERY: Duration = Duration::from_secs(10);
+/// How long old answers by idempotency key are kept.
+const ANSWERS_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+static PENDING: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!("billing_accounts_pending", "Patients whose account is not open yet.")
+        .expect("the name is registered once")
+});
+
+/// The task.
+pub(crate) fn task(app: Arc<App>) -> Task {
+    Task::new("billing reconciler", move |stop| async move {
+        tokio::select! {
+            () = run(&app) => {}
+            () = stop.cancelled() => {}
+        }
+    })
+}
+
+async fn run(app: &App) {
+    loop {
+        let pending = round(app).await.unwrap_or_else(|error| {
+            tracing::warn!(error = causes(&error), "cannot reconcile with billing");
+            1
+        });
+        let pause = if pending > 0 { LOOKS_EVERY } else { LOOKS_ANYWAY_EVERY };
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = app.reconcile.notified(), if pending == 0 => {}
+        }
+    }
+}
+
+/// One round; tells how many accounts are still pending.
+async fn round(app: &App) -> Result<i64, Error> {
+    let now = app.clock.now();
+    app.store.forget_answers(now - ANSWERS_KEPT).await?;
+    for patient in app.store.without_account(now - LEFT_ALONE, BATCH_MAX).await? {
+        app.open_account(patient).await;
+    }
+    let pending = app.store.count_without_account().await?;
+    PENDING.set(pending);
+    Ok(pending)
+}

@@ -1,0 +1,106 @@
+//! First answers by idempotency key.
+
+use jiff::{SignedDuration, Timestamp};
+use kit::{
+    db::{DbError, Tx},
+    params,
+};
+use uuid::Uuid;
+
+use super::FirstAnswer;
+use crate::error::Error;
+
+/// How long a key is remembered.
+const KEPT: SignedDuration = SignedDuration::from_hours(24);
+/// After so long a first request is not in progress any more: its process must have died.
+const IN_PROGRESS_AT_MOST: SignedDuration = SignedDuration::from_secs(30);
+
+/// A caller's key, and what was asked with it.
+#[derive(Clone)]
+pub(crate) struct IdempotencyKey {
+    pub(crate) caller: String,
+    pub(crate) key: String,
+    pub(crate) fingerprint: Vec<u8>,
+}
+
+/// What was answered to the first request with this key, if there was one.
+pub(super) async fn first_answer(
+    tx: &mut Tx<'_>,
+    key: &IdempotencyKey,
+    now: Timestamp,
+) -> Result<FirstAnswer, Error> {
+    let found = tx
+        .query_opt(
+            "select fingerprint, patient_id, answer, finished, created_at from idempotency
+             where caller = $1 and request_key = $2",
+            params![&key.caller, &key.key],
+        )
+        .await?;
+    let Some(row) = found else { return Ok(FirstAnswer::Now) };
+    let age = now.duration_since(row.get::<Timestamp>(4)?);
+    if age > KEPT {
+        tx.execute(
+            "delete from idempotency where caller = $1 and request_key = $2",
+            params![&key.caller, &key.key],
+        )
+        .await?;
+        return Ok(FirstAnswer::Now);
+    }
+    if row.get::<Vec<u8>>(0)? != key.fingerprint {
+        return Err(Error::KeyReused);
+    }
+    let finished = row.get::<i64>(3)? == 1;
+    if !finished && age < IN_PROGRESS_AT_MOST {
+        return Err(Error::InProgress);
+    }
+    let answer = row.get::<Option<String>>(2)?.ok_or(Error::Removed)?;
+    Ok(FirstAnswer::Before { patient_id: row.get(1)?, answer })
+}
+
+/// Keeps the answer as it is before billing's.
+pub(super) async fn begin(
+    tx: &mut Tx<'_>,
+    key: IdempotencyKey,
+    patient_id: Uuid,
+    answer: String,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    tx.execute(
+        "insert into idempotency
+         (caller, request_key, fingerprint, patient_id, answer, finished, created_at)
+         values ($1, $2, $3, $4, $5, 0, $6)",
+        params![key.caller, key.key, key.fingerprint, patient_id, answer, now],
+    )
+    .await
+    .map(drop)
+}
+
+/// Keeps the final answer, unless the patient was removed meanwhile.
+pub(super) async fn finish(
+    tx: &mut Tx<'_>,
+    key: IdempotencyKey,
+    answer: String,
+) -> Result<(), DbError> {
+    tx.execute(
+        "update idempotency set answer = $1, finished = 1
+         where caller = $2 and request_key = $3 and answer is not null",
+        params![answer, key.caller, key.key],
+    )
+    .await
+    .map(drop)
+}
+
+/// Erases what was kept of a patient: the key stays, the personal data goes.
+pub(super) async fn erase(tx: &mut Tx<'_>, patient_id: Uuid) -> Result<(), DbError> {
+    tx.execute(
+        "update idempotency set answer = null, finished = 1 where patient_id = $1",
+        params![patient_id],
+    )
+    .await
+    .map(drop)
+}
+
+/// Forgets keys from before then.
+pub(super) async fn forget(tx: &mut Tx<'_>, before: Timestamp) -> Result<(), DbError> {
+    tx.execute("delete from idempotency where created_at < $1", params![before]).await.map(drop)
+}

@@ -1,0 +1,150 @@
+//! Patients, as they are kept: rows and the events that they cause, in one transaction.
+//!
+//! - `patients` writes and reads single patients.
+//! - `list` pages and searches.
+//! - `idempotency` keeps first answers.
+//! - `grams` makes the search index's terms.
+
+mod grams;
+mod idempotency;
+mod list;
+mod patients;
+
+use jiff::Timestamp;
+use kit::{
+    db::{Db, DbError, Migrations},
+    outbox::Event,
+};
+use uuid::Uuid;
+
+pub(crate) use self::{
+    idempotency::IdempotencyKey,
+    list::{After, List, Order, Sort},
+};
+use crate::{
+    domain::{Details, Patient},
+    error::Error,
+};
+
+mod sqlite {
+    refinery::embed_migrations!("migrations/sqlite");
+}
+
+mod postgres {
+    refinery::embed_migrations!("migrations/postgres");
+}
+
+/// The tables of both engines.
+pub(crate) fn migrations() -> Migrations {
+    Migrations { sqlite: sqlite::migrations::runner(), postgres: postgres::migrations::runner() }
+}
+
+/// A registration, whole: what commits together.
+pub(crate) struct Registration {
+    pub(crate) patient: Patient,
+    pub(crate) event: Event,
+    /// Kept under the key, until billing has answered too.
+    pub(crate) answer: String,
+    pub(crate) key: Option<IdempotencyKey>,
+}
+
+/// A change to a patient.
+#[derive(Clone)]
+pub(crate) struct Change {
+    pub(crate) id: Uuid,
+    /// The versions that the caller would change; any when none.
+    pub(crate) versions: Option<Vec<i64>>,
+    pub(crate) now: Timestamp,
+    pub(crate) event_id: Uuid,
+}
+
+/// Whether a registration is the first with its key.
+pub(crate) enum FirstAnswer {
+    /// It is, or has no key: the patient was registered.
+    Now,
+    /// It is not: what the first one was told.
+    Before { patient_id: Uuid, answer: String },
+}
+
+/// The patients' store.
+#[derive(Clone)]
+pub(crate) struct Store {
+    db: Db,
+}
+
+// === impl Store ===
+
+impl Store {
+    pub(crate) const fn new(db: Db) -> Self {
+        Self { db }
+    }
+
+    /// Registers a patient with its event, unless its key was used before.
+    pub(crate) async fn register(&self, new: Registration) -> Result<FirstAnswer, Error> {
+        self.db.write(move |tx| Box::pin(patients::register(tx, new))).await
+    }
+
+    /// Keeps the final answer under the key.
+    pub(crate) async fn finish(&self, key: IdempotencyKey, answer: String) -> Result<(), DbError> {
+        self.db.write(move |tx| Box::pin(idempotency::finish(tx, key, answer))).await
+    }
+
+    /// Keeps the patient's account.
+    pub(crate) async fn account_opened(&self, id: Uuid, account: Uuid) -> Result<(), DbError> {
+        self.db.write(move |tx| Box::pin(patients::account_opened(tx, id, account))).await
+    }
+
+    /// Changes a patient's details.
+    pub(crate) async fn update(
+        &self,
+        change: Change,
+        details: Details,
+        event: &'static str,
+    ) -> Result<Patient, Error> {
+        self.db.write(move |tx| Box::pin(patients::update(tx, change, details, event))).await
+    }
+
+    /// Removes a patient, and what was kept to answer repeated requests.
+    pub(crate) async fn remove(&self, change: Change, event: &'static str) -> Result<(), Error> {
+        self.db.write(move |tx| Box::pin(patients::remove(tx, change, event))).await
+    }
+
+    pub(crate) async fn get(&self, id: Uuid) -> Result<Option<Patient>, DbError> {
+        self.db.read(move |tx| Box::pin(patients::get(tx, id))).await
+    }
+
+    pub(crate) async fn list(&self, list: List) -> Result<Vec<Patient>, DbError> {
+        self.db.read(move |tx| Box::pin(list::list(tx, list))).await
+    }
+
+    /// Patients registered before then whose account is not open, oldest first.
+    pub(crate) async fn without_account(
+        &self,
+        before: Timestamp,
+        count: u32,
+    ) -> Result<Vec<Patient>, DbError> {
+        self.db.read(move |tx| Box::pin(patients::without_account(tx, before, count))).await
+    }
+
+    pub(crate) async fn count_without_account(&self) -> Result<i64, DbError> {
+        self.db.read(|tx| Box::pin(patients::count_without_account(tx))).await
+    }
+
+    pub(crate) async fn is_empty(&self) -> Result<bool, DbError> {
+        self.db
+            .read(|tx| {
+                Box::pin(async move {
+                    Ok(tx.query_opt("select 1 from patient limit 1", &[]).await?.is_none())
+                })
+            })
+            .await
+    }
+
+    /// Forgets first answers from before then.
+    pub(crate) async fn forget_answers(&self, before: Timestamp) -> Result<(), DbError> {
+        self.db.write(move |tx| Box::pin(idempotency::forget(tx, before))).await
+    }
+}
+
+#[cfg(test)]
+mod conformance;

@@ -48,22 +48,33 @@ pub async fn get(
     part: Part,
     tls: &Arc<MeshTls>,
 ) -> Result<Vec<u8>, ClientError> {
-    let https = url.scheme_str() == Some("https");
-    let host = url.host().ok_or_else(|| ClientError::Url(url.clone()))?;
-    let port = url.port_u16().unwrap_or(if https { 443 } else { 80 });
-    let address = format!("{host}:{port}");
-    let failed = |error| ClientError::Connect(error, address.clone());
-
-    let request = Request::get(path)
-        .header(HOST, HeaderValue::from_str(&address).map_err(http::Error::from)?)
-        .body(Empty::<Bytes>::new())?;
-    let stream = TcpStream::connect(&address).await.map_err(failed)?;
-    if https {
-        let stream = tls.connect(part, stream).await.map_err(failed)?;
-        exchange(TokioIo::new(stream), request).await
-    } else {
-        exchange(TokioIo::new(stream), request).await
+    if url.scheme_str() != Some("https") {
+        return get_plain(url, path).await;
     }
+    let (stream, address) = connect(url, 443).await?;
+    let shaken = tls.connect(part, stream).await;
+    let stream = shaken.map_err(|error| ClientError::Connect(error, address.clone()))?;
+    exchange(TokioIo::new(stream), request(&address, path)?).await
+}
+
+/// Fetches `path` from the host of `url` in plaintext.
+pub async fn get_plain(url: &Uri, path: &str) -> Result<Vec<u8>, ClientError> {
+    let (stream, address) = connect(url, 80).await?;
+    exchange(TokioIo::new(stream), request(&address, path)?).await
+}
+
+async fn connect(url: &Uri, default_port: u16) -> Result<(TcpStream, String), ClientError> {
+    let host = url.host().ok_or_else(|| ClientError::Url(url.clone()))?;
+    let address = format!("{host}:{}", url.port_u16().unwrap_or(default_port));
+    match TcpStream::connect(&address).await {
+        Ok(stream) => Ok((stream, address)),
+        Err(error) => Err(ClientError::Connect(error, address)),
+    }
+}
+
+fn request(address: &str, path: &str) -> Result<Request<Empty<Bytes>>, ClientError> {
+    let host = HeaderValue::from_str(address).map_err(http::Error::from)?;
+    Ok(Request::get(path).header(HOST, host).body(Empty::new())?)
 }
 
 async fn exchange(

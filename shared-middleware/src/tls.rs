@@ -237,6 +237,11 @@ pub fn peer_of(certificate: &CertificateDer<'_>) -> Peer {
     }
 }
 
+/// When the certificate in a file ends, in seconds since 1970.
+pub fn expiry_s(path: &Path) -> Result<i64, TlsError> {
+    expires_at_s(&certificates(path)?, path)
+}
+
 fn expires_at_s(chain: &[CertificateDer<'static>], path: &Path) -> Result<i64, TlsError> {
     let leaf = chain.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
     leaf.map(|(_, leaf)| leaf.validity().not_after.timestamp())

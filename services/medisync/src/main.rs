@@ -1,1 +1,40 @@
-fn main() {}
+//! MediSync: patient management for hospitals and clinics, a service mesh in one binary.
+//!
+//! Reading order: `cli` says what can be asked for, `config` what can be set, `run` how parts are
+//! started and stopped; the other files are a command each.
+
+mod admin;
+mod cli;
+mod config;
+mod documents;
+mod exit;
+mod keys;
+mod launch;
+mod pki;
+mod probe;
+mod run;
+mod telemetry;
+mod users;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command, ConfigCommand};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    shared_middleware::token::install_crypto();
+    let done = match &cli.command {
+        Command::Up => run::up(&cli),
+        Command::Run { parts } => run::parts(&cli, parts),
+        Command::Pki(command) => pki::command(&cli, command),
+        Command::User(command) => users::command(&cli, command),
+        Command::Keys(command) => keys::command(&cli, command),
+        Command::Config(ConfigCommand::Show { origin }) => cli::show_config(&cli, *origin),
+        Command::Healthcheck { url } => probe::healthcheck(&cli, url.as_deref()),
+        Command::Openapi { part } => documents::print(*part),
+        Command::Completions { shell } => cli::completions(*shell),
+    };
+    exit::code(done)
+}

@@ -1,0 +1,144 @@
+//! The one reader of flags, environment and file; everybody else gets plain values.
+
+mod parse;
+mod settings;
+mod show;
+mod sources;
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use gateway::RateLimit;
+use http::Uri;
+use kit::db::{DbConfig, DbUrl};
+use secrecy::SecretString;
+use shared_middleware::{identity::Part, listen::Mode, tls::PemFiles, token::KeySource};
+
+pub(crate) use self::{
+    parse::{log_format, read},
+    show::show,
+    sources::{FILE_VARIABLE, Faults, Sources},
+};
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Every setting, understood.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) demo: bool,
+    pub(crate) drain: Duration,
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) gateway: Gateway,
+    pub(crate) auth: Auth,
+    pub(crate) patient: Patient,
+    pub(crate) notification: Notification,
+    pub(crate) billing_grpc_listen: SocketAddr,
+    pub(crate) billing_grpc_urls: Option<Vec<Uri>>,
+    /// Every part's own listener.
+    pub(crate) listen: BTreeMap<Part, SocketAddr>,
+    /// Where parts are found, as far as it was said.
+    pub(crate) urls: BTreeMap<Part, Vec<Uri>>,
+    /// Every store.
+    pub(crate) databases: BTreeMap<Part, DbUrl>,
+    pub(crate) mesh: Mesh,
+    pub(crate) limits: Limits,
+}
+
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    pub(crate) user_limit: Option<RateLimit>,
+    pub(crate) client_limit: Option<RateLimit>,
+    pub(crate) login_limit: Option<RateLimit>,
+    pub(crate) jwks: KeySource,
+    pub(crate) clients_tracked_max: usize,
+    pub(crate) upstream: Duration,
+    pub(crate) threads: usize,
+}
+
+#[derive(Clone)]
+pub(crate) struct Auth {
+    pub(crate) keys_dir: PathBuf,
+    pub(crate) token_ttl_s: i64,
+    pub(crate) refresh_ttl_s: i64,
+    pub(crate) argon2_memory_kib: u32,
+    pub(crate) argon2_passes: u32,
+    pub(crate) hashes_at_once_max: usize,
+}
+
+#[derive(Clone)]
+pub(crate) struct Patient {
+    pub(crate) billing_call: Duration,
+    pub(crate) billing_total: Duration,
+    pub(crate) billing_tries_max: u32,
+}
+
+#[derive(Clone)]
+pub(crate) struct Notification {
+    pub(crate) smtp: Option<SecretString>,
+    pub(crate) outbox_dir: PathBuf,
+    pub(crate) from: String,
+}
+
+#[derive(Clone)]
+pub(crate) struct Mesh {
+    pub(crate) mode: Mode,
+    pub(crate) ca: PathBuf,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Limits {
+    pub(crate) body_bytes_max: usize,
+    pub(crate) deadline: Duration,
+    pub(crate) in_flight_max: usize,
+    pub(crate) connections_max: usize,
+    pub(crate) pool_connections_max: u32,
+    pub(crate) acquire: Duration,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Where the mesh's own authority keeps its files.
+    pub(crate) fn pki_dir(&self) -> PathBuf {
+        self.data_dir.join("pki")
+    }
+
+    /// Where a part's certificate is.
+    pub(crate) fn pem_files(&self, part: Part) -> PemFiles {
+        let own = |ending: &str| self.pki_dir().join(format!("{part}.{ending}"));
+        PemFiles {
+            ca: self.mesh.ca.clone(),
+            cert: self.mesh.cert.clone().unwrap_or_else(|| own("pem")),
+            key: self.mesh.key.clone().unwrap_or_else(|| own("key")),
+        }
+    }
+
+    /// Whether certificates are brought by somebody else, who then renews them too.
+    pub(crate) fn brings_certificates(&self) -> bool {
+        self.mesh.cert.is_some()
+    }
+
+    /// A part's store.
+    pub(crate) fn database(&self, part: Part) -> DbConfig {
+        DbConfig {
+            url: self.databases.get(&part).cloned().expect("every service has a store"),
+            pool_connections_max: self.limits.pool_connections_max,
+            acquire: self.limits.acquire,
+        }
+    }
+
+    /// Where the embedded event log is.
+    pub(crate) fn events_path(&self) -> PathBuf {
+        self.data_dir.join("events.db")
+    }
+}
+
+#[cfg(test)]
+mod tests;

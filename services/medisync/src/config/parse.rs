@@ -1,0 +1,329 @@
+//! From texts to values: every fault is found, not only the first.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    net::{SocketAddr, ToSocketAddrs as _},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
+
+use gateway::RateLimit;
+use http::Uri;
+use kit::db::DbUrl;
+use secrecy::SecretString;
+use shared_middleware::{identity::Part, listen::Mode, token::KeySource};
+
+use super::{
+    Auth, Config, Faults, Gateway, Limits, LogFormat, Mesh, Notification, Patient, Sources,
+};
+
+/// Parts that have a store.
+const SERVICES: [Part; 5] =
+    [Part::Auth, Part::Patient, Part::Billing, Part::Analytics, Part::Notification];
+
+/// Understands all settings for a process that runs these parts.
+///
+/// # Errors
+/// Every fault.
+pub(crate) fn read(mut sources: Sources, parts: &[Part], up: bool) -> Result<Config, Faults> {
+    let config = understand(&mut sources, parts, up);
+    match config {
+        Some(config) if sources.faults().is_none() => Ok(config),
+        _ => Err(sources.faults()),
+    }
+}
+
+fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
+    check_logging(s);
+    let listen = per_part(s, &Part::ALL, listen_key, address);
+    let urls = per_part(s, &SERVICES, url_key, urls);
+    let databases = per_part(s, &SERVICES, database_key, DbUrl::from_str);
+    let log = s.read("events.log", events_log);
+    let embedded = databases.values().all(|url| matches!(url, DbUrl::Sqlite(_)));
+    let demo = s.read("demo", truth).unwrap_or(up && embedded);
+    let drain = seconds(s, "drain_seconds");
+    let (gateway, auth) = (gateway(s), auth(s));
+    let (patient, notification) = (patient(s), notification(s));
+    let (mesh, limits) = (mesh(s, parts), limits(s));
+    let billing_grpc_urls = s.read("billing.grpc_url", urls_of_grpc);
+    let data_dir = s.read("data_dir", PathBuf::from_str);
+    let admin_listen = s.read("admin.listen", address);
+    let billing_grpc_listen = s.read("billing.grpc_listen", address);
+    check_ports(s, &listen, admin_listen, billing_grpc_listen, parts);
+    log?;
+    Some(Config {
+        data_dir: data_dir?,
+        demo,
+        drain: drain?,
+        admin_listen: admin_listen?,
+        gateway: gateway?,
+        auth: auth?,
+        patient: patient?,
+        notification: notification?,
+        billing_grpc_listen: billing_grpc_listen?,
+        billing_grpc_urls,
+        listen,
+        urls,
+        databases,
+        mesh: mesh?,
+        limits: limits?,
+    })
+}
+
+fn gateway(s: &mut Sources) -> Option<Gateway> {
+    let user_limit = s.read("gateway.rate_limit.user", limit);
+    let client_limit = s.read("gateway.rate_limit.client", limit);
+    let login_limit = s.read("gateway.rate_limit.login", limit);
+    let jwks = s.value("gateway.jwks").map(|_| s.read("gateway.jwks", jwks));
+    let clients_tracked_max = s.read("gateway.clients_tracked_max", at_least_one);
+    let upstream = milliseconds(s, "gateway.upstream_ms");
+    let threads = s.read("gateway.threads", at_least_one);
+    Some(Gateway {
+        user_limit: user_limit?,
+        client_limit: client_limit?,
+        login_limit: login_limit?,
+        jwks: jwks.unwrap_or(Some(KeySource::Auth))?,
+        clients_tracked_max: clients_tracked_max?,
+        upstream: upstream?,
+        threads: threads?,
+    })
+}
+
+fn auth(s: &mut Sources) -> Option<Auth> {
+    const DAY_S: i64 = 86_400;
+    let keys_dir = s.read("auth.keys_dir", PathBuf::from_str);
+    let token_ttl_s = s.read("auth.token_ttl_seconds", |text| from_to(text, 60, 3600));
+    let refresh_days = s.read("auth.refresh_ttl_days", |text| from_to(text, 1, 365));
+    let memory = s.read("auth.argon2_memory_kib", |text| from_to(text, 19_456, 1 << 20));
+    let passes = s.read("auth.argon2_passes", |text| from_to(text, 2, 16));
+    let hashes_at_once_max = s.read("auth.hashes_at_once_max", at_least_one);
+    Some(Auth {
+        keys_dir: keys_dir?,
+        token_ttl_s: token_ttl_s?,
+        refresh_ttl_s: refresh_days? * DAY_S,
+        argon2_memory_kib: u32::try_from(memory?).ok()?,
+        argon2_passes: u32::try_from(passes?).ok()?,
+        hashes_at_once_max: hashes_at_once_max?,
+    })
+}
+
+fn patient(s: &mut Sources) -> Option<Patient> {
+    let billing_call = milliseconds(s, "patient.billing_call_ms");
+    let billing_total = milliseconds(s, "patient.billing_total_ms");
+    let tries = s.read("patient.billing_tries_max", |text| from_to(text, 1, 10));
+    Some(Patient {
+        billing_call: billing_call?,
+        billing_total: billing_total?,
+        billing_tries_max: u32::try_from(tries?).ok()?,
+    })
+}
+
+fn notification(s: &mut Sources) -> Option<Notification> {
+    let given = s.value("notification.smtp").is_some();
+    let smtp = s.read("notification.smtp", |url| {
+        notification::check_smtp_url(url).map(|()| SecretString::from(url))
+    });
+    let outbox_dir = s.read("notification.outbox_dir", PathBuf::from_str);
+    let from = s.read("notification.from", String::from_str);
+    let smtp = if given { Some(smtp?) } else { None };
+    Some(Notification { smtp, outbox_dir: outbox_dir?, from: from? })
+}
+
+fn mesh(s: &mut Sources, parts: &[Part]) -> Option<Mesh> {
+    let mode = s.read("mesh.mtls", |text| match text {
+        "strict" => Ok(Mode::Strict),
+        "permissive" => Ok(Mode::Permissive),
+        _ => Err("must be permissive or strict"),
+    });
+    let ca = s.read("mesh.ca", PathBuf::from_str);
+    let cert = s.read("mesh.cert", PathBuf::from_str);
+    let key = s.read("mesh.key", PathBuf::from_str);
+    if cert.is_some() != key.is_some() {
+        s.fault(
+            "mesh.cert",
+            "a certificate and its key belong together: set mesh.cert and mesh.key",
+        );
+    }
+    if cert.is_some() && parts.len() > 1 {
+        s.fault("mesh.cert", "names one part's certificate, but this process runs several parts");
+    }
+    Some(Mesh { mode: mode?, ca: ca?, cert, key })
+}
+
+fn limits(s: &mut Sources) -> Option<Limits> {
+    let body_bytes_max = s.read("limits.body_bytes_max", |text| from_to(text, 1024, 16 << 20));
+    let deadline = milliseconds(s, "limits.deadline_ms");
+    let in_flight_max = s.read("limits.in_flight_max", at_least_one);
+    let connections_max = s.read("limits.connections_max", at_least_one);
+    let pool = s.read("limits.pool_connections_max", |text| from_to(text, 1, 64));
+    let acquire = milliseconds(s, "limits.acquire_ms");
+    Some(Limits {
+        body_bytes_max: usize::try_from(body_bytes_max?).ok()?,
+        deadline: deadline?,
+        in_flight_max: in_flight_max?,
+        connections_max: connections_max?,
+        pool_connections_max: u32::try_from(pool?).ok()?,
+        acquire: acquire?,
+    })
+}
+
+/// Two listeners of one process on one port: told before any is opened.
+fn check_ports(
+    s: &mut Sources,
+    listen: &BTreeMap<Part, SocketAddr>,
+    admin: Option<SocketAddr>,
+    grpc: Option<SocketAddr>,
+    parts: &[Part],
+) {
+    let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
+    let own = parts.iter().filter_map(|part| Some((listen_key(*part), *listen.get(part)?)));
+    let grpc = grpc.filter(|_| parts.contains(&Part::Billing));
+    let others = [("admin.listen", admin), ("billing.grpc_listen", grpc)];
+    let others = others.into_iter().filter_map(|(key, address)| Some((key, address?)));
+    for (key, address) in own.chain(others) {
+        let same = taken.iter().find(|(_, other)| *other == address && address.port() != 0);
+        if let Some((other, _)) = same {
+            s.fault(key, format!("{address} is the address of {other} already"));
+        }
+        taken.push((key, address));
+    }
+}
+
+fn check_logging(s: &mut Sources) {
+    s.read("log_format", log_format);
+    s.read("log_level", |text| text.parse::<tracing_subscriber::EnvFilter>().map(drop));
+}
+
+/// `text` or `json`.
+pub(crate) fn log_format(text: &str) -> Result<LogFormat, &'static str> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("must be text or json"),
+    }
+}
+
+fn per_part<T, E: Display>(
+    s: &mut Sources,
+    parts: &[Part],
+    key: fn(Part) -> &'static str,
+    parse: fn(&str) -> Result<T, E>,
+) -> BTreeMap<Part, T> {
+    parts.iter().filter_map(|part| Some((*part, s.read(key(*part), parse)?))).collect()
+}
+
+const fn listen_key(part: Part) -> &'static str {
+    match part {
+        Part::Gateway => "gateway.listen",
+        Part::Auth => "auth.listen",
+        Part::Patient => "patient.listen",
+        Part::Billing => "billing.listen",
+        Part::Analytics => "analytics.listen",
+        Part::Notification => "notification.listen",
+    }
+}
+
+const fn url_key(part: Part) -> &'static str {
+    match part {
+        Part::Auth => "auth.url",
+        Part::Billing => "billing.url",
+        Part::Analytics => "analytics.url",
+        Part::Notification => "notification.url",
+        Part::Patient | Part::Gateway => "patient.url",
+    }
+}
+
+const fn database_key(part: Part) -> &'static str {
+    match part {
+        Part::Auth => "auth.database",
+        Part::Billing => "billing.database",
+        Part::Analytics => "analytics.database",
+        Part::Notification => "notification.database",
+        Part::Patient | Part::Gateway => "patient.database",
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    let form = "must be an address and a port, such as 127.0.0.1:4004";
+    // Names are looked up, so that a container can listen on its own.
+    let found = text.parse().ok().or_else(|| text.to_socket_addrs().ok()?.next());
+    found.ok_or(form)
+}
+
+fn url(text: &str) -> Result<Uri, &'static str> {
+    let form = "must be http://host:port or https://host:port, or a comma-separated list of those";
+    let uri: Uri = text.trim().parse().map_err(|_| form)?;
+    let plain = uri.path() == "/" && uri.query().is_none();
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(_)) if plain => Ok(uri),
+        _ => Err(form),
+    }
+}
+
+fn urls(text: &str) -> Result<Vec<Uri>, &'static str> {
+    text.split(',').map(url).collect()
+}
+
+fn urls_of_grpc(text: &str) -> Result<Vec<Uri>, &'static str> {
+    let urls = urls(text)?;
+    if urls.iter().all(|url| url.scheme_str() == Some("https")) {
+        return Ok(urls);
+    }
+    Err("must be https://host:port: billing's gRPC is mTLS always")
+}
+
+fn jwks(text: &str) -> Result<KeySource, &'static str> {
+    if let Some(path) = text.strip_prefix("file:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return Ok(KeySource::File(path.into()));
+    }
+    let form = "must be a URL of a JWKS document, or file:PATH";
+    let uri: Uri = text.parse().map_err(|_| form)?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(_)) => Ok(KeySource::Url(uri)),
+        _ => Err(form),
+    }
+}
+
+fn events_log(text: &str) -> Result<(), String> {
+    match text {
+        "embedded" => Ok(()),
+        _ if text.starts_with("kafka://") => {
+            Err("this version has no Kafka back end yet: use embedded".to_owned())
+        }
+        _ => Err("must be embedded".to_owned()),
+    }
+}
+
+fn limit(text: &str) -> Result<Option<RateLimit>, String> {
+    gateway::parse_limit(text).map_err(|error| error.to_string())
+}
+
+fn truth(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("must be true or false"),
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    from_to(text, 1, 1 << 30).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+fn seconds(s: &mut Sources, key: &'static str) -> Option<Duration> {
+    let seconds = s.read(key, |text| from_to(text, 0, 3600))?;
+    Some(Duration::from_secs(u64::try_from(seconds).ok()?))
+}
+
+fn milliseconds(s: &mut Sources, key: &'static str) -> Option<Duration> {
+    let milliseconds = s.read(key, |text| from_to(text, 1, 600_000))?;
+    Some(Duration::from_millis(u64::try_from(milliseconds).ok()?))
+}
+
+fn from_to(text: &str, least: i64, most: i64) -> Result<i64, String> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+}

@@ -1,0 +1,228 @@
+//! Where settings come from: flags over environment over file over defaults.
+
+use std::{collections::BTreeMap, fmt, fs, path::Path};
+
+use super::settings::{self, DERIVED, SETTINGS};
+
+const PREFIX: &str = "MEDISYNC_";
+/// What tests are told by; no setting.
+const TEST_PREFIX: &str = "MEDISYNC_TEST_";
+/// The file itself can be named by the environment.
+pub(crate) const FILE_VARIABLE: &str = "MEDISYNC_CONFIG";
+
+/// Where a value was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Flag,
+    Environment,
+    File,
+    Default,
+}
+
+/// One thing that is wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// The setting, file or variable.
+    pub(crate) at: String,
+    /// What is wrong; never the value of a secret.
+    pub(crate) message: String,
+}
+
+/// All that is wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Faults(Vec<Fault>);
+
+/// All that was given, and what was wrong with it so far.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    values: BTreeMap<&'static str, (String, Origin)>,
+    faults: Vec<Fault>,
+}
+
+// === impl Origin ===
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flag => "flag",
+            Self::Environment => "environment",
+            Self::File => "file",
+            Self::Default => "default",
+        })
+    }
+}
+
+// === impl Fault ===
+
+impl Fault {
+    pub(crate) fn new(at: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { at: at.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.at, self.message)
+    }
+}
+
+// === impl Faults ===
+
+impl Faults {
+    /// Whether nothing is wrong.
+    pub(crate) const fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::error::Error for Faults {}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration is not valid:")?;
+        self.0.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+    }
+}
+
+// === impl Sources ===
+
+impl Sources {
+    /// Gathers settings: the stronger source wins.
+    pub(crate) fn gather(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Self {
+        let mut sources = Self { values: BTreeMap::new(), faults: Vec::new() };
+        if let Some(file) = file {
+            sources.read_file(file);
+        }
+        for (name, value) in environment {
+            sources.read_variable(&name, value);
+        }
+        for (key, value) in flags {
+            sources.set(key, value, Origin::Flag, key);
+        }
+        sources
+    }
+
+    /// A setting's value and where it is from. `None` when it is left to be worked out.
+    pub(crate) fn value(&self, key: &'static str) -> Option<(String, Origin)> {
+        if let Some((value, origin)) = self.values.get(key) {
+            return Some((value.clone(), origin.clone()));
+        }
+        let default = settings::find(key)?.default;
+        if default == DERIVED {
+            return None;
+        }
+        let data = self.values.get("data_dir").map_or("./data", |(value, _)| value);
+        Some((default.replace("{data}", data), Origin::Default))
+    }
+
+    /// Reads a setting; what is wrong with it is kept for the end.
+    pub(crate) fn read<T, E: fmt::Display>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let (text, _) = self.value(key)?;
+        match parse(text.trim()) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.fault(key, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Remembers something wrong.
+    pub(crate) fn fault(&mut self, at: &str, message: impl Into<String>) {
+        let at = match self.values.get(at) {
+            Some((_, Origin::Environment)) => variable(at),
+            _ => at.to_owned(),
+        };
+        self.faults.push(Fault::new(at, message));
+    }
+
+    /// All that was wrong.
+    pub(crate) fn faults(&self) -> Faults {
+        Faults(self.faults.clone())
+    }
+
+    fn read_file(&mut self, path: &Path) {
+        let at = path.display().to_string();
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => return self.faults.push(Fault::new(at, error.to_string())),
+        };
+        match text.parse::<toml::Table>() {
+            Ok(table) => self.read_table(&at, "", table),
+            // The parser's text quotes the line, which may hold a password: only the place is told.
+            Err(error) => {
+                let line = error.span().map_or(0, |span| text[..span.start].lines().count());
+                self.faults.push(Fault::new(at, format!("not TOML near line {line}")));
+            }
+        }
+    }
+
+    fn read_table(&mut self, file: &str, prefix: &str, table: toml::Table) {
+        for (name, value) in table {
+            let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+            let text = match value {
+                toml::Value::Table(inner) => {
+                    self.read_table(file, &key, inner);
+                    continue;
+                }
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(truth) => truth.to_string(),
+                _ => {
+                    let message = "must be a text, a whole number, true or false";
+                    self.faults.push(Fault::new(format!("{file}: {key}"), message));
+                    continue;
+                }
+            };
+            self.set(&key, text, Origin::File, &format!("{file}: {key}"));
+        }
+    }
+
+    fn read_variable(&mut self, name: &str, value: String) {
+        let Some(rest) = name.strip_prefix(PREFIX) else { return };
+        if name == FILE_VARIABLE || name.starts_with(TEST_PREFIX) {
+            return;
+        }
+        let key = rest.to_lowercase().replace("__", ".");
+        self.set(&key, value, Origin::Environment, name);
+    }
+
+    fn set(&mut self, key: &str, value: String, origin: Origin, at: &str) {
+        match settings::find(key) {
+            // An empty value is as good as none: what compose files write for "not set".
+            Some(_) if value.trim().is_empty() => {}
+            Some(setting) => {
+                self.values.insert(setting.key, (value, origin));
+            }
+            None => {
+                let near = nearest(key).map(|near| format!("; did you mean {near}?"));
+                let message = format!("there is no such setting{}", near.unwrap_or_default());
+                self.faults.push(Fault::new(at, message));
+            }
+        }
+    }
+}
+
+/// A setting's name in the environment.
+pub(crate) fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
+}
+
+/// The setting whose last part is the same, or that begins alike.
+fn nearest(key: &str) -> Option<&'static str> {
+    let last = key.rsplit('.').next()?;
+    let section = key.split('.').next()?;
+    let like = |setting: &&settings::Setting| {
+        let theirs = setting.key.rsplit('.').next().unwrap_or_default();
+        setting.key.starts_with(section) && (theirs.contains(last) || last.contains(theirs))
+    };
+    SETTINGS.iter().find(like).map(|setting| setting.key)
+}

@@ -1,0 +1,115 @@
+//! Precedence, faults and what is shown.
+
+use std::io::Write as _;
+
+use proptest::prelude::*;
+use shared_middleware::identity::Part;
+
+use super::{Config, Faults, Sources, read, show};
+
+fn gather(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Sources {
+    let mut toml = tempfile::NamedTempFile::new().unwrap();
+    toml.write_all(file.as_bytes()).unwrap();
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    let flags = flags.iter().map(|(k, v)| (*k, (*v).to_owned()));
+    Sources::gather(Some(toml.path()), environment, flags)
+}
+
+fn up(sources: Sources) -> Result<Config, Faults> {
+    read(sources, &Part::ALL, true)
+}
+
+fn faults(sources: Sources) -> Vec<String> {
+    let told = up(sources).err().unwrap().to_string();
+    told.lines().skip(1).map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_defaults_are_those_of_the_interfaces() {
+    let config = up(gather("", &[], &[])).unwrap();
+    assert_eq!(config.listen[&Part::Gateway].to_string(), "127.0.0.1:4004");
+    assert_eq!(config.admin_listen.to_string(), "127.0.0.1:4090");
+    assert_eq!(config.billing_grpc_listen.to_string(), "127.0.0.1:9001");
+    assert_eq!(config.gateway.user_limit.unwrap().to_string(), "100/1s");
+    assert!(config.demo);
+    assert!(config.urls.is_empty());
+    assert_eq!(config.pem_files(Part::Patient).key.to_str(), Some("./data/pki/patient.key"));
+}
+
+#[test]
+fn flags_beat_the_environment_which_beats_the_file() {
+    let file = "data_dir = 'f'\ndrain_seconds = 1\n[gateway]\nlisten = '127.0.0.1:1'\n";
+    let environment = [("MEDISYNC_DATA_DIR", "e"), ("MEDISYNC_DRAIN_SECONDS", "2")];
+    let config = up(gather(file, &environment, &[("data_dir", "x")])).unwrap();
+    assert_eq!(config.data_dir.to_str(), Some("x"));
+    assert_eq!(config.drain.as_secs(), 2);
+    assert_eq!(config.listen[&Part::Gateway].port(), 1);
+    assert_eq!(config.events_path().to_str(), Some("x/events.db"));
+}
+
+#[test]
+fn every_fault_is_found_at_once() {
+    let file = "[gateway]\nlisten = 'nowhere'\nlissten = 'x'\n[limits]\nin_flight_max = 0\n";
+    let environment = [
+        ("MEDISYNC_GATEWAY__RATE_LIMIT__USER", "many"),
+        ("MEDISYNC_MESH__MTLS", "maybe"),
+        ("MEDISYNC_PATIENT__DATABASE", "mysql://user:secret@host/db"),
+        ("MEDISYNC_NO__SUCH", "1"),
+        ("MEDISYNC_TEST_POSTGRES", "ignored"),
+    ];
+    let found = faults(gather(file, &environment, &[]));
+    assert_eq!(found.len(), 7, "{found:#?}");
+    let all = found.join("\n");
+    for part in [
+        "gateway.listen: must be an address",
+        "there is no such setting; did you mean gateway.listen?",
+        "limits.in_flight_max: must be a whole number from 1",
+        "MEDISYNC_GATEWAY__RATE_LIMIT__USER",
+        "MEDISYNC_MESH__MTLS: must be permissive or strict",
+        "MEDISYNC_PATIENT__DATABASE: must begin with sqlite: or postgres://",
+        "MEDISYNC_NO__SUCH",
+    ] {
+        assert!(all.contains(part), "{part} in {all}");
+    }
+    assert!(!all.contains("secret"));
+}
+
+#[test]
+fn two_listeners_on_one_address_are_a_fault() {
+    let found = faults(gather("", &[("MEDISYNC_AUTH__LISTEN", "127.0.0.1:4004")], &[]));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("is the address of"));
+    up(gather("", &[("MEDISYNC_AUTH__LISTEN", "127.0.0.1:0")], &[])).unwrap();
+}
+
+#[test]
+fn demo_data_is_off_when_a_server_keeps_the_data() {
+    let postgres = [("MEDISYNC_AUTH__DATABASE", "postgres://u:p@h/db")];
+    assert!(!up(gather("", &postgres, &[])).unwrap().demo);
+    assert!(!read(gather("", &[], &[]), &[Part::Auth], false).unwrap().demo);
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    let environment = [
+        ("MEDISYNC_AUTH__DATABASE", "postgres://user:hunter2@host/db"),
+        ("MEDISYNC_NOTIFICATION__SMTP", "smtp://user:hunter2@host:25"),
+    ];
+    let shown = show(&gather("", &environment, &[]), true);
+    assert!(shown.contains("postgres://user:***@host/db") && !shown.contains("hunter2"));
+    assert!(shown.contains("# environment") && shown.contains("# default"));
+    shown.parse::<toml::Table>().unwrap();
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_told_without_its_content() {
+    let found = faults(gather("a = 1\nsmtp = 'hunter2\n", &[], &[]));
+    assert!(found[0].contains("not TOML") && !found[0].contains("hunter2"), "{found:?}");
+}
+
+proptest! {
+    #[test]
+    fn no_file_makes_it_panic(text in "\\PC*(\n\\PC*)*") {
+        let _ = up(gather(&text, &[], &[]));
+    }
+}

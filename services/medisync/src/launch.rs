@@ -1,0 +1,176 @@
+//! From the configuration to built services: which part gets which settings.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use http::Uri;
+use kit::{
+    log::EventLog,
+    service::{Kit, Service},
+};
+use shared_middleware::{
+    clock::{Clock, Ids},
+    identity::Part,
+    tls::MeshTls,
+};
+
+use crate::config::Config;
+
+/// Where the parts of this process really listen: port 0 has become a number.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Addresses {
+    pub(crate) rest: HashMap<Part, SocketAddr>,
+    pub(crate) billing_grpc: Option<SocketAddr>,
+}
+
+/// The services of this process, with the verbs that the binary itself uses.
+#[derive(Default)]
+pub(crate) struct Launched {
+    pub(crate) services: Vec<Service>,
+    pub(crate) auth: Option<Arc<auth::App>>,
+    pub(crate) patient: Option<Arc<patient::App>>,
+}
+
+// === impl Addresses ===
+
+impl Addresses {
+    /// Where a part is found: as configured, else where it listens here, else where it would.
+    pub(crate) fn urls(&self, config: &Config, part: Part) -> Vec<Uri> {
+        let configured = config.urls.get(&part).cloned();
+        let listens = || self.rest.get(&part).or_else(|| config.listen.get(&part)).copied();
+        configured.or_else(|| Some(vec![https(listens()?)])).unwrap_or_default()
+    }
+
+    fn billing_grpc_urls(&self, config: &Config) -> Vec<Uri> {
+        let listens = self.billing_grpc.unwrap_or(config.billing_grpc_listen);
+        config.billing_grpc_urls.clone().unwrap_or_else(|| vec![https(listens)])
+    }
+}
+
+/// Builds one service after the other.
+pub(crate) async fn services(
+    config: &Config,
+    tls: &HashMap<Part, Arc<MeshTls>>,
+    log: Arc<dyn EventLog>,
+    addresses: &Addresses,
+) -> anyhow::Result<Launched> {
+    let mut launched = Launched::default();
+    for part in Part::ALL {
+        let Some(tls) = tls.get(&part) else { continue };
+        let kit = Kit {
+            clock: Clock::system(),
+            ids: Ids::system(),
+            log: Arc::clone(&log),
+            tls: Arc::clone(tls),
+        };
+        launched
+            .build(part, config, &kit, addresses)
+            .await
+            .with_context(|| format!("cannot start {part}"))?;
+    }
+    Ok(launched)
+}
+
+// === impl Launched ===
+
+impl Launched {
+    async fn build(
+        &mut self,
+        part: Part,
+        config: &Config,
+        kit: &Kit,
+        addresses: &Addresses,
+    ) -> anyhow::Result<()> {
+        let service = match part {
+            Part::Gateway => return Ok(()),
+            Part::Auth => {
+                let auth = auth::build(auth_config(config), kit).await?;
+                self.auth = Some(auth.app);
+                auth.service
+            }
+            Part::Patient => {
+                let urls = addresses.billing_grpc_urls(config);
+                let patient = patient::build(patient_config(config, urls), kit).await?;
+                self.patient = Some(patient.app);
+                patient.service
+            }
+            Part::Billing => {
+                let database = config.database(part);
+                billing::build(billing::Config { database }, kit).await?
+            }
+            Part::Analytics => {
+                let database = config.database(part);
+                analytics::build(analytics::Config { database }, kit).await?
+            }
+            Part::Notification => notification::build(notification_config(config), kit).await?,
+        };
+        self.services.push(service);
+        Ok(())
+    }
+}
+
+/// What auth is told; also by the commands that work without a mesh.
+pub(crate) fn auth_config(config: &Config) -> auth::Config {
+    let settings = &config.auth;
+    auth::Config {
+        token_ttl_s: settings.token_ttl_s,
+        refresh_ttl_s: settings.refresh_ttl_s,
+        argon2_memory_kib: settings.argon2_memory_kib,
+        argon2_passes: settings.argon2_passes,
+        hashes_at_once_max: settings.hashes_at_once_max,
+        ..auth::Config::new(config.database(Part::Auth), settings.keys_dir.clone())
+    }
+}
+
+fn patient_config(config: &Config, billing_urls: Vec<Uri>) -> patient::Config {
+    let settings = &config.patient;
+    patient::Config {
+        database: config.database(Part::Patient),
+        billing_urls,
+        billing_call: settings.billing_call,
+        billing_total: settings.billing_total,
+        billing_tries_max: settings.billing_tries_max,
+    }
+}
+
+fn notification_config(config: &Config) -> notification::Config {
+    let settings = &config.notification;
+    notification::Config {
+        smtp: settings.smtp.clone(),
+        from: settings.from.clone(),
+        ..notification::Config::new(
+            config.database(Part::Notification),
+            settings.outbox_dir.clone(),
+        )
+    }
+}
+
+/// What the gateway is told.
+pub(crate) fn gateway_config(config: &Config, addresses: &Addresses) -> gateway::Config {
+    let settings = &config.gateway;
+    let services = Part::ALL.into_iter().filter(|part| *part != Part::Gateway);
+    gateway::Config {
+        listen: config.listen[&Part::Gateway],
+        upstreams: services.map(|part| (part, addresses.urls(config, part))).collect(),
+        user_limit: settings.user_limit,
+        client_limit: settings.client_limit,
+        login_limit: settings.login_limit,
+        clients_tracked_max: settings.clients_tracked_max,
+        body_bytes_max: config.limits.body_bytes_max,
+        read_timeout: settings.upstream,
+        drain: config.drain,
+        threads: settings.threads,
+        ..gateway::Config::default()
+    }
+}
+
+/// How a listener is called: one that listens everywhere is called on this host.
+fn https(mut address: SocketAddr) -> Uri {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("https://{address}").parse().expect("an address and a port make a URL")
+}

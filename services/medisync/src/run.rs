@@ -1,0 +1,405 @@
+//! Starts parts, says when they are ready, and stops them so that nothing is lost.
+//!
+//! Everything that can be taken or out of reach (ports, certificates, stores) is tried before anything
+//! is served. On the way down the gateway goes first, then the services behind it, then what they do
+//! beside answering.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use kit::{db::DbUrl, log::EmbeddedLog, service::Service};
+use shared_middleware::{
+    clock::{Clock, Ids},
+    identity::Part,
+    listen::{ListenConfig, Listener, Mode},
+    stack::{Mesh, wrap},
+    tls::MeshTls,
+    token::{FeedConfig, Verifier, VerifierConfig, follow},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{self, Health, Stage},
+    cli::Cli,
+    config::{Config, log_format},
+    launch::{self, Addresses, Launched},
+    pki::{Pki, make_private_folder},
+    telemetry,
+};
+
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// Longer than the gateway keeps an idle connection, so that it is the gateway that closes it.
+const HEADER_WITHIN: Duration = Duration::from_secs(60);
+/// Relays and consumers end within moments; a store that hangs must not keep the process.
+const TASKS_END_WITHIN: Duration = Duration::from_secs(3);
+/// Signing keys are there at once when auth is in this process.
+const KEYS_WITHIN: Duration = Duration::from_secs(30);
+
+/// Listeners that are bound, of the parts of this process.
+struct Bound {
+    rest: HashMap<Part, Listener>,
+    billing_grpc: Option<Listener>,
+    admin: tokio::net::TcpListener,
+}
+
+/// What runs, and how it is told to stop: from the outside in.
+struct Running {
+    gateway: Option<gateway::Running>,
+    services: JoinSet<()>,
+    tasks: JoinSet<&'static str>,
+    stop_gateway: CancellationToken,
+    stop_services: CancellationToken,
+    stop_tasks: CancellationToken,
+}
+
+/// `medisync up`: every part.
+pub(crate) fn up(cli: &Cli) -> anyhow::Result<()> {
+    let config = cli.configuration(&Part::ALL, true)?;
+    start_log(cli)?;
+    if !config.brings_certificates() {
+        Pki::new(config.pki_dir(), Clock::system()).ensure(&Part::ALL)?;
+    }
+    runtime()?.block_on(serve(config, Part::ALL.to_vec()))
+}
+
+/// `medisync run PART...`: these.
+pub(crate) fn parts(cli: &Cli, asked: &[Part]) -> anyhow::Result<()> {
+    // In the order in which they start, each once.
+    let parts: Vec<Part> = Part::ALL.into_iter().filter(|part| asked.contains(part)).collect();
+    let config = cli.configuration(&parts, false)?;
+    start_log(cli)?;
+    runtime()?.block_on(serve(config, parts))
+}
+
+fn start_log(cli: &Cli) -> anyhow::Result<()> {
+    let sources = cli.sources();
+    let value = |key| sources.value(key).map(|(value, _)| value).unwrap_or_default();
+    let format = log_format(&value("log_format")).map_err(anyhow::Error::msg)?;
+    telemetry::init(format, &value("log_level"), cli.log_level_by_flag());
+    Ok(())
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+async fn serve(config: Config, parts: Vec<Part>) -> anyhow::Result<()> {
+    make_private_folder(&config.data_dir)?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let started = async {
+        let tls = certificates(&config, &parts)?;
+        let (bound, addresses) = bind(&config, &tls).await?;
+        start(&config, &tls, bound, addresses).await
+    };
+    let (mut running, health) = tokio::select! {
+        started = started => started?,
+        _ = interrupted.recv() => return Ok(()),
+        _ = terminated.recv() => return Ok(()),
+    };
+    let ended = tokio::select! {
+        _ = interrupted.recv() => None,
+        _ = terminated.recv() => None,
+        ended = running.tasks.join_next() => ended,
+    };
+    health.enter(Stage::Draining);
+    let unexpected = ended.map(|ended| ended.unwrap_or("a task that panicked"));
+    tracing::info!("stopping");
+    tokio::select! {
+        () = running.stop(&config) => {}
+        // Whoever asks twice does not want to wait.
+        _ = interrupted.recv() => tracing::warn!("stopped at once"),
+    }
+    match unexpected {
+        None => Ok(()),
+        Some(task) => anyhow::bail!("{task} ended unexpectedly"),
+    }
+}
+
+fn certificates(config: &Config, parts: &[Part]) -> anyhow::Result<HashMap<Part, Arc<MeshTls>>> {
+    let load = |part: &Part| {
+        let tls = MeshTls::load(*part, config.pem_files(*part)).with_context(|| {
+            format!("no certificate for {part} (`medisync pki init` and `medisync pki issue {part}` make one)")
+        })?;
+        Ok((*part, Arc::new(tls)))
+    };
+    parts.iter().map(load).collect()
+}
+
+async fn bind(
+    config: &Config,
+    tls: &HashMap<Part, Arc<MeshTls>>,
+) -> anyhow::Result<(Bound, Addresses)> {
+    let mut rest = HashMap::new();
+    let mut addresses = Addresses::default();
+    for (part, tls) in tls.iter().filter(|(part, _)| **part != Part::Gateway) {
+        let mode = config.mesh.mode;
+        let listener = listen(*part, config.listen[part], tls, listen_config(config, mode)).await?;
+        addresses.rest.insert(*part, listener.address()?);
+        rest.insert(*part, listener);
+    }
+    let mut billing_grpc = None;
+    if let Some(tls) = tls.get(&Part::Billing) {
+        let strict = listen_config(config, Mode::Strict);
+        let address = config.billing_grpc_listen;
+        let listener = listen(Part::Billing, address, tls, strict).await?;
+        addresses.billing_grpc = Some(listener.address()?);
+        billing_grpc = Some(listener);
+    }
+    let address = config.admin_listen;
+    let admin = admin::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} (admin.listen)"))?;
+    Ok((Bound { rest, billing_grpc, admin }, addresses))
+}
+
+async fn listen(
+    part: Part,
+    address: std::net::SocketAddr,
+    tls: &Arc<MeshTls>,
+    config: ListenConfig,
+) -> anyhow::Result<Listener> {
+    Listener::bind(address, Arc::clone(tls), config)
+        .await
+        .with_context(|| format!("cannot listen on {address} ({part})"))
+}
+
+fn listen_config(config: &Config, mode: Mode) -> ListenConfig {
+    ListenConfig {
+        mode,
+        connections_max: config.limits.connections_max,
+        handshake: HANDSHAKE_WITHIN,
+        header: HEADER_WITHIN,
+        drain: config.drain,
+    }
+}
+
+async fn start(
+    config: &Config,
+    tls: &HashMap<Part, Arc<MeshTls>>,
+    bound: Bound,
+    mut addresses: Addresses,
+) -> anyhow::Result<(Running, Arc<Health>)> {
+    let clock = Clock::system();
+    let verifier = Arc::new(Verifier::new(VerifierConfig::default(), clock.clone()));
+    let log =
+        EmbeddedLog::open(&config.events_path()).await.context("cannot open the event log")?;
+    let launched = launch::services(config, tls, Arc::new(log), &addresses).await?;
+    let Launched { services, auth, patient } = launched;
+
+    let stores = services.iter().map(|service| (service.part, service.db.clone())).collect();
+    let warnings = warnings(config, auth.as_deref(), patient.as_deref()).await;
+    let health = Arc::new(Health::new(Arc::clone(&verifier), stores, warnings));
+    let mut running = Running::new();
+    running.background(config, tls, &verifier, &addresses);
+    let admin_address = bound.admin.local_addr()?;
+    let stop_admin = running.stop_tasks.clone();
+    let admin = admin::serve(bound.admin, Arc::clone(&health), stop_admin);
+    running.tasks.spawn(async move {
+        admin.await;
+        "the admin listener"
+    });
+    running.serve(config, services, bound.rest, bound.billing_grpc, &verifier);
+    if auth.is_some() {
+        let known = tokio::time::timeout(KEYS_WITHIN, verifier.ready()).await;
+        known.context("auth's signing keys did not become known")?;
+    }
+    if config.demo {
+        demo(auth.as_deref(), patient.as_deref()).await?;
+    }
+    if let Some(tls) = tls.get(&Part::Gateway) {
+        let deps = gateway::Deps { tls: Arc::clone(tls), verifier, clock, ids: Ids::system() };
+        let gateway_config = launch::gateway_config(config, &addresses);
+        let gateway = gateway::start(gateway_config, deps, running.stop_gateway.clone())?;
+        addresses.rest.insert(Part::Gateway, gateway.address());
+        running.gateway = Some(gateway);
+    }
+    health.enter(Stage::Serving);
+    announce(config, &addresses, admin_address);
+    Ok((running, health))
+}
+
+/// Demo users and patients, where those parts run here.
+async fn demo(auth: Option<&auth::App>, patient: Option<&patient::App>) -> anyhow::Result<()> {
+    let users = async {
+        match auth {
+            Some(auth) => {
+                auth.ensure_demo_users().await.map(drop).context("cannot make demo users")
+            }
+            None => Ok(()),
+        }
+    };
+    let patients = async {
+        match patient {
+            Some(patient) => {
+                patient.ensure_demo_patients().await.context("cannot make demo patients")
+            }
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(users, patients)?;
+    Ok(())
+}
+
+/// What an operator should know: demo accounts where real data is kept.
+async fn warnings(
+    config: &Config,
+    auth: Option<&auth::App>,
+    patient: Option<&patient::App>,
+) -> Vec<&'static str> {
+    let server = config.databases.values().any(|url| matches!(url, DbUrl::Postgres(_)));
+    let mut warnings = Vec::new();
+    if !server {
+        return warnings;
+    }
+    if let Some(auth) = auth
+        && auth.has_demo_users().await.unwrap_or(false)
+    {
+        warnings.push("demo users exist: disable or delete them");
+    }
+    if let Some(patient) = patient
+        && patient.has_demo_patients().await.unwrap_or(false)
+    {
+        warnings.push("demo patients exist: delete them");
+    }
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    warnings
+}
+
+/// The one line that says that everything is ready, after what should be read before it.
+#[expect(clippy::print_stdout, reason = "what whoever started us waits for")]
+fn announce(config: &Config, addresses: &Addresses, admin: std::net::SocketAddr) {
+    if config.demo {
+        println!(
+            "demo accounts are on: testuser@test.com / password123 (MEDISYNC_DEMO=false turns them off)"
+        );
+    }
+    let mut urls = Vec::new();
+    let gateway_first = std::iter::once(Part::Gateway)
+        .chain(Part::ALL.into_iter().filter(|part| *part != Part::Gateway));
+    for part in gateway_first {
+        urls.extend(addresses.rest.get(&part).map(|at| format!("http://{at} ({part})")));
+    }
+    urls.extend(addresses.billing_grpc.map(|at| format!("https://{at} (billing gRPC)")));
+    urls.push(format!("http://{admin} (admin)"));
+    println!("ready {}", urls.join(" "));
+}
+
+// === impl Running ===
+
+impl Running {
+    fn new() -> Self {
+        Self {
+            gateway: None,
+            services: JoinSet::new(),
+            tasks: JoinSet::new(),
+            stop_gateway: CancellationToken::new(),
+            stop_services: CancellationToken::new(),
+            stop_tasks: CancellationToken::new(),
+        }
+    }
+
+    /// What keeps certificates, keys and revocations up to date.
+    fn background(
+        &mut self,
+        config: &Config,
+        tls: &HashMap<Part, Arc<MeshTls>>,
+        verifier: &Arc<Verifier>,
+        addresses: &Addresses,
+    ) {
+        for tls in tls.values().cloned() {
+            self.until_stopped("a certificate's watch", async move {
+                tls.watch(&Clock::system()).await;
+            });
+        }
+        let pki = Pki::new(config.pki_dir(), Clock::system());
+        if !config.brings_certificates() && pki.can_issue() {
+            let parts: Vec<Part> = tls.keys().copied().collect();
+            self.until_stopped("the renewal of certificates", async move {
+                pki.renew(&parts).await;
+            });
+        }
+        // One feed serves the whole process; any of its parts may ask auth.
+        if let Some(tls) = Part::ALL.into_iter().find_map(|part| tls.get(&part)) {
+            let feed = FeedConfig {
+                source: config.gateway.jwks.clone(),
+                auth_urls: addresses.urls(config, Part::Auth),
+                tls: Arc::clone(tls),
+            };
+            self.until_stopped("auth's feed", follow(feed, Arc::clone(verifier)));
+        }
+    }
+
+    fn until_stopped(
+        &mut self,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let stop = self.stop_tasks.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = stop.cancelled() => {}
+            }
+            name
+        });
+    }
+
+    /// Puts every service behind its listeners, wrapped in the mesh policy.
+    fn serve(
+        &mut self,
+        config: &Config,
+        services: Vec<Service>,
+        mut rest: HashMap<Part, Listener>,
+        mut billing_grpc: Option<Listener>,
+        verifier: &Arc<Verifier>,
+    ) {
+        for service in services {
+            let mesh = Mesh {
+                service: service.part,
+                rules: service.rules,
+                verifier: Arc::clone(verifier),
+                in_flight_max: config.limits.in_flight_max,
+                deadline: config.limits.deadline,
+                body_bytes_max: config.limits.body_bytes_max,
+            };
+            let stop = &self.stop_services;
+            if let Some(listener) = rest.remove(&service.part) {
+                self.services.spawn(listener.serve(wrap(service.rest, &mesh), stop.clone()));
+            }
+            if let Some(grpc) = service.grpc
+                && let Some(listener) = billing_grpc.take()
+            {
+                self.services.spawn(listener.serve(wrap(grpc, &mesh), stop.clone()));
+            }
+            for task in service.tasks {
+                let (name, stop) = (task.name, self.stop_tasks.clone());
+                self.tasks.spawn(async move {
+                    task.run(stop).await;
+                    name
+                });
+            }
+        }
+    }
+
+    /// From the outside in, so that whoever is still working finds whom it needs.
+    async fn stop(mut self, config: &Config) {
+        self.stop_gateway.cancel();
+        if let Some(gateway) = self.gateway.take() {
+            gateway.join().await;
+        }
+        self.stop_services.cancel();
+        while self.services.join_next().await.is_some() {}
+        self.stop_tasks.cancel();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(TASKS_END_WITHIN.min(config.drain), ended).await.is_err() {
+            tracing::warn!("background work did not end in time; it goes on at the next start");
+        }
+    }
+}

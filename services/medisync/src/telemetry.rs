@@ -1,0 +1,41 @@
+//! The log: text for people, JSON for machines; on standard error, so that standard output is free.
+
+use std::panic;
+
+use tracing_subscriber::{
+    EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
+
+use crate::config::LogFormat;
+
+/// The proxy's own lines at `info` say what ours say too.
+const QUIET: &str = "pingora_core=warn,pingora_proxy=error,h2=warn,hyper=warn,rustls=warn,refinery_core=warn";
+
+/// Starts the log.
+pub(crate) fn init(format: LogFormat, level: &str, by_flag: bool) {
+    let ours = format!("{QUIET},{level}");
+    let filter = match EnvFilter::try_from_default_env() {
+        // An empty RUST_LOG is none.
+        Ok(filter) if !by_flag && std::env::var_os("RUST_LOG").is_some_and(|v| !v.is_empty()) => {
+            filter
+        }
+        _ => EnvFilter::new(ours),
+    };
+    let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
+        }
+        LogFormat::Text => {
+            let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            lines.with_ansi(color && terminal).boxed()
+        }
+    };
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    panic::set_hook(Box::new(|panic| {
+        // Where, and not what: a panic's text may quote a value, which may be somebody's name.
+        let at = panic.location().map_or_else(String::new, ToString::to_string);
+        tracing::error!(at, "a thread panicked");
+    }));
+}

@@ -1,1 +1,74 @@
-//! analytics
+//! The analytics service: how many patients there are, how old they are, how it came about.
+//!
+//! An event passes through the modules in this order, a request from the last to the first:
+//!
+//! - `events` decodes what the topic says, and refuses what cannot be counted.
+//! - `consumer` takes it into the transaction that also keeps the position in the topic.
+//! - `domain` decides what an event changes, and which age band a year of birth is in. It is pure.
+//! - `store` keeps the counters. Only it knows SQL.
+//! - `api` answers with the summary. Only it knows a status code.
+//!
+//! Consumes the topic `patient` as the group `analytics-service`. Publishes nothing, calls nobody.
+//!
+//! Of a patient it keeps the id, the version of the last event, and the year of birth: events
+//! carry no more than the year, which is the least that counts age bands. So an age is the one that
+//! is reached in the calendar year of the question. A deleted patient's year is erased; id and
+//! version stay as a tombstone.
+//!
+//! **Invariant:** the patients in the age bands add up to the registered patients, since both are
+//! counted from one table in one statement.
+
+mod events;
+
+mod consumer;
+
+mod domain;
+
+mod store;
+
+mod api;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use kit::{
+    consumer::Consumer,
+    db::{DbConfig, DbError},
+    service::{Kit, Service},
+};
+use proto::patient_events::TOPIC;
+use shared_middleware::identity::Part;
+
+pub use crate::{
+    api::{RULES, openapi},
+    consumer::GROUP,
+};
+use crate::{consumer::Projection, store::Store};
+
+/// Every setting of this service.
+#[derive(Clone)]
+pub struct Config {
+    /// Where the counters are.
+    pub database: DbConfig,
+}
+
+/// Builds the service; the binary decides where to serve it.
+///
+/// # Errors
+/// When the store cannot be opened or migrated.
+pub async fn build(config: Config, kit: &Kit) -> Result<Service, DbError> {
+    let store = Store::open(&config.database).await?;
+    let db = store.db();
+    let consumer =
+        Consumer::new(GROUP, TOPIC, db.clone(), Arc::clone(&kit.log), Arc::new(Projection));
+    Ok(Service {
+        part: Part::Analytics,
+        rest: api::routes(store, kit.clock.clone()),
+        grpc: None,
+        rules: RULES,
+        tasks: vec![consumer.task()],
+        db,
+    })
+}

@@ -8,8 +8,10 @@ use tracing_subscriber::{
 
 use crate::config::LogFormat;
 
-/// The proxy's own lines at `info` say what ours say too.
-const QUIET: &str = "pingora_core=warn,pingora_proxy=error,h2=warn,hyper=warn,rustls=warn,refinery_core=warn";
+/// The proxy tells us what we log by ourselves, and calls a client that goes away an error; of the
+/// others we want to hear what is wrong only.
+const QUIET: &str =
+    "pingora_core=off,pingora_proxy=off,h2=warn,hyper=warn,rustls=warn,refinery_core=warn";
 
 /// Starts the log.
 pub(crate) fn init(format: LogFormat, level: &str, by_flag: bool) {

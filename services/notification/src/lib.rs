@@ -1,1 +1,171 @@
-//! notification
+//! The notification service: tells patients what became of their registration.
+//!
+//! An event passes through the modules in this order:
+//!
+//! - `events` decodes what the topic says, and refuses what nobody can be told.
+//! - `consumer` writes a pending notification in the transaction that also keeps the position.
+//! - `domain` knows the kinds and states of a notification, and when to try again. It is pure.
+//! - `store` keeps the notifications. Only it knows SQL.
+//! - `sender` takes what is due, oldest first and of each patient in order, and keeps the outcome.
+//! - `message` writes the text: the recipient's name, and no other personal data.
+//! - `channel` delivers: into files in a folder, or by SMTP.
+//! - `api` lists notifications. Only it knows a status code.
+//!
+//! Consumes the topic `patient` as the group `notification-service`. Publishes what can never be
+//! delivered to `patient.dlq`. Calls the SMTP server, if there is one.
+//!
+//! **Invariant:** a notification holds the event, and so name and address, while it is pending and
+//! no longer: the tables refuse anything else.
+//!
+//! **Invariant:** an event makes one notification. In the folder it makes one file, whatever
+//! crashes; by SMTP it is sent at least once, always with the same Message-ID.
+
+mod events;
+
+mod consumer;
+
+mod domain;
+
+mod store;
+
+mod sender;
+
+mod message;
+
+mod channel;
+
+mod api;
+
+mod error;
+
+#[cfg(test)]
+mod tests;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use kit::{
+    consumer::Consumer,
+    db::DbConfig,
+    page::Cursors,
+    service::{Kit, Service},
+};
+use lettre::message::Mailbox;
+use proto::patient_events::TOPIC;
+use secrecy::{ExposeSecret as _, SecretString};
+use shared_middleware::identity::Part;
+use tokio::sync::Notify;
+
+pub use crate::{
+    api::{RULES, openapi},
+    channel::check_smtp_url,
+    consumer::GROUP,
+    error::BuildError,
+};
+use crate::{
+    channel::{Channel, FileChannel, SmtpChannel},
+    consumer::Notifications,
+    sender::Sender,
+    store::Store,
+};
+
+/// Whom messages are from, unless it is configured.
+pub const FROM_DEFAULT: &str = "MediSync <no-reply@medisync.local>";
+/// Connections to the SMTP server at once at most, unless it is configured.
+pub const SMTP_CONNECTIONS_MAX_DEFAULT: u32 = 4;
+/// Seconds that one message may take by SMTP, unless it is configured.
+pub const SMTP_TIMEOUT_S_DEFAULT: u64 = 30;
+
+/// Every setting of this service.
+#[derive(Clone)]
+pub struct Config {
+    /// Where the notifications are.
+    pub database: DbConfig,
+    /// Where messages go as files when there is no SMTP server.
+    pub outbox_dir: PathBuf,
+    /// The SMTP server's URL, as [`check_smtp_url`] describes it.
+    pub smtp: Option<SecretString>,
+    /// Whom messages are from: an address, or a name and an address.
+    pub from: String,
+    /// So many connections to the SMTP server at once at most.
+    pub smtp_connections_max: u32,
+    /// One message may take so many seconds by SMTP; then it is tried again.
+    pub smtp_timeout_s: u64,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// The defaults: messages go to this folder.
+    pub fn new(database: DbConfig, outbox_dir: PathBuf) -> Self {
+        Self {
+            database,
+            outbox_dir,
+            smtp: None,
+            from: FROM_DEFAULT.to_owned(),
+            smtp_connections_max: SMTP_CONNECTIONS_MAX_DEFAULT,
+            smtp_timeout_s: SMTP_TIMEOUT_S_DEFAULT,
+        }
+    }
+
+    async fn channel(&self) -> Result<Channel, BuildError> {
+        let Some(url) = &self.smtp else {
+            let opened = FileChannel::open(self.outbox_dir.clone()).await;
+            return opened
+                .map(Channel::File)
+                .map_err(|error| BuildError::Outbox(error, self.outbox_dir.clone()));
+        };
+        let timeout = Duration::from_secs(self.smtp_timeout_s.max(1));
+        SmtpChannel::new(url.expose_secret(), self.smtp_connections_max, timeout)
+            .map(Channel::Smtp)
+            .map_err(BuildError::Smtp)
+    }
+}
+
+/// Whether this can be the sender of messages: an address, or a name and an address.
+///
+/// # Errors
+/// What is wrong with it, to be read after its name.
+pub fn check_from(from: &str) -> Result<(), String> {
+    parse_from(from).map(drop)
+}
+
+fn parse_from(from: &str) -> Result<Mailbox, String> {
+    from.parse().map_err(|_| "must be of the form `Name <address@example.org>`".to_owned())
+}
+
+/// Builds the service; the binary decides where to serve it.
+///
+/// # Errors
+/// When a setting is wrong, or the store or the folder cannot be opened.
+pub async fn build(config: Config, kit: &Kit) -> Result<Service, BuildError> {
+    let from = parse_from(&config.from).map_err(BuildError::From)?;
+    let channel = config.channel().await?;
+    let store = Store::open(&config.database).await?;
+    store.release(kit.clock.now()).await?;
+    let cursors = Cursors::open(&store.db()).await?;
+
+    let wake = Arc::new(Notify::new());
+    let handler = Notifications {
+        clock: kit.clock.clone(),
+        ids: kit.ids.clone(),
+        medium: channel.medium(),
+        wake: Arc::clone(&wake),
+    };
+    let consumer = Consumer::new(GROUP, TOPIC, store.db(), Arc::clone(&kit.log), Arc::new(handler));
+    let sender = Sender {
+        store: store.clone(),
+        channel,
+        from,
+        log: Arc::clone(&kit.log),
+        clock: kit.clock.clone(),
+        wake,
+    };
+    Ok(Service {
+        part: Part::Notification,
+        db: store.db(),
+        rest: api::routes(store, cursors),
+        grpc: None,
+        rules: RULES,
+        tasks: vec![consumer.task(), sender.task()],
+    })
+}

@@ -1,0 +1,73 @@
+//! An answer of the gateway's own: a refusal, or one of its few pages.
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderName, HeaderValue, Method, StatusCode,
+    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE},
+};
+use pingora_core::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+
+use crate::headers::{self, Marks};
+
+/// An answer of the gateway's own.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: HeaderValue,
+    pub(crate) body: Bytes,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// Writes it to a request's session.
+    pub(crate) async fn write_to_session(
+        self,
+        session: &mut Session,
+        marks: &Marks<'_>,
+    ) -> Result<()> {
+        let head = Box::new(self.head(marks)?);
+        let without_body = session.req_header().method == Method::HEAD || self.body.is_empty();
+        session.write_response_header(head, without_body).await?;
+        let body = (!without_body).then_some(self.body);
+        session.write_response_body(body, true).await
+    }
+
+    /// Writes it to a connection on which no request could be read, and which ends with it.
+    pub(crate) async fn write_to_connection(
+        self,
+        connection: &mut (impl AsyncWrite + Unpin),
+        marks: &Marks<'_>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let mut head = self.head(marks)?;
+        head.insert_header(CONNECTION, HeaderValue::from_static("close"))?;
+        let reason = self.status.canonical_reason().unwrap_or_default();
+        let mut bytes = BytesMut::with_capacity(1024);
+        let line = format!("HTTP/1.1 {} {reason}\r\n", self.status.as_u16());
+        bytes.extend_from_slice(line.as_bytes());
+        head.header_to_h1_wire(&mut bytes);
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&self.body);
+        connection.write_all(&bytes).await?;
+        Ok(connection.flush().await?)
+    }
+
+    fn head(&self, marks: &Marks<'_>) -> Result<ResponseHeader> {
+        let mut head = ResponseHeader::build(self.status, Some(16))?;
+        // 204 and 304 have no length, not even zero (RFC 9110, 8.6).
+        if !matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            head.insert_header(CONTENT_LENGTH, HeaderValue::from(self.body.len()))?;
+        }
+        if !self.body.is_empty() {
+            head.insert_header(CONTENT_TYPE, self.content_type.clone())?;
+        }
+        for (name, value) in &self.headers {
+            head.insert_header(name.clone(), value.clone())?;
+        }
+        headers::stamp(&mut head, marks)?;
+        Ok(head)
+    }
+}

@@ -1,0 +1,116 @@
+//! One client's connection, from its first byte to its end: a head is read and checked, the request
+//! is handed to pingora, and the connection comes back for the next one.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{HeaderMap, Method};
+use pingora_core::{
+    apps::HttpServerApp as _, protocols::http::ServerSession, server::ShutdownWatch,
+};
+use pingora_proxy::HttpProxy;
+use shared_middleware::{clock::Ids, error::Failure};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    answer::Answer,
+    context::Context,
+    downstream::Downstream,
+    head::{self, Bounds, Head, NoHead},
+    proxy::Gateway,
+    refuse::{self, PASSED_OVER_BYTES_MAX, PASSED_OVER_WITHIN},
+};
+
+/// When the gateway stops, an idle connection is listened to so much longer: a request may have
+/// been sent that was not noticed yet.
+const LAST_LOOK: Duration = Duration::from_millis(25);
+
+/// A client for whom there is no room gets so long to read that, and so much of what it says is
+/// passed over.
+const TURNED_AWAY_WITHIN: Duration = Duration::from_millis(200);
+const HEAD_BYTES: usize = 16 << 10;
+
+/// What all connections have in common.
+pub(crate) struct Common {
+    pub(crate) proxy: Arc<HttpProxy<Gateway>>,
+    pub(crate) bounds: Bounds,
+    pub(crate) keep_alive_timeout: Duration,
+    pub(crate) client_timeout: Duration,
+    pub(crate) ids: Ids,
+    pub(crate) stop: CancellationToken,
+    /// The same as `stop`, as pingora wants it.
+    pub(crate) stopping: ShutdownWatch,
+}
+
+/// Serves a client until one of the two has enough.
+pub(crate) async fn serve(socket: TcpStream, remote: SocketAddr, common: Arc<Common>) {
+    // Answers are gathered before they are written, so waiting for more would only delay them.
+    let _ = socket.set_nodelay(true);
+    let mut client = Box::new(Downstream::new(socket, remote));
+    while waited_for_request(&mut client, &common).await {
+        let head = match head::read(&mut client, &common.bounds).await {
+            Ok(head) => head,
+            Err(NoHead::Gone) => return,
+            Err(NoHead::Refused(failure)) => {
+                return refuse_head(&mut client, failure, &common).await;
+            }
+        };
+        match request(client, head, &common).await {
+            Some(again) => client = again,
+            None => return,
+        }
+    }
+}
+
+/// Tells a client for whom there is no room, without waiting for what it has to say.
+pub(crate) async fn turn_away(socket: TcpStream, remote: SocketAddr, ids: Ids) {
+    let mut client = Downstream::new(socket, remote);
+    write_refusal(&mut client, refuse::unavailable(), &ids).await;
+    // Its request is on the way; to close before it is here would take the answer back.
+    let _ = timeout(TURNED_AWAY_WITHIN, client.close_gently(HEAD_BYTES)).await;
+}
+
+/// Whether a request has come, and not the end: of the connection, of patience, of the gateway.
+async fn waited_for_request(client: &mut Downstream, common: &Common) -> bool {
+    let come = tokio::select! {
+        // What has come is served, even if the end has come with it.
+        biased;
+        come = timeout(common.keep_alive_timeout, client.first_bytes()) => come,
+        () = common.stop.cancelled() => timeout(LAST_LOOK, client.first_bytes()).await,
+    };
+    matches!(come, Ok(Ok(1..)))
+}
+
+/// Has pingora serve one request; gives the connection back when it can be used again.
+async fn request(
+    mut client: Box<Downstream>,
+    head: Head,
+    common: &Common,
+) -> Option<Box<Downstream>> {
+    client.begin_body(head.rest, head.framing);
+    let mut session = ServerSession::new_http1(client);
+    session.set_pipelined_prefix(head.bytes);
+    session.set_read_timeout(Some(common.client_timeout));
+    session.set_write_timeout(Some(common.client_timeout));
+    let reusable = common.proxy.process_new_http(session, &common.stopping).await?;
+    let (stream, _) = reusable.consume();
+    stream.into_any().downcast().ok()
+}
+
+async fn refuse_head(client: &mut Downstream, failure: Failure, common: &Common) {
+    write_refusal(client, failure, &common.ids).await;
+    let _ = timeout(PASSED_OVER_WITHIN, client.close_gently(PASSED_OVER_BYTES_MAX)).await;
+}
+
+async fn write_refusal(client: &mut Downstream, failure: Failure, ids: &Ids) {
+    let mut ctx = Context::new();
+    ctx.name(&HeaderMap::new(), ids);
+    let trace = ctx.trace();
+    let answer: Answer = refuse::answer(&failure, &trace);
+    let status = answer.status;
+    let written =
+        timeout(PASSED_OVER_WITHIN, answer.write_to_connection(client, &ctx.marks())).await;
+    let written = matches!(written, Ok(Ok(())));
+    // The method was not understood, or does not matter: the label is that of any odd one.
+    ctx.end(&Method::CONNECT, written.then_some(status));
+}

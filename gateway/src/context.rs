@@ -1,0 +1,92 @@
+//! What is known of one request on its way through the phases.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+use pingora_proxy::Session;
+use shared_middleware::{clock::Ids, metrics::method_label, trace_context::TraceContext};
+use tokio::time::Instant;
+
+use crate::{
+    headers::{self, Marks},
+    limit::Verdict,
+    metrics,
+    route::{Route, Row},
+    upstream::Attempts,
+};
+
+/// The answer's status when the client went away before there was one.
+pub(crate) const CLIENT_GONE: u16 = 499;
+
+/// What is known of one request.
+pub(crate) struct Context {
+    pub(crate) started: Instant,
+    pub(crate) client: IpAddr,
+    pub(crate) request_id: HeaderValue,
+    pub(crate) trace: Option<TraceContext>,
+    pub(crate) route: Option<&'static Route>,
+    pub(crate) row: Option<&'static Row>,
+    /// Of the most specific limit that counted it.
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) body_bytes: usize,
+    pub(crate) attempts: Attempts,
+}
+
+// === impl Context ===
+
+impl Context {
+    pub(crate) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            request_id: HeaderValue::from_static("-"),
+            trace: None,
+            route: None,
+            row: None,
+            verdict: None,
+            body_bytes: 0,
+            attempts: Attempts::default(),
+        }
+    }
+
+    /// Notes who asks, and joins the request to its trace.
+    pub(crate) fn begin(&mut self, session: &Session, ids: &Ids) {
+        let address = session.client_addr().and_then(|address| address.as_inet());
+        if let Some(address) = address {
+            self.client = address.ip();
+        }
+        self.name(&session.req_header().headers, ids);
+    }
+
+    /// Names the request and joins it to its trace.
+    pub(crate) fn name(&mut self, headers: &HeaderMap, ids: &Ids) {
+        self.request_id = headers::request_id(headers, ids);
+        self.trace = Some(headers::trace(headers));
+    }
+
+    /// The request's trace.
+    pub(crate) fn trace(&mut self) -> TraceContext {
+        *self.trace.get_or_insert_with(TraceContext::start)
+    }
+
+    /// What its answer is marked with.
+    pub(crate) fn marks(&self) -> Marks<'_> {
+        Marks { request_id: &self.request_id, verdict: self.verdict.as_ref() }
+    }
+
+    /// Counts the request and writes its line in the log: neither its path nor who asked.
+    pub(crate) fn end(&mut self, method: &http::Method, status: Option<StatusCode>) {
+        let took = self.started.elapsed();
+        let gone = StatusCode::from_u16(CLIENT_GONE).unwrap_or(StatusCode::BAD_REQUEST);
+        let status = status.unwrap_or(gone);
+        metrics::count(self.route, status, took);
+        tracing::info!(
+            http.route = metrics::label(self.route),
+            http.method = method_label(method),
+            http.status = status.as_u16(),
+            duration_ms = took.as_secs_f64() * 1000.0,
+            trace.id = self.trace().trace_id(),
+            "answered"
+        );
+    }
+}

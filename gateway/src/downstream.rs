@@ -1,0 +1,222 @@
+//! A client's connection, as pingora reads and writes it: one request at a time.
+//!
+//! What a client sends after the end of a request stays here until that request is answered, so a
+//! pipelined request is neither mistaken for the body of the one before, nor lost. Small writes are
+//! gathered, so that the head and the body of an answer leave together.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::AsRawFd as _,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use async_trait::async_trait;
+use bytes::{Buf as _, BytesMut};
+use pingora_core::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType, l4::socket, raw_connect::ProxyDigest,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf},
+    net::TcpStream,
+};
+
+/// Answers up to this size leave in one packet train.
+const WRITE_BUFFER_BYTES: usize = 4096;
+
+/// Most heads fit.
+const HEAD_BYTES_FIRST: usize = 4096;
+
+/// How the end of a request's body is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// By its length; zero when there is none.
+    Length(u64),
+    /// By its last chunk, which pingora finds.
+    Chunked,
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub(crate) struct Downstream {
+    io: BufWriter<TcpStream>,
+    /// What was read, and belongs to the body or to a later request.
+    rest: BytesMut,
+    /// How much of the body is still to be read.
+    body: Framing,
+    digest: Arc<SocketDigest>,
+}
+
+// === impl Downstream ===
+
+impl Downstream {
+    pub(crate) fn new(io: TcpStream, remote: SocketAddr) -> Self {
+        let digest = SocketDigest::from_raw_fd(io.as_raw_fd());
+        // Nobody else has the digest yet, so that nobody has set it.
+        let _ = digest.peer_addr.set(Some(socket::SocketAddr::Inet(remote)));
+        Self {
+            io: BufWriter::with_capacity(WRITE_BUFFER_BYTES, io),
+            rest: BytesMut::new(),
+            body: Framing::Length(0),
+            digest: Arc::new(digest),
+        }
+    }
+
+    /// Waits for the first bytes of a request; 0 when the client is gone. Needs no buffer
+    /// meanwhile, so that idle connections cost little.
+    pub(crate) async fn first_bytes(&mut self) -> io::Result<usize> {
+        while self.rest.is_empty() {
+            self.io.get_ref().readable().await?;
+            self.rest.reserve(HEAD_BYTES_FIRST);
+            match self.io.get_ref().try_read_buf(&mut self.rest) {
+                // Nothing yet: readiness is a hint and may be wrong.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.rest = BytesMut::new();
+                }
+                read => return read,
+            }
+        }
+        Ok(self.rest.len())
+    }
+
+    /// What was read past the last request.
+    pub(crate) fn take_rest(&mut self) -> BytesMut {
+        std::mem::take(&mut self.rest)
+    }
+
+    /// Reads more of a head; 0 when the client is gone.
+    pub(crate) async fn read_more(&mut self, head: &mut BytesMut) -> io::Result<usize> {
+        head.reserve(HEAD_BYTES_FIRST);
+        self.io.get_mut().read_buf(head).await
+    }
+
+    /// From now on a request's body is read: first what came with its head.
+    pub(crate) fn begin_body(&mut self, rest: BytesMut, body: Framing) {
+        self.rest = rest;
+        self.body = body;
+    }
+
+    /// Makes the connection break when it is dropped, so that the client cannot take what it got
+    /// for the whole answer.
+    pub(crate) fn break_off(&self) {
+        let _ = self.io.get_ref().set_zero_linger();
+    }
+
+    /// Says that nothing more will be sent, and passes over what the client still sends, up to a
+    /// bound: closing at once would take the answer back from a client that is still sending.
+    pub(crate) async fn close_gently(&mut self, bytes_max: usize) {
+        let mut passed_over = self.rest.len();
+        let mut buffer = [0; 4096];
+        let _ = self.io.shutdown().await;
+        while passed_over < bytes_max {
+            match self.io.get_mut().read(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(n) => passed_over += n,
+            }
+        }
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let wanted = match self.body {
+            Framing::Length(0) => return self.poll_gone(cx),
+            Framing::Length(n) => usize::try_from(n).unwrap_or(usize::MAX).min(buf.remaining()),
+            Framing::Chunked => buf.remaining(),
+        };
+        let read = if self.rest.is_empty() {
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(wanted));
+            ready!(Pin::new(self.io.get_mut()).poll_read(cx, &mut part))?;
+            let read = part.filled().len();
+            buf.advance(read);
+            read
+        } else {
+            let read = wanted.min(self.rest.len());
+            buf.put_slice(&self.rest[..read]);
+            self.rest.advance(read);
+            read
+        };
+        if let Framing::Length(n) = &mut self.body {
+            *n = n.saturating_sub(u64::try_from(read).unwrap_or(u64::MAX));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// After the body there is only one thing to learn before the answer: that the client is gone.
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.rest.is_empty() {
+            return Poll::Pending;
+        }
+        let mut first = [0];
+        let mut first = ReadBuf::new(&mut first);
+        match ready!(self.io.get_ref().poll_peek(cx, &mut first)) {
+            // The next request has come early; it waits its turn.
+            Ok(1..) => Poll::Pending,
+            gone => Poll::Ready(gone.map(drop)),
+        }
+    }
+}
+
+impl AsyncRead for Downstream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.get_mut().poll_body(cx, buf)
+    }
+}
+
+impl AsyncWrite for Downstream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Downstream {
+    async fn shutdown(&mut self) {
+        let _ = self.io.shutdown().await;
+    }
+}
+
+impl UniqueID for Downstream {
+    fn id(&self) -> UniqueIDType {
+        self.io.get_ref().as_raw_fd()
+    }
+}
+
+impl Ssl for Downstream {}
+
+impl Peek for Downstream {}
+
+impl GetTimingDigest for Downstream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Downstream {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for Downstream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(Arc::clone(&self.digest))
+    }
+}

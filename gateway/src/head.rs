@@ -1,0 +1,263 @@
+//! Reads the head of a request, and refuses what could be read in two ways.
+//!
+//! Pingora parses the head as well, but it repairs where we refuse: it drops a fragment, escapes
+//! odd bytes, lets `Transfer-Encoding` win over `Content-Length`. It also waits long for a slow
+//! head and answers a broken one in its own words. So it gets to see only heads that passed here,
+//! and what it repairs never comes up. The rules are those of RFC 9112 without its leniencies.
+
+use std::{io, time::Duration};
+
+use bytes::{Buf as _, BytesMut};
+use shared_middleware::error::{ErrorCode, Failure};
+use tokio::time::timeout;
+
+use crate::{
+    downstream::{Downstream, Framing},
+    path,
+};
+
+/// Bounds of a head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) head_bytes_max: usize,
+    pub(crate) uri_bytes_max: usize,
+    pub(crate) headers_max: usize,
+    /// From its first byte to its last.
+    pub(crate) timeout: Duration,
+}
+
+/// A head that passed.
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// Its bytes, the empty line included.
+    pub(crate) bytes: BytesMut,
+    /// What was read after it.
+    pub(crate) rest: BytesMut,
+    /// How long the body is.
+    pub(crate) framing: Framing,
+}
+
+/// Why there is no head.
+#[derive(Debug)]
+pub(crate) enum NoHead {
+    /// The client is gone, or too slow: there is nobody to answer.
+    Gone,
+    /// It is refused.
+    Refused(Failure),
+}
+
+/// Where the search for the end of the head has come to.
+#[derive(Default)]
+struct Scan {
+    at: usize,
+    line: usize,
+}
+
+/// What the headers say of the body and of the host.
+#[derive(Default)]
+struct Seen {
+    hosts: usize,
+    length: Option<u64>,
+    chunked: bool,
+}
+
+/// Reads a head of which at least a byte is there.
+pub(crate) async fn read(client: &mut Downstream, bounds: &Bounds) -> Result<Head, NoHead> {
+    let mut bytes = client.take_rest();
+    let whole = async {
+        let mut scan = Scan::default();
+        loop {
+            skip_empty_lines(&mut bytes);
+            if let Some(end) = scan.end(&bytes)? {
+                return Ok(end);
+            }
+            if bytes.len() > bounds.head_bytes_max {
+                return Err(invalid("the head of the request is too long"));
+            }
+            match client.read_more(&mut bytes).await {
+                Ok(0) | Err(_) => return Err(NoHead::Gone),
+                Ok(_) => {}
+            }
+        }
+    };
+    let end = timeout(bounds.timeout, whole).await.map_err(|_| NoHead::Gone)??;
+    if end > bounds.head_bytes_max {
+        return Err(invalid("the head of the request is too long"));
+    }
+    let rest = bytes.split_off(end);
+    let framing = check(&bytes, bounds).map_err(NoHead::Refused)?;
+    Ok(Head { bytes, rest, framing })
+}
+
+/// Whether a whole head is one that can be read in one way only.
+fn check(head: &[u8], bounds: &Bounds) -> Result<Framing, Failure> {
+    let malformed = || Failure::new(ErrorCode::Invalid, "the request is malformed");
+    let lines = head.strip_suffix(b"\r\n\r\n").ok_or_else(malformed)?;
+    let mut lines = Lines(Some(lines));
+    let version_1_1 = check_request_line(lines.next().unwrap_or_default(), bounds)?;
+    let mut seen = Seen::default();
+    let mut headers = 0;
+    for line in lines {
+        headers += 1;
+        seen.header(line).ok_or_else(malformed)?;
+    }
+    if headers > bounds.headers_max {
+        return Err(Failure::new(ErrorCode::Invalid, "the request has too many headers"));
+    }
+    let hosts_fit = seen.hosts == 1 || (seen.hosts == 0 && !version_1_1);
+    let framing_fits = !seen.chunked || (version_1_1 && seen.length.is_none());
+    if !hosts_fit || !framing_fits {
+        return Err(malformed());
+    }
+    Ok(if seen.chunked { Framing::Chunked } else { Framing::Length(seen.length.unwrap_or(0)) })
+}
+
+/// `METHOD SP target SP HTTP/1.x`; whether x is 1.
+fn check_request_line(line: &[u8], bounds: &Bounds) -> Result<bool, Failure> {
+    let malformed = || Failure::new(ErrorCode::Invalid, "the request line is malformed");
+    let mut words = line.split(|&byte| byte == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(malformed());
+    };
+    let version_1_1 = match version {
+        b"HTTP/1.1" => true,
+        b"HTTP/1.0" => false,
+        _ => return Err(malformed()),
+    };
+    if method.is_empty() || !method.iter().all(|&byte| is_token(byte)) {
+        return Err(malformed());
+    }
+    // Its target is of another form, and nothing here is a tunnel.
+    if method == b"CONNECT" {
+        let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+        return Err(Failure::method_not_allowed(&methods));
+    }
+    path::check(target, bounds.uri_bytes_max)?;
+    Ok(version_1_1)
+}
+
+/// The lines of a head, which end in CR LF; the scan has seen to that.
+struct Lines<'a>(Option<&'a [u8]>);
+
+// === impl Lines ===
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.0?;
+        let Some(end) = rest.iter().position(|&byte| byte == b'\r') else {
+            self.0 = None;
+            return Some(rest);
+        };
+        // A CR that no LF follows stays in the next line, where it is refused.
+        self.0 = Some(rest[end..].strip_prefix(b"\r\n").unwrap_or(&rest[end..]));
+        Some(&rest[..end])
+    }
+}
+
+// === impl Scan ===
+
+impl Scan {
+    /// Where the head ends: after its first empty line. Lines end in CR LF.
+    fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, NoHead> {
+        while let Some(offset) = bytes[self.at..].iter().position(|&byte| byte == b'\n') {
+            let end = self.at + offset;
+            if end == self.line || bytes[end - 1] != b'\r' {
+                return Err(invalid("a line of the request does not end in CR LF"));
+            }
+            if end - 1 == self.line {
+                return Ok(Some(end + 1));
+            }
+            (self.at, self.line) = (end + 1, end + 1);
+        }
+        self.at = bytes.len();
+        Ok(None)
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    /// Notes a header; none when it is malformed, or contradicts another.
+    fn header(&mut self, line: &[u8]) -> Option<()> {
+        let at = line.iter().position(|&byte| byte == b':')?;
+        let (name, value) = (&line[..at], line[at + 1..].trim_ascii());
+        // A name with a space in or before it would be an obsolete folded line, or worse.
+        if name.is_empty() || !name.iter().all(|&byte| is_token(byte)) {
+            return None;
+        }
+        if value.iter().any(|&byte| byte != b'\t' && byte.is_ascii_control()) {
+            return None;
+        }
+        if name.eq_ignore_ascii_case(b"host") {
+            self.hosts += 1;
+            return value.iter().all(|&byte| in_host(byte)).then_some(());
+        }
+        if name.eq_ignore_ascii_case(b"content-length") {
+            return self.length.replace(length(value)?).is_none().then_some(());
+        }
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            let first = !std::mem::replace(&mut self.chunked, true);
+            return (first && value.eq_ignore_ascii_case(b"chunked")).then_some(());
+        }
+        Some(())
+    }
+}
+
+/// Digits and nothing else: no sign, no list.
+fn length(value: &[u8]) -> Option<u64> {
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    digits.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()
+}
+
+/// RFC 9110, 5.6.2.
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
+}
+
+const fn in_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']')
+}
+
+/// Before a request, and only there, empty lines are passed over (RFC 9112, 2.2).
+fn skip_empty_lines(bytes: &mut BytesMut) {
+    while bytes.starts_with(b"\r\n") {
+        bytes.advance(2);
+    }
+}
+
+fn invalid(detail: &'static str) -> NoHead {
+    NoHead::Refused(Failure::new(ErrorCode::Invalid, detail))
+}
+
+// === impl NoHead ===
+
+impl From<io::Error> for NoHead {
+    fn from(_: io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+#[cfg(test)]
+#[path = "head_tests.rs"]
+mod tests;

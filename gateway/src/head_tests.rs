@@ -1,0 +1,190 @@
+//! Heads that pass and heads that do not; what passes, pingora must take as well.
+
+use pingora_core::protocols::http::ServerSession;
+use proptest::prelude::*;
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, net::TcpStream};
+
+use super::*;
+
+const BOUNDS: Bounds = Bounds {
+    head_bytes_max: 1024,
+    uri_bytes_max: 256,
+    headers_max: 8,
+    timeout: Duration::from_secs(10),
+};
+
+fn checked(head: &str) -> Result<Framing, ErrorCode> {
+    check(head.as_bytes(), &BOUNDS).map_err(|failure| failure.code())
+}
+
+/// Sends the pieces one by one, and reads a head from them.
+async fn read_from(pieces: &[&[u8]]) -> Result<Head, NoHead> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let pieces: Vec<_> = pieces.iter().map(|piece| piece.to_vec()).collect();
+    let sending = tokio::spawn(async move {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.set_nodelay(true).unwrap();
+        for piece in pieces {
+            if client.write_all(&piece).await.is_err() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let (socket, remote) = listener.accept().await.unwrap();
+    let read = read(&mut Downstream::new(socket, remote), &BOUNDS).await;
+    sending.await.unwrap();
+    read
+}
+
+#[test]
+fn a_plain_head_passes_with_its_framing() {
+    let get = "GET /a?b HTTP/1.1\r\nHost: x:4004\r\nAccept: */*\r\n\r\n";
+    assert_eq!(checked(get), Ok(Framing::Length(0)));
+    let post = "POST /a HTTP/1.1\r\nhost: [::1]:4004\r\nContent-Length: 12\r\n\r\n";
+    assert_eq!(checked(post), Ok(Framing::Length(12)));
+    let chunked = "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\tChunked \r\n\r\n";
+    assert_eq!(checked(chunked), Ok(Framing::Chunked));
+    assert_eq!(checked("GET / HTTP/1.0\r\n\r\n"), Ok(Framing::Length(0)));
+}
+
+#[test]
+fn what_could_be_read_in_two_ways_is_refused() {
+    let host = "Host: x\r\n";
+    for rest in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Content-Length: 5, 5\r\n",
+        "Content-Length: +5\r\n",
+        "Content-Length: -5\r\n",
+        "Content-Length: 0x5\r\n",
+        "Content-Length: \r\n",
+        "Content-Length: 99999999999999999999\r\n",
+        "Content-Length : 5\r\n",
+        "Transfer-Encoding : chunked\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+        "Transfer-Encoding: identity, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: \x0bchunked\r\n",
+        "X: a\r\n folded\r\n",
+        "X: a\r\n\tfolded\r\n",
+        " X: a\r\n",
+        "X\r\n",
+        ": a\r\n",
+        "X: a\rb\r\n",
+        "X: a\0b\r\n",
+        "X Y: a\r\n",
+        "Host: y\r\n",
+        "Host: a@b\r\n",
+    ] {
+        let head = format!("POST /a HTTP/1.1\r\n{host}{rest}\r\n");
+        assert_eq!(checked(&head), Err(ErrorCode::Invalid), "{rest:?}");
+    }
+    for head in [
+        "GET /a HTTP/1.1\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: a/b\r\n\r\n",
+        "POST /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "GET  /a HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /a  HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /a HTTP/1.1 \r\nHost: x\r\n\r\n",
+        "GET /a\tb HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /a HTTP/2.0\r\nHost: x\r\n\r\n",
+        "GET /a\r\nHost: x\r\n\r\n",
+        "GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET http://x/a HTTP/1.1\r\nHost: x\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+        "G(T /a HTTP/1.1\r\nHost: x\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\n",
+        "\r\n\r\n",
+    ] {
+        assert_eq!(checked(head), Err(ErrorCode::Invalid), "{head:?}");
+    }
+}
+
+#[test]
+fn a_tunnel_is_no_method_here() {
+    let connect = "CONNECT x:22 HTTP/1.1\r\nHost: x:22\r\n\r\n";
+    assert_eq!(checked(connect), Err(ErrorCode::MethodNotAllowed));
+}
+
+#[test]
+fn one_header_more_than_allowed_is_refused() {
+    let head = |more| format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: a\r\n".repeat(more));
+    assert!(checked(&head(7)).is_ok());
+    assert_eq!(checked(&head(8)), Err(ErrorCode::Invalid));
+}
+
+#[tokio::test]
+async fn a_head_in_pieces_is_put_together_and_the_rest_is_kept() {
+    let head = read_from(&[b"\r\n", b"GET / HT", b"TP/1.1\r", b"\nHost: x\r\n\r", b"\nrest"]).await;
+    let head = head.unwrap();
+    assert_eq!(&head.bytes[..], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(b"rest".starts_with(&head.rest));
+}
+
+#[tokio::test]
+async fn a_bare_line_feed_is_refused_at_once() {
+    for pieces in
+        [&[b"GET / HTTP/1.1\nHost: x\n\n".as_slice()][..], &[b"GET / HTTP/1.1\r\n", b"\n"]]
+    {
+        assert!(matches!(read_from(pieces).await, Err(NoHead::Refused(_))));
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_refused() {
+    let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}", "a".repeat(1024));
+    assert!(matches!(read_from(&[long.as_bytes()]).await, Err(NoHead::Refused(_))));
+    let whole = format!("{long}\r\n\r\n");
+    assert!(matches!(read_from(&[whole.as_bytes()]).await, Err(NoHead::Refused(_))));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_within_a_head_is_not_answered() {
+    assert!(matches!(read_from(&[b"GET / HTTP/1.1\r\n"]).await, Err(NoHead::Gone)));
+}
+
+/// What pingora makes of a head: whether it takes it, and the target that it keeps.
+async fn taken_by_pingora(head: &[u8]) -> Option<Vec<u8>> {
+    let (socket, _) = tokio::io::duplex(64);
+    let mut session = ServerSession::new_http1(Box::new(socket));
+    session.set_pipelined_prefix(BytesMut::from(head));
+    match session.read_request().await {
+        Ok(true) => Some(session.req_header().raw_path().to_vec()),
+        _ => None,
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(head in proptest::collection::vec(any::<u8>(), 0..128)) {
+        let _ = check(&head, &BOUNDS);
+        let _ = Scan::default().end(&head);
+    }
+
+    #[test]
+    fn what_passes_is_taken_by_pingora_as_it_is(
+        method in "(GET|POST|TRACE|FOO)",
+        target in "/[ -~]{0,12}",
+        version in "1\\.[01]",
+        host in "[ -~]{0,6}",
+        name in "[!-~]{1,8}",
+        value in "[\\t -~]{0,8}",
+        length in "(Content-Length: [0-9+, ]{1,3}\r\n)?",
+    ) {
+        let head = format!(
+            "{method} {target} HTTP/{version}\r\nHost: {host}\r\n{name}: {value}\r\n{length}\r\n"
+        );
+        if check(head.as_bytes(), &BOUNDS).is_ok() {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build().unwrap();
+            let taken = runtime.block_on(taken_by_pingora(head.as_bytes()));
+            prop_assert_eq!(taken, Some(target.into_bytes()), "{:?}", head);
+        }
+    }
+}

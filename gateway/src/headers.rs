@@ -1,0 +1,290 @@
+//! What is taken off a request on its way in, and put on every answer on its way out.
+//!
+//! Services believe `X-Forwarded-*`, `X-Request-Id` and `traceparent` since only the gateway writes
+//! them: whatever a client sent under such a name goes no further.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, LINK, LOCATION, REFERRER_POLICY, SERVER,
+    },
+};
+use pingora_core::Result;
+use pingora_http::{RequestHeader, ResponseHeader};
+use shared_middleware::{
+    clock::Ids,
+    identity::Part,
+    trace_context::{TRACEPARENT, TraceContext},
+};
+
+use crate::limit::Verdict;
+
+/// The header that names a request, in requests and answers.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const TRACE_PARENT: HeaderName = HeaderName::from_static(TRACEPARENT);
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
+
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// What an answer may load and who may frame it: nothing and nobody.
+const API_POLICY: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+
+/// What every answer to a request is marked with.
+pub(crate) struct Marks<'a> {
+    /// The request's name.
+    pub(crate) request_id: &'a HeaderValue,
+    /// What the most specific limit said of it.
+    pub(crate) verdict: Option<&'a Verdict>,
+}
+
+/// The client's name for the request when it is one, else a new one.
+pub(crate) fn request_id(headers: &HeaderMap, ids: &Ids) -> HeaderValue {
+    match headers.get(REQUEST_ID) {
+        Some(id) if is_request_id(id.as_bytes()) => id.clone(),
+        _ => new_request_id(ids),
+    }
+}
+
+/// A new name for a request.
+pub(crate) fn new_request_id(ids: &Ids) -> HeaderValue {
+    let mut text = [0; 36];
+    let text = ids.next().hyphenated().encode_lower(&mut text);
+    HeaderValue::from_maybe_shared(Bytes::copy_from_slice(text.as_bytes()))
+        .expect("a UUID is a header value")
+}
+
+/// The trace that the client named, continued, or a new one.
+pub(crate) fn trace(headers: &HeaderMap) -> TraceContext {
+    TraceContext::continued(headers.get(TRACE_PARENT).and_then(|value| value.to_str().ok()))
+}
+
+/// Makes a client's headers those of the gateway. Hop-by-hop headers, and those that `Connection`
+/// names, were already taken off by the proxy.
+pub(crate) fn clean(
+    request: &mut RequestHeader,
+    part: Part,
+    client: IpAddr,
+    request_id: &HeaderValue,
+    trace: &TraceContext,
+) -> Result<()> {
+    while let Some(name) = request.headers.keys().find(|name| is_ours(name.as_str())).cloned() {
+        request.remove_header(&name);
+    }
+    // Whom the client believes to talk to means nothing inside.
+    request.insert_header(HOST, HeaderValue::from_static(part.as_str()))?;
+    request.insert_header(REQUEST_ID, request_id.clone())?;
+    request.insert_header(TRACE_PARENT, trace.traceparent())?;
+    request.insert_header(FORWARDED_FOR, client.to_string())?;
+    request.insert_header(FORWARDED_PROTO, HeaderValue::from_static("http"))
+}
+
+/// Puts on an answer what every answer has.
+pub(crate) fn stamp(answer: &mut ResponseHeader, marks: &Marks<'_>) -> Result<()> {
+    answer.remove_header(&SERVER);
+    answer.insert_header(REQUEST_ID, marks.request_id.clone())?;
+    answer.insert_header(CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))?;
+    answer.insert_header(REFERRER_POLICY, HeaderValue::from_static("no-referrer"))?;
+    if !answer.headers.contains_key(CACHE_CONTROL) {
+        answer.insert_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
+    }
+    if !answer.headers.contains_key(CONTENT_SECURITY_POLICY) {
+        answer.insert_header(CONTENT_SECURITY_POLICY, API_POLICY)?;
+    }
+    if let Some(verdict) = marks.verdict {
+        answer.insert_header(RATE_LIMIT_POLICY, verdict.policy())?;
+        answer.insert_header(RATE_LIMIT, verdict.state())?;
+    }
+    Ok(())
+}
+
+/// Writes the paths in a part's answer as they are seen through the gateway.
+pub(crate) fn outward(answer: &mut ResponseHeader, strip: &str, put: &str) -> Result<()> {
+    if let Some(path) = answer.headers.get(LOCATION).and_then(|value| value.to_str().ok())
+        && let Some(path) = seen_from_outside(path, strip, put)
+    {
+        answer.insert_header(LOCATION, path)?;
+    }
+    if let Some(link) = answer.headers.get(LINK).and_then(|value| value.to_str().ok())
+        && let Some(path) = link.strip_prefix('<')
+        && let Some(path) = seen_from_outside(path, strip, put)
+    {
+        answer.insert_header(LINK, format!("<{path}"))?;
+    }
+    Ok(())
+}
+
+/// A path of the part's own; one that names the gateway's already, or another host, is left alone.
+fn seen_from_outside(path: &str, strip: &str, put: &str) -> Option<String> {
+    let own = path.starts_with('/') && !path.starts_with("//") && !path.starts_with(strip);
+    let rest = own.then(|| path.strip_prefix(put)).flatten()?;
+    Some(format!("{strip}{rest}"))
+}
+
+fn is_request_id(id: &[u8]) -> bool {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.iter().all(plain)
+}
+
+/// Names (in lower case) that only the mesh writes. One with an underscore may be read as the same
+/// name with a hyphen by what is behind.
+fn is_ours(name: &str) -> bool {
+    const NAMES: [&str; 4] = ["forwarded", "x-real-ip", "x-original-url", "x-rewrite-url"];
+    const BEGINNINGS: [&str; 4] = ["x-user-", "x-forwarded-", "x-medisync-", "x-http-method"];
+    if name.contains('_') {
+        return true;
+    }
+    name.starts_with(['x', 'f'])
+        && (NAMES.contains(&name) || BEGINNINGS.iter().any(|begin| name.starts_with(begin)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn ids() -> Ids {
+        Ids::from_fn(|| Uuid::from_u128(7))
+    }
+
+    fn cleaned(headers: &[(&str, &str)]) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        for (name, value) in headers {
+            request.append_header((*name).to_owned(), *value).unwrap();
+        }
+        let id = request_id(&request.headers, &ids());
+        let trace = trace(&request.headers);
+        clean(&mut request, Part::Patient, "192.0.2.1".parse().unwrap(), &id, &trace).unwrap();
+        request
+    }
+
+    fn answer(headers: &[(&'static str, &str)]) -> ResponseHeader {
+        let mut answer = ResponseHeader::build(200, None).unwrap();
+        for (name, value) in headers {
+            answer.insert_header(*name, *value).unwrap();
+        }
+        answer
+    }
+
+    #[test]
+    fn a_clients_word_on_who_it_is_goes_no_further() {
+        let request = cleaned(&[
+            ("X-User-Id", "1"),
+            ("x-user-id", "2"),
+            ("X-USER-ROLE", "ADMIN"),
+            ("X_User_Id", "3"),
+            ("X-Forwarded-Client-Cert", "x"),
+            ("X-Forwarded-For", "1.2.3.4"),
+            ("X-Forwarded-Host", "evil"),
+            ("Forwarded", "for=1.2.3.4"),
+            ("X-Real-IP", "1.2.3.4"),
+            ("X-Medisync-Anything", "x"),
+            ("X-HTTP-Method-Override", "DELETE"),
+            ("X-Original-URL", "/admin"),
+            ("Host", "evil.example"),
+            ("Accept", "application/json"),
+            ("X-Custom", "kept"),
+        ]);
+        let mut names: Vec<_> = request.headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        let expected = [
+            "accept",
+            "host",
+            "traceparent",
+            "x-custom",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-request-id",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(request.headers["x-forwarded-for"], "192.0.2.1");
+        assert_eq!(request.headers["host"], "patient");
+    }
+
+    #[test]
+    fn a_plain_request_id_is_kept_and_another_replaced() {
+        let new = Uuid::from_u128(7).to_string();
+        let long = "a".repeat(65);
+        for (sent, kept) in [
+            ("abc.DEF_1-2", "abc.DEF_1-2"),
+            (&long[1..], &long[1..]),
+            ("", &*new),
+            ("a b", &*new),
+            ("a\"b", &*new),
+            (&long, &*new),
+        ] {
+            assert_eq!(cleaned(&[("X-Request-Id", sent)]).headers["x-request-id"], kept);
+        }
+    }
+
+    #[test]
+    fn a_clients_trace_is_continued() {
+        let sent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let request = cleaned(&[("traceparent", sent)]);
+        let passed_on = request.headers["traceparent"].to_str().unwrap();
+        assert!(passed_on.contains("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert!(!passed_on.contains("00f067aa0ba902b7"));
+    }
+
+    #[test]
+    fn every_answer_is_marked_and_none_names_a_server() {
+        let mut answer = answer(&[("server", "axum/1")]);
+        let id = HeaderValue::from_static("r1");
+        stamp(&mut answer, &Marks { request_id: &id, verdict: None }).unwrap();
+        assert!(!answer.headers.contains_key("server"));
+        assert_eq!(answer.headers["x-request-id"], "r1");
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff");
+        assert_eq!(answer.headers["referrer-policy"], "no-referrer");
+        assert_eq!(answer.headers["cache-control"], "no-store");
+        assert_eq!(answer.headers["content-security-policy"], API_POLICY);
+    }
+
+    #[test]
+    fn a_parts_word_on_caching_is_kept() {
+        let mut answer = answer(&[("cache-control", "max-age=60")]);
+        let id = HeaderValue::from_static("r1");
+        stamp(&mut answer, &Marks { request_id: &id, verdict: None }).unwrap();
+        assert_eq!(answer.headers["cache-control"], "max-age=60");
+    }
+
+    #[test]
+    fn paths_in_answers_are_those_of_the_gateway() {
+        for (strip, put, inside, outside) in [
+            ("/api", "", "/patients/1", "/api/patients/1"),
+            ("/api", "", "/api/patients/1", "/api/patients/1"),
+            ("/api", "", "https://elsewhere/x", "https://elsewhere/x"),
+            ("/api", "", "//elsewhere/x", "//elsewhere/x"),
+            ("/api/billing", "", "/accounts/1", "/api/billing/accounts/1"),
+        ] {
+            let mut answer = answer(&[("location", inside)]);
+            let link = format!("<{inside}?cursor=x>; rel=\"next\"");
+            answer.insert_header(LINK, link).unwrap();
+            outward(&mut answer, strip, put).unwrap();
+            assert_eq!(answer.headers["location"], outside);
+            let link = format!("<{outside}?cursor=x>; rel=\"next\"");
+            assert_eq!(answer.headers["link"], link.as_str());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_of_ours_survives(
+            begin in "(x-user-|x-medisync-|X-Forwarded-|x_)",
+            rest in "[a-z-]{0,8}",
+        ) {
+            let name = format!("{begin}{rest}");
+            let request = cleaned(&[(&name, "forged")]);
+            prop_assert!(request.headers.values().all(|value| value != "forged"));
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! The phases of a request, in their order. Each calls a file by its name; what they tell one
+//! another is in the [`Context`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, header::CONTENT_LENGTH};
+use pingora_core::{
+    Error, ErrorSource, ErrorType, Result, modules::http::HttpModules, upstreams::peer::HttpPeer,
+};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use shared_middleware::{
+    access::Access,
+    clock::Ids,
+    error::{ErrorCode, Failure},
+    identity::Part,
+    token::Verifier,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    answer::Answer,
+    context::Context,
+    headers,
+    limit::Limits,
+    path, refuse,
+    route::{self, Found, RateClass, Row, Target},
+    swagger::{self, Swagger},
+    token,
+    upstream::Upstreams,
+};
+
+/// The gateway, as pingora calls it.
+pub(crate) struct Gateway {
+    pub(crate) limits: Limits,
+    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) swagger: Swagger,
+    pub(crate) ids: Ids,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) upstream_retries_max: usize,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Who answers a request that may be answered.
+enum Next {
+    Part,
+    Gateway(Answer),
+}
+
+// === impl Gateway ===
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::new()
+    }
+
+    /// No module runs over bodies: they are passed on as they are.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    /// 1. Who asks, and under which name.
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+        ctx.begin(session, &self.ids);
+        Ok(())
+    }
+
+    /// 2. Limits, route, token, role, size: refuse, answer, or go on.
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        match self.admit(session, ctx) {
+            Ok(Next::Part) => return Ok(false),
+            Ok(Next::Gateway(answer)) => {
+                if answer.write_to_session(session, &ctx.marks()).await.is_err() {
+                    session.set_keepalive(None);
+                }
+            }
+            Err(failure) => {
+                let trace = ctx.trace();
+                refuse::session(session, &failure, &trace, &ctx.marks()).await;
+            }
+        }
+        Ok(true)
+    }
+
+    /// 3. Which peer.
+    async fn upstream_peer(&self, _: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        let Some((part, ..)) = upstream(ctx.row) else {
+            return Error::err_in(ErrorType::InternalError);
+        };
+        self.upstreams.peer(part, &mut ctx.attempts).await
+    }
+
+    /// 3a. No connection: nothing was sent, so any request may go elsewhere.
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        peer: &HttpPeer,
+        ctx: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        if let Some((part, ..)) = upstream(ctx.row) {
+            self.upstreams.not_connected(part, peer, &error);
+        }
+        error.set_retry(ctx.attempts.may_go_elsewhere(self.upstream_retries_max));
+        error
+    }
+
+    /// 4. The request as the part sees it.
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let Some((part, strip, put)) = upstream(ctx.row) else {
+            return Error::err_in(ErrorType::InternalError);
+        };
+        forward(session.req_header(), request, strip, put)?;
+        let trace = ctx.trace();
+        headers::clean(request, part, ctx.client, &ctx.request_id, &trace)
+    }
+
+    /// 5. Its body, which a chunked request has not told the length of.
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        ctx.body_bytes += body.as_ref().map_or(0, Bytes::len);
+        if ctx.body_bytes > self.body_bytes_max {
+            return Error::err_down(ErrorType::HTTPStatus(413));
+        }
+        Ok(())
+    }
+
+    /// 6. The answer as the client sees it.
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        answer: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if answer.status.is_informational() {
+            return Ok(());
+        }
+        // Told with the answer, so that the client does not send another request down here.
+        if self.stop.is_cancelled() {
+            session.set_keepalive(None);
+        }
+        if let Some((_, strip, put)) = upstream(ctx.row) {
+            headers::outward(answer, strip, put)?;
+        }
+        headers::stamp(answer, &ctx.marks())
+    }
+
+    /// 6a. The connection broke with the request under way: only what changes nothing is repeated,
+    /// and only while the client has seen nothing.
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut Context,
+        _: bool,
+    ) -> Box<Error> {
+        let theirs = *error.esource() == ErrorSource::Upstream;
+        if let Some((part, ..)) = upstream(ctx.row).filter(|_| theirs) {
+            self.upstreams.broke(part, &error);
+        }
+        let repeatable = matches!(session.req_header().method, Method::GET | Method::HEAD)
+            && session.is_body_empty()
+            && session.response_written().is_none();
+        // One that is slow now would be slower with twice the requests.
+        let slow = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+        let left = ctx.attempts.may_repeat(self.upstream_retries_max);
+        error.set_retry(theirs && repeatable && !slow && left);
+        error
+    }
+
+    /// 6b. Nothing more to try.
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Context,
+    ) -> FailToProxy {
+        let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
+        let failure = refuse::failure_of(error);
+        match &failure {
+            Some(_) if begun => refuse::break_off(session),
+            Some(failure) => {
+                if failure.code() == ErrorCode::Internal {
+                    tracing::error!(kind = error.etype().as_str(), "request failed");
+                }
+                session.set_keepalive(None);
+                let trace = ctx.trace();
+                refuse::session(session, failure, &trace, &ctx.marks()).await;
+            }
+            None => {}
+        }
+        let error_code = failure.map_or(0, |failure| failure.code().status().as_u16());
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    /// 7. One line, one count.
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut Context) {
+        let status = session.response_written().map(|head| head.status);
+        ctx.end(&session.req_header().method, status);
+    }
+
+    /// Failures are logged where they are counted, without paths and addresses.
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &Context,
+        _: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}
+
+impl Gateway {
+    /// The order is one of cost: what is cheap to refuse is refused before it costs more.
+    fn admit(&self, session: &Session, ctx: &mut Context) -> Result<Next, Failure> {
+        self.count(ctx, |limits, ctx| limits.client(ctx.client))?;
+        let request = session.req_header();
+        let target = std::str::from_utf8(request.raw_path()).unwrap_or_default();
+        let (path, _) = path::split(target);
+        let row = find(request.method.as_str(), path, ctx)?;
+        match row.rate {
+            RateClass::Client => {}
+            RateClass::Login => self.count(ctx, |limits, ctx| limits.login(ctx.client))?,
+            RateClass::User => self.identify(request, row.access, ctx)?,
+        }
+        let length = request.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
+        if length > self.body_bytes_max {
+            return Err(refuse::too_large());
+        }
+        match row.target {
+            Target::Upstream { .. } => Ok(Next::Part),
+            Target::Health => Ok(Next::Gateway(swagger::health())),
+            Target::Swagger => self.swagger.page(path).map(Next::Gateway),
+        }
+    }
+
+    /// Whose request it is, how many they have left, and whether they may.
+    fn identify(
+        &self,
+        request: &RequestHeader,
+        access: Access,
+        ctx: &mut Context,
+    ) -> Result<(), Failure> {
+        let caller = token::caller(&self.verifier, &request.headers)?;
+        self.count(ctx, |limits, _| limits.user(&caller.subject))?;
+        token::permit(access, &caller)
+    }
+
+    /// Counts the request against a limit that is on; a later limit is a more specific one.
+    fn count(
+        &self,
+        ctx: &mut Context,
+        check: impl Fn(&Limits, &Context) -> Option<crate::limit::Verdict>,
+    ) -> Result<(), Failure> {
+        let Some(verdict) = check(&self.limits, ctx) else { return Ok(()) };
+        ctx.verdict.insert(verdict).admit()
+    }
+}
+
+fn find(method: &str, path: &str, ctx: &mut Context) -> Result<&'static Row, Failure> {
+    match route::find(method, path) {
+        Found::Row(route, row) => {
+            (ctx.route, ctx.row) = (Some(route), Some(row));
+            Ok(row)
+        }
+        Found::OtherMethods(route) => {
+            ctx.route = Some(route);
+            Err(Failure::method_not_allowed(&route.methods))
+        }
+        Found::Nothing => Err(Failure::new(ErrorCode::NotFound, "there is nothing here")),
+    }
+}
+
+fn upstream(row: Option<&'static Row>) -> Option<(Part, &'static str, &'static str)> {
+    match row?.target {
+        Target::Upstream { part, strip, put } => Some((part, strip, put)),
+        Target::Health | Target::Swagger => None,
+    }
+}
+
+/// Gives the request the path that the part knows. What follows the prefix is passed on as it came.
+fn forward(from: &RequestHeader, to: &mut RequestHeader, strip: &str, put: &str) -> Result<()> {
+    let target = from.raw_path();
+    let Some(rest) = target.strip_prefix(strip.as_bytes()) else {
+        return Error::err_in(ErrorType::InternalError);
+    };
+    match put {
+        "" => to.set_raw_path(rest),
+        put => to.set_raw_path(&[put.as_bytes(), rest].concat()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn forwarded(target: &str) -> Option<String> {
+        let (path, _) = path::split(target);
+        path::check(target.as_bytes(), 8192).ok()?;
+        let Found::Row(_, row) = route::find("GET", path) else { return None };
+        let (_, strip, put) = upstream(Some(row))?;
+        let from = RequestHeader::build("GET", target.as_bytes(), None).unwrap();
+        let mut to = from.clone();
+        forward(&from, &mut to, strip, put).unwrap();
+        Some(String::from_utf8(to.raw_path().to_vec()).unwrap())
+    }
+
+    #[test]
+    fn the_part_sees_its_own_path() {
+        for (target, seen) in [
+            ("/api/patients?q=%20", "/patients?q=%20"),
+            ("/api/users/1", "/users/1"),
+            ("/auth/.well-known/jwks.json", "/.well-known/jwks.json"),
+            ("/api/billing/accounts?patientId=1", "/accounts?patientId=1"),
+            ("/api/analytics/summary", "/summary"),
+            ("/api/notifications?", "/notifications?"),
+            ("/api-docs/patients", "/v3/api-docs"),
+        ] {
+            assert_eq!(forwarded(target).as_deref(), Some(seen));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_follows_the_prefix_is_forwarded_byte_by_byte(
+            id in "[A-Za-z0-9_-]{1,12}",
+            query in "(\\?[!-~]{0,12})?",
+        ) {
+            let target = format!("/api/patients/{id}{query}");
+            if path::check(target.as_bytes(), 8192).is_ok() && id != "search" {
+                let seen = forwarded(&target);
+                prop_assert_eq!(seen, Some(format!("/patients/{id}{query}")));
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Listens, serves, and stops without losing a request.
+//!
+//! The gateway accepts connections itself and drives pingora's `HttpProxy` one request at a time
+//! (`HttpServerApp::process_new_http`), rather than handing an address to pingora's `Server`:
+//!
+//! - `Server` binds on its own threads and panics when it cannot, so a taken port could not be told
+//!   as an error, and port 0 could not be asked for its number. A socket that is bound already can
+//!   only be handed over as a raw file descriptor, which its owner has to leak.
+//! - `Server` stops by dropping what runs, or by sleeping a fixed time. Here the connections are
+//!   counted, and the end comes when the last request is answered.
+//! - The number of connections, the time a head may take, and what a head may be, are decided
+//!   before pingora reads a byte (see `head`).
+//!
+//! It runs on a runtime of its own, so that neither a service's busy threads delay the front door,
+//! nor a flood at the front door the services; and so that the end of the drain is the end of
+//! everything that pingora has spawned.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use pingora_core::server::configuration::ServerConf;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    runtime::{Builder, Runtime},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Deps,
+    config::Config,
+    connection::{self, Common},
+    head::Bounds,
+    limit::Limits,
+    metrics,
+    proxy::Gateway,
+    swagger::Swagger,
+    upstream::Upstreams,
+};
+
+/// So many connections wait in the kernel to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// So many clients at once are told that there is no room; beyond that they are cut off.
+const REFUSED_AT_ONCE_MAX: usize = 256;
+
+/// After a failed accept, most likely for want of file descriptors, others get time to close some.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// Why the gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port is taken, or may not be used.
+    #[error("the gateway cannot listen on {1}")]
+    Listen(#[source] io::Error, SocketAddr),
+    /// No threads.
+    #[error("the gateway cannot start its threads")]
+    Threads(#[source] io::Error),
+    /// A part's URL, or the gateway's certificate, cannot be used.
+    #[error("the gateway cannot call the parts: {0}")]
+    Upstream(String),
+}
+
+/// A gateway that serves.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    accepting: JoinHandle<()>,
+    // Held for the sake of its end.
+    _threads: Threads,
+}
+
+/// The gateway's runtime. Dropping one waits for its threads, which an async task must not do; so
+/// this one's are left to end by themselves.
+#[derive(Debug)]
+struct Threads(Option<Runtime>);
+
+/// Who accepts connections.
+struct Door {
+    common: Arc<Common>,
+    room: Arc<Semaphore>,
+    room_to_refuse: Arc<Semaphore>,
+    connections: TaskTracker,
+    stopping: watch::Sender<bool>,
+    drain: Duration,
+}
+
+/// Listens and serves until `stop` is cancelled; then see [`Running::join`].
+///
+/// # Errors
+/// When the address cannot be listened on, or the configuration cannot be used.
+pub fn start(config: Config, deps: Deps, stop: CancellationToken) -> Result<Running, StartError> {
+    metrics::register();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(config.threads.max(1))
+        .thread_name("gateway")
+        .enable_all()
+        .build()
+        .map_err(StartError::Threads)?;
+    let handle = runtime.handle().clone();
+    let threads = Threads(Some(runtime));
+    let entered = handle.enter();
+    let failed = |error| StartError::Listen(error, config.listen);
+    let socket = listen(config.listen).map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    let door = Door::new(&config, deps, stop)?;
+    drop(entered);
+    let accepting = handle.spawn(door.serve(socket));
+    Ok(Running { address, accepting, _threads: threads })
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Where it listens: the port that was free when 0 was asked for.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until it was told to stop and the requests in flight are answered or out of time.
+    pub async fn join(mut self) {
+        if let Err(error) = (&mut self.accepting).await
+            && error.is_panic()
+        {
+            tracing::error!("the gateway's door panicked");
+        }
+    }
+}
+
+// === impl Threads ===
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+// === impl Door ===
+
+impl Door {
+    fn new(config: &Config, deps: Deps, stop: CancellationToken) -> Result<Self, StartError> {
+        let (stopping, stopping_seen) = watch::channel(false);
+        let upstreams = Upstreams::new(config, deps.tls)
+            .map_err(|error| StartError::Upstream(error.to_string()))?;
+        let gateway = Gateway {
+            limits: Limits::new(config),
+            verifier: deps.verifier,
+            upstreams,
+            swagger: Swagger::new(),
+            ids: deps.ids.clone(),
+            body_bytes_max: config.body_bytes_max,
+            upstream_retries_max: config.upstream_retries_max,
+            stop: stop.clone(),
+        };
+        let common = Common {
+            proxy: Arc::new(pingora_proxy::http_proxy(&Arc::new(server_conf(config)), gateway)),
+            bounds: Bounds {
+                head_bytes_max: config.head_bytes_max,
+                uri_bytes_max: config.uri_bytes_max,
+                headers_max: config.headers_max,
+                timeout: config.head_timeout,
+            },
+            keep_alive_timeout: config.keep_alive_timeout,
+            client_timeout: config.client_timeout,
+            ids: deps.ids,
+            stop,
+            stopping: stopping_seen,
+        };
+        Ok(Self {
+            common: Arc::new(common),
+            room: Arc::new(Semaphore::new(config.connections_max)),
+            room_to_refuse: Arc::new(Semaphore::new(REFUSED_AT_ONCE_MAX)),
+            connections: TaskTracker::new(),
+            stopping,
+            drain: config.drain,
+        })
+    }
+
+    async fn serve(self, socket: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = self.common.stop.cancelled() => break,
+            };
+            match accepted {
+                Ok((client, remote)) => self.admit(client, remote),
+                Err(error) => {
+                    tracing::warn!(error = %error, "cannot accept");
+                    tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+                }
+            }
+        }
+        self.stopping.send_replace(true);
+        self.admit_the_waiting(socket);
+        self.connections.close();
+        if timeout(self.drain, self.connections.wait()).await.is_err() {
+            let left = self.connections.len();
+            tracing::warn!(connections = left, "requests were still in flight at the deadline");
+        }
+    }
+
+    fn admit(&self, client: TcpStream, remote: SocketAddr) {
+        if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
+            let served = connection::serve(client, remote, Arc::clone(&self.common));
+            self.connections.spawn(holding(room, served));
+        } else if let Ok(room) = Arc::clone(&self.room_to_refuse).try_acquire_owned() {
+            let refused = connection::turn_away(client, remote, self.common.ids.clone());
+            self.connections.spawn(holding(room, refused));
+        }
+    }
+
+    /// Those whom the kernel has connected already are not turned down by closing the door.
+    fn admit_the_waiting(&self, socket: TcpListener) {
+        let Ok(socket) = socket.into_std() else { return };
+        for (client, remote) in waiting(&socket) {
+            self.admit(client, remote);
+        }
+    }
+}
+
+async fn holding(room: OwnedSemaphorePermit, task: impl Future<Output = ()>) {
+    task.await;
+    drop(room);
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // So that a restart does not wait for the connections of the run before to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// The connections that can be accepted without waiting.
+fn waiting(socket: &StdListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    std::iter::from_fn(|| {
+        let (client, remote) = socket.accept().ok()?;
+        client.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(client).ok()?, remote))
+    })
+}
+
+/// What of pingora's own settings still matters when its server is not used.
+fn server_conf(config: &Config) -> ServerConf {
+    ServerConf {
+        threads: config.threads.max(1),
+        // It counts attempts, the first included.
+        max_retries: config.upstream_retries_max.saturating_add(1),
+        // Every peer brings the mesh's authorities; what the machine trusts is neither loaded
+        // (which takes time and memory) nor ever a way in.
+        ca_file: Some("/dev/null".to_owned()),
+        ..ServerConf::default()
+    }
+}

@@ -1,0 +1,9 @@
+//! The gateway as a whole: started on a free port, spoken to over a socket, with a part behind it
+//! that records what it gets.
+
+mod drain;
+mod faults;
+mod forwarding;
+mod limits;
+mod refusals;
+mod world;

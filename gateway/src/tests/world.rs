@@ -1,0 +1,355 @@
+//! A gateway, a part behind it, and a client: all of them plain sockets, so that tests see bytes.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use shared_middleware::identity::{Part, Role};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Config, Deps, Running, start,
+    test_support::{Keys, clock, ids, mesh_tls},
+};
+
+/// What never comes would otherwise be waited for without end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A gateway with one fake part for all parts.
+pub(super) struct World {
+    pub(super) gateway: Running,
+    pub(super) keys: Keys,
+    pub(super) part: FakePart,
+    pub(super) stop: CancellationToken,
+}
+
+/// A part that does as it is told, and answers 200 when it is told nothing.
+#[derive(Clone)]
+pub(super) struct FakePart {
+    pub(super) port: u16,
+    seen: Arc<Mutex<Vec<Message>>>,
+    script: Arc<Mutex<VecDeque<Act>>>,
+    arrived: Arc<Notify>,
+}
+
+/// What the part does with one request.
+pub(super) enum Act {
+    /// Sends these bytes, and waits for the next request.
+    Send(Vec<u8>),
+    /// Sends these bytes and ends the connection.
+    SendAndClose(Vec<u8>),
+    /// Waits to be told, then sends these bytes.
+    SendWhen(Arc<Notify>, Vec<u8>),
+    /// Never answers.
+    Silence,
+}
+
+/// A request or an answer, as it came.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    pub(super) first_line: String,
+    /// Names in lower case, in their order.
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+    /// Whether the body ended as its headers say.
+    pub(super) whole: bool,
+}
+
+/// A client's connection.
+pub(super) struct Client {
+    socket: TcpStream,
+    read: Vec<u8>,
+}
+
+// === impl World ===
+
+impl World {
+    pub(super) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(super) async fn start_with(configure: impl FnOnce(&mut Config)) -> Self {
+        let part = FakePart::start().await;
+        let url = format!("http://127.0.0.1:{}", part.port);
+        let upstreams = Part::ALL.map(|part| (part, vec![url.parse().unwrap()]));
+        let mut config = Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            upstreams: HashMap::from(upstreams),
+            user_limit: None,
+            client_limit: None,
+            login_limit: None,
+            ..Config::default()
+        };
+        configure(&mut config);
+        let keys = Keys::new();
+        let deps = Deps {
+            tls: mesh_tls(Part::Gateway),
+            verifier: Arc::new(keys.verifier()),
+            clock: clock(),
+            ids: ids(),
+        };
+        let stop = CancellationToken::new();
+        let gateway = start(config, deps, stop.clone()).unwrap();
+        Self { gateway, keys, part, stop }
+    }
+
+    pub(super) async fn client(&self) -> Client {
+        Client { socket: TcpStream::connect(self.gateway.address()).await.unwrap(), read: vec![] }
+    }
+
+    /// Sends a request on a connection of its own.
+    pub(super) async fn send(&self, request: impl AsRef<[u8]>) -> Message {
+        let mut client = self.client().await;
+        client.send(request).await;
+        client.answer().await
+    }
+
+    /// A request as a user of this role.
+    pub(super) async fn send_as(&self, role: Role, method: &str, path: &str) -> Message {
+        self.send(self.request_as(role, method, path, "", "")).await
+    }
+
+    /// The bytes of a request of a user of this role.
+    pub(super) fn request_as(
+        &self,
+        role: Role,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> String {
+        let token = self.keys.token("u1", role);
+        let headers = format!("Authorization: Bearer {token}\r\n{headers}");
+        request(method, path, &headers, body)
+    }
+}
+
+/// The bytes of a request.
+pub(super) fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
+    let length =
+        if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    format!("{method} {path} HTTP/1.1\r\nHost: gateway\r\n{headers}{length}\r\n{body}")
+}
+
+/// The bytes of an answer.
+pub(super) fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{headers}\r\n{body}").into_bytes()
+}
+
+/// What must come soon.
+pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("it did not come")
+}
+
+// === impl FakePart ===
+
+impl FakePart {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let part = Self {
+            port: listener.local_addr().unwrap().port(),
+            seen: Arc::default(),
+            script: Arc::default(),
+            arrived: Arc::default(),
+        };
+        let serving = part.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(serving.clone().serve(socket));
+            }
+        });
+        part
+    }
+
+    /// Does this with the next request that has no act yet.
+    pub(super) fn will(&self, act: Act) {
+        self.script.lock().unwrap().push_back(act);
+    }
+
+    /// What has come so far.
+    pub(super) fn seen(&self) -> Vec<Message> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Waits until so many requests have come.
+    pub(super) async fn wait_for(&self, requests: usize) {
+        soon(async {
+            while self.seen().len() < requests {
+                self.arrived.notified().await;
+            }
+        })
+        .await;
+    }
+
+    async fn serve(self, mut socket: TcpStream) {
+        let mut read = Vec::new();
+        while let Some(message) = receive(&mut socket, &mut read, false).await {
+            let whole = message.whole;
+            self.seen.lock().unwrap().push(message);
+            self.arrived.notify_one();
+            if !whole {
+                return;
+            }
+            let act = self.script.lock().unwrap().pop_front();
+            let sent = match act.unwrap_or_else(|| Act::Send(answer("200 OK", "", "hello"))) {
+                Act::Send(bytes) => socket.write_all(&bytes).await,
+                Act::SendAndClose(bytes) => {
+                    let _ = socket.write_all(&bytes).await;
+                    return;
+                }
+                Act::SendWhen(told, bytes) => {
+                    told.notified().await;
+                    socket.write_all(&bytes).await
+                }
+                Act::Silence => std::future::pending().await,
+            };
+            if sent.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.socket.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// The next answer.
+    pub(super) async fn answer(&mut self) -> Message {
+        self.answer_to("GET").await
+    }
+
+    /// The next answer, to a request of this method.
+    pub(super) async fn answer_to(&mut self, method: &str) -> Message {
+        let answer = soon(receive(&mut self.socket, &mut self.read, method == "HEAD")).await;
+        answer.expect("the connection ended without an answer")
+    }
+
+    /// The next answer, unless the connection breaks before its head is whole.
+    pub(super) async fn answer_if_any(&mut self) -> Option<Message> {
+        soon(receive(&mut self.socket, &mut self.read, false)).await
+    }
+
+    /// Waits for the end of the connection, at which nothing more may come.
+    pub(super) async fn end(&mut self) {
+        let more = soon(receive(&mut self.socket, &mut self.read, false)).await;
+        assert!(more.is_none(), "{more:?}");
+    }
+}
+
+// === impl Message ===
+
+impl Message {
+    pub(super) fn status(&self) -> u16 {
+        self.first_line.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// The one value of a header.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(n, _)| n == name);
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert!(values.next().is_none(), "{name} stands twice");
+        value
+    }
+
+    pub(super) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// Sees that it is a problem, complete and marked like every answer; its code.
+    pub(super) fn problem(&self) -> String {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        self.is_marked();
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status());
+        assert_eq!(problem["traceId"].as_str().map(str::len), Some(32));
+        problem["code"].as_str().unwrap().to_owned()
+    }
+
+    /// Sees that it has what every answer has.
+    pub(super) fn is_marked(&self) {
+        assert_eq!(self.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(self.header("referrer-policy"), Some("no-referrer"));
+        assert!(self.header("content-security-policy").unwrap().contains("frame-ancestors 'none'"));
+        assert!(self.header("cache-control").is_some());
+        assert!(self.header("x-request-id").is_some());
+        assert_eq!(self.header("server"), None);
+    }
+}
+
+/// Reads a message; none at the end of the connection.
+async fn receive(socket: &mut TcpStream, read: &mut Vec<u8>, bodiless: bool) -> Option<Message> {
+    let head_end = loop {
+        if let Some(at) = read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if socket.read_buf(read).await.unwrap_or(0) == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8(read.drain(..head_end).collect()).unwrap();
+    let mut lines = head.trim_end().split("\r\n");
+    let first_line = lines.next().unwrap().to_owned();
+    let headers: Vec<_> = lines
+        .map(|line| line.split_once(':').unwrap())
+        .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
+        .collect();
+    let mut message = Message { first_line, headers, body: Vec::new(), whole: true };
+    let answer = message.first_line.starts_with("HTTP/");
+    if bodiless || (answer && matches!(message.status(), 204 | 304)) {
+        return Some(message);
+    }
+    if message.header("transfer-encoding").is_some() {
+        message.whole = receive_chunks(socket, read, &mut message.body).await.is_some();
+    } else if let Some(length) = message.header("content-length") {
+        let length = length.parse().unwrap();
+        message.whole = receive_bytes(socket, read, length).await.is_some();
+        message.body = read.drain(..length.min(read.len())).collect();
+    }
+    Some(message)
+}
+
+async fn receive_bytes(socket: &mut TcpStream, read: &mut Vec<u8>, length: usize) -> Option<()> {
+    while read.len() < length {
+        if socket.read_buf(read).await.unwrap_or(0) == 0 {
+            return None;
+        }
+    }
+    Some(())
+}
+
+async fn receive_chunks(
+    socket: &mut TcpStream,
+    read: &mut Vec<u8>,
+    body: &mut Vec<u8>,
+) -> Option<()> {
+    loop {
+        let line_end = loop {
+            if let Some(at) = read.windows(2).position(|bytes| bytes == b"\r\n") {
+                break at;
+            }
+            receive_bytes(socket, read, read.len() + 1).await?;
+        };
+        let size = String::from_utf8(read.drain(..line_end + 2).collect()).unwrap();
+        let size = usize::from_str_radix(size.trim(), 16).unwrap();
+        receive_bytes(socket, read, size + 2).await?;
+        body.extend(read.drain(..size));
+        read.drain(..2);
+        if size == 0 {
+            return Some(());
+        }
+    }
+}

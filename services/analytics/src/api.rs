@@ -1,0 +1,248 @@
+//! The summary over HTTP: decode, ask the store, encode.
+
+use axum::{Json, Router, extract::State};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use kit::{
+    http::QueryParams,
+    service::{DOCUMENT_RULE, document},
+};
+use serde::{Deserialize, Serialize};
+use shared_middleware::{
+    access::{Access, Rule},
+    clock::Clock,
+    error::Failure,
+    permission::Permission,
+};
+use utoipa::{
+    Modify, OpenApi, ToSchema,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    domain::{Band, bands},
+    store::{Counts, Day, Store},
+};
+
+/// What the gateway puts before this service's paths.
+const PREFIX: &str = "/api/analytics";
+
+/// Who may call what.
+pub const RULES: &[Rule] =
+    &[Rule::new("GET", "/summary", Access::User(Permission::ReadAnalytics)), DOCUMENT_RULE];
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "MediSync analytics",
+        description = "How many patients there are, how old they are, how it came about.\n\n\
+            Events carry the year of birth and nothing else of it, so an age is the one that is \
+            reached in the calendar year of `asOf`.",
+    ),
+    servers((url = "/", description = "the gateway")),
+    modifiers(&Bearer),
+    tags((name = "analytics")),
+)]
+struct Document;
+
+/// The security scheme that every route names.
+struct Bearer;
+
+/// What handlers need.
+#[derive(Clone)]
+struct Api {
+    store: Store,
+    clock: Clock,
+}
+
+/// This route takes no parameters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoParams {}
+
+/// Patients and their events, counted.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    /// Patients who are registered now: the sum over `byAgeBand`.
+    #[schema(minimum = 0, example = 15)]
+    patients: i64,
+    /// Registrations, ever.
+    #[schema(minimum = 0, example = 17)]
+    created: i64,
+    /// Changes, ever.
+    #[schema(minimum = 0, example = 4)]
+    updated: i64,
+    /// Deletions, ever.
+    #[schema(minimum = 0, example = 2)]
+    deleted: i64,
+    /// The last 90 days (UTC) on which a patient was registered or deleted, oldest first.
+    #[schema(max_items = 90)]
+    by_day: Vec<DaySummary>,
+    /// Every band in order: `0-9`, `10-19`, … `80-89`, `90+`; then `unknown`, if any.
+    #[schema(min_items = 10, max_items = 11)]
+    by_age_band: Vec<BandSummary>,
+    /// When this was true, and whose year the ages are of.
+    #[schema(value_type = String, format = DateTime, example = "2026-03-02T09:00:00Z")]
+    as_of: Timestamp,
+}
+
+/// One day's events.
+#[derive(Serialize, ToSchema)]
+struct DaySummary {
+    /// The day, in UTC.
+    #[schema(value_type = String, format = Date, example = "2026-03-02")]
+    date: Date,
+    /// Registrations on it.
+    #[schema(minimum = 0, example = 15)]
+    created: i64,
+    /// Deletions on it.
+    #[schema(minimum = 0, example = 1)]
+    deleted: i64,
+}
+
+/// Patients of an age.
+#[derive(Serialize, ToSchema)]
+struct BandSummary {
+    /// Its name: the ages from and to.
+    #[schema(example = "40-49")]
+    band: String,
+    /// Registered patients of that age.
+    #[schema(minimum = 0, example = 3)]
+    patients: i64,
+}
+
+/// A failure, as RFC 9457 tells it.
+#[derive(ToSchema)]
+#[schema(as = Problem)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only described: shared_middleware::error writes it")]
+struct ProblemSchema {
+    #[schema(example = "urn:medisync:problem:invalid")]
+    r#type: String,
+    #[schema(example = "Bad Request")]
+    title: String,
+    #[schema(example = 400)]
+    status: u16,
+    #[schema(example = "a query parameter is unknown, there twice, or not of its form")]
+    detail: String,
+    #[schema(example = "invalid")]
+    code: String,
+    #[schema(example = "0af7651916cd43dd8448eb211c80319c")]
+    trace_id: Option<String>,
+}
+
+/// The routes.
+pub(crate) fn routes(store: Store, clock: Clock) -> Router {
+    let (routes, _) = described().split_for_parts();
+    routes.with_state(Api { store, clock }).merge(document(openapi()))
+}
+
+/// The document of this service, with the paths that the gateway shows.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let (_, paths) = described().split_for_parts();
+    Document::openapi().nest(PREFIX, paths)
+}
+
+fn described() -> OpenApiRouter<Api> {
+    // Begun without an `info`: the nested document's is not looked at.
+    OpenApiRouter::new().routes(routes!(summary))
+}
+
+/// Patients and their events, counted.
+#[utoipa::path(
+    get,
+    path = "/summary",
+    tag = "analytics",
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "The summary", body = Summary),
+        (status = 400, description = "There are no parameters", body = ProblemSchema,
+            content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = ProblemSchema,
+            content_type = "application/problem+json"),
+        (status = 403, description = "The role may not read analytics", body = ProblemSchema,
+            content_type = "application/problem+json"),
+        (status = 503, description = "Not available right now", body = ProblemSchema,
+            content_type = "application/problem+json"),
+    ),
+)]
+async fn summary(
+    State(api): State<Api>,
+    QueryParams(NoParams {}): QueryParams<NoParams>,
+) -> Result<Json<Summary>, Failure> {
+    let counts = api.store.counts().await?;
+    Ok(Json(Summary::new(counts, api.clock.now())))
+}
+
+// === impl Summary ===
+
+impl Summary {
+    fn new(counts: Counts, as_of: Timestamp) -> Self {
+        let this_year = as_of.to_zoned(TimeZone::UTC).year();
+        let by_age_band = bands(&counts.by_birth_year, this_year.into());
+        Self {
+            patients: by_age_band.iter().map(|band| band.patients).sum(),
+            created: counts.created,
+            updated: counts.updated,
+            deleted: counts.deleted,
+            by_day: counts.by_day.into_iter().map(Into::into).collect(),
+            by_age_band: by_age_band.into_iter().map(Into::into).collect(),
+            as_of,
+        }
+    }
+}
+
+impl From<Day> for DaySummary {
+    fn from(day: Day) -> Self {
+        Self { date: day.day, created: day.created, deleted: day.deleted }
+    }
+}
+
+impl From<Band> for BandSummary {
+    fn from(band: Band) -> Self {
+        Self { band: band.name, patients: band.patients }
+    }
+}
+
+// === impl Bearer ===
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        openapi
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_has_a_rule_and_every_rule_a_route() {
+        let (_, described) = described().split_for_parts();
+        let routes: BTreeSet<_> = described.paths.paths.keys().map(String::as_str).collect();
+        let rules: BTreeSet<_> =
+            RULES.iter().map(|rule| rule.path).filter(|path| *path != DOCUMENT_RULE.path).collect();
+        assert_eq!(routes, rules);
+        assert!(RULES.iter().all(|rule| rule.method == "GET"));
+    }
+
+    #[test]
+    fn the_document_shows_paths_as_the_gateway_does() {
+        let document = serde_json::to_value(openapi()).unwrap();
+        assert_eq!(document["openapi"], "3.1.0");
+        assert_eq!(document["info"]["title"], "MediSync analytics");
+        assert_eq!(document["servers"][0]["url"], "/");
+        let get = &document["paths"]["/api/analytics/summary"]["get"];
+        assert_eq!(get["security"][0]["bearer"], serde_json::json!([]));
+        assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        assert!(schemas.contains_key("Summary") && schemas.contains_key("Problem"), "{schemas:?}");
+    }
+}

@@ -1,0 +1,36 @@
+//! Takes events into the counters.
+
+use futures_util::future::BoxFuture;
+use kit::{
+    consumer::{Handler, HandlerError},
+    db::Tx,
+    log::Record,
+};
+use proto::patient_events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED};
+
+use crate::{events, store};
+
+/// The consumer group.
+pub const GROUP: &str = "analytics-service";
+
+/// Counts every event once, in the transaction that it is given.
+pub(crate) struct Projection;
+
+// === impl Projection ===
+
+impl Handler for Projection {
+    fn apply<'t>(
+        &'t self,
+        tx: &'t mut Tx<'_>,
+        record: &'t Record,
+    ) -> BoxFuture<'t, Result<(), HandlerError>> {
+        Box::pin(async move {
+            let event = events::decode(record)?;
+            Ok(store::count(tx, &event).await?)
+        })
+    }
+
+    fn types(&self) -> &'static [&'static str] {
+        &[PATIENT_CREATED, PATIENT_UPDATED, PATIENT_DELETED]
+    }
+}

@@ -1,0 +1,17 @@
+//! The black-box tests: the real binary on free ports, spoken to as its users do.
+//!
+//! One file a story. `world` starts and stops the mesh and has a verb for everything that a story
+//! does; no test reaches into a crate for what the outside can tell.
+
+mod world;
+
+mod commands;
+mod crash;
+mod documents;
+mod drain;
+mod gate;
+mod mesh;
+mod patients;
+mod policy;
+mod sign_in;
+mod tidy;

@@ -1,0 +1,278 @@
+//! Notifications over HTTP: decode, ask the store, encode.
+
+use std::sync::Arc;
+
+use axum::{Json, Router, extract::State};
+use jiff::Timestamp;
+use kit::{
+    http::QueryParams,
+    page::{self, Cursor, Cursors},
+    service::{DOCUMENT_RULE, document},
+};
+use serde::{Deserialize, Serialize};
+use shared_middleware::{
+    access::{Access, Rule},
+    error::{Failure, FieldError},
+    permission::Permission,
+};
+use utoipa::{
+    IntoParams, Modify, OpenApi, ToSchema,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use crate::store::{Listed, Store};
+
+/// What the gateway puts before this service's paths.
+const PREFIX: &str = "/api";
+
+/// Who may call what.
+pub const RULES: &[Rule] = &[
+    Rule::new("GET", "/notifications", Access::User(Permission::ReadNotifications)),
+    DOCUMENT_RULE,
+];
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "MediSync notifications",
+        description = "What patients were told, and what became of it. Names and addresses are \
+            not among it: they are erased once a message is sent or given up.",
+    ),
+    servers((url = "/", description = "the gateway")),
+    modifiers(&Bearer),
+    tags((name = "notifications")),
+)]
+struct Document;
+
+/// The security scheme that every route names.
+struct Bearer;
+
+/// What handlers need.
+#[derive(Clone)]
+struct Api {
+    store: Store,
+    cursors: Arc<Cursors>,
+}
+
+/// Which notifications.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Params {
+    /// Only this patient's.
+    #[param(value_type = Option<Uuid>, example = "123e4567-e89b-12d3-a456-426614174000")]
+    patient_id: Option<String>,
+    /// So many at most.
+    #[param(minimum = 1, maximum = 200, default = 20)]
+    size: Option<u32>,
+    /// Where the page before ended: its `nextCursor`.
+    cursor: Option<String>,
+}
+
+/// A page of notifications, newest first.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Notifications {
+    #[schema(max_items = 200)]
+    notifications: Vec<Notification>,
+    /// Where the next page begins; null when this is the last.
+    #[schema(required, example = json!(null))]
+    next_cursor: Option<String>,
+}
+
+/// A message to a patient.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Notification {
+    /// Its id.
+    #[schema(example = "0198f0c4-8a3e-7c1d-9a63-5d0c0f6b1e11")]
+    id: Uuid,
+    /// Whom it is for.
+    #[schema(example = "123e4567-e89b-12d3-a456-426614174000")]
+    patient_id: Uuid,
+    /// `WELCOME`, `UPDATE` or `FAREWELL`.
+    #[schema(example = "WELCOME")]
+    r#type: &'static str,
+    /// `file` or `smtp`.
+    #[schema(example = "file")]
+    channel: &'static str,
+    /// `PENDING`, `SENT`, or `FAILED` for good.
+    #[schema(example = "SENT")]
+    status: &'static str,
+    /// When it was sent; null unless it was.
+    #[schema(
+        required, value_type = Option<String>, format = DateTime, example = "2026-03-02T09:00:00Z"
+    )]
+    sent_at: Option<Timestamp>,
+}
+
+/// A failure, as RFC 9457 tells it.
+#[derive(ToSchema)]
+#[schema(as = Problem)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only described: shared_middleware::error writes it")]
+struct ProblemSchema {
+    #[schema(example = "urn:medisync:problem:invalid")]
+    r#type: String,
+    #[schema(example = "Bad Request")]
+    title: String,
+    #[schema(example = 400)]
+    status: u16,
+    #[schema(example = "one or more fields are invalid")]
+    detail: String,
+    #[schema(example = "invalid")]
+    code: String,
+    #[schema(example = "0af7651916cd43dd8448eb211c80319c")]
+    trace_id: Option<String>,
+    /// Every field that is wrong.
+    errors: Option<Vec<FieldErrorSchema>>,
+}
+
+/// A field that is wrong.
+#[derive(ToSchema)]
+#[schema(as = FieldError)]
+#[expect(dead_code, reason = "only described: shared_middleware::error writes it")]
+struct FieldErrorSchema {
+    #[schema(example = "patientId")]
+    field: String,
+    #[schema(example = "must be a UUID")]
+    message: String,
+}
+
+/// The routes.
+pub(crate) fn routes(store: Store, cursors: Cursors) -> Router {
+    let (routes, _) = described().split_for_parts();
+    let api = Api { store, cursors: Arc::new(cursors) };
+    routes.with_state(api).merge(document(openapi()))
+}
+
+/// The document of this service, with the paths that the gateway shows.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let (_, paths) = described().split_for_parts();
+    Document::openapi().nest(PREFIX, paths)
+}
+
+fn described() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+/// Notifications, newest first.
+#[utoipa::path(
+    get,
+    path = "/notifications",
+    tag = "notifications",
+    params(Params),
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "A page", body = Notifications),
+        (status = 400, description = "A parameter is wrong", body = ProblemSchema,
+            content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = ProblemSchema,
+            content_type = "application/problem+json"),
+        (status = 403, description = "The role may not read notifications", body = ProblemSchema,
+            content_type = "application/problem+json"),
+        (status = 503, description = "Not available right now", body = ProblemSchema,
+            content_type = "application/problem+json"),
+    ),
+)]
+async fn list(
+    State(api): State<Api>,
+    QueryParams(params): QueryParams<Params>,
+) -> Result<Json<Notifications>, Failure> {
+    let size = page::size(params.size)?;
+    let patient = params.patient_id.as_deref().map(parse_patient).transpose()?;
+    let list = patient.map_or("notifications".to_owned(), |id| format!("notifications {id}"));
+    let before = params.cursor.as_deref().map(|text| api.before(text, &list)).transpose()?;
+
+    // One more tells whether there is another page.
+    let mut found = api.store.list(patient, before, size + 1).await?;
+    let more = found.len() > size as usize;
+    found.truncate(size as usize);
+    let last = found.last().filter(|_| more);
+    let next_cursor = last.map(|last| api.cursor_after(last, list)).transpose()?;
+    let notifications = found.into_iter().map(Into::into).collect();
+    Ok(Json(Notifications { notifications, next_cursor }))
+}
+
+// === impl Api ===
+
+impl Api {
+    fn before(&self, cursor: &str, list: &str) -> Result<i64, Failure> {
+        let cursor = self.cursors.unseal(cursor, list)?;
+        cursor.key.parse().map_err(|_| invalid("cursor", "is not a cursor of this list"))
+    }
+
+    fn cursor_after(&self, last: &Listed, list: String) -> Result<String, Failure> {
+        self.cursors.seal(&Cursor { list, key: last.seq.to_string(), id: last.id })
+    }
+}
+
+// === impl Notification ===
+
+impl From<Listed> for Notification {
+    fn from(listed: Listed) -> Self {
+        Self {
+            id: listed.id,
+            patient_id: listed.patient,
+            r#type: listed.kind.as_str(),
+            channel: listed.medium.as_str(),
+            status: listed.status.as_str(),
+            sent_at: listed.sent_at,
+        }
+    }
+}
+
+// === impl Bearer ===
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        openapi
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+fn parse_patient(text: &str) -> Result<Uuid, Failure> {
+    text.parse().map_err(|_| invalid("patientId", "must be a UUID"))
+}
+
+fn invalid(field: &'static str, message: &'static str) -> Failure {
+    Failure::invalid_fields(vec![FieldError::new(field, message)])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_has_a_rule_and_every_rule_a_route() {
+        let (_, described) = described().split_for_parts();
+        let routes: BTreeSet<_> = described.paths.paths.keys().map(String::as_str).collect();
+        let rules: BTreeSet<_> =
+            RULES.iter().map(|rule| rule.path).filter(|path| *path != DOCUMENT_RULE.path).collect();
+        assert_eq!(routes, rules);
+        assert!(RULES.iter().all(|rule| rule.method == "GET"));
+    }
+
+    #[test]
+    fn the_document_shows_paths_as_the_gateway_does() {
+        let document = serde_json::to_value(openapi()).unwrap();
+        assert_eq!(document["openapi"], "3.1.0");
+        assert_eq!(document["info"]["title"], "MediSync notifications");
+        assert_eq!(document["servers"][0]["url"], "/");
+        let get = &document["paths"]["/api/notifications"]["get"];
+        assert_eq!(get["security"][0]["bearer"], serde_json::json!([]));
+        let names: Vec<_> =
+            get["parameters"].as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
+        assert_eq!(names, ["patientId", "size", "cursor"]);
+        assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        assert!(schemas.contains_key("Notification") && schemas.contains_key("FieldError"));
+    }
+}

@@ -1,0 +1,56 @@
+//! Makes notifications of events.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use kit::{
+    consumer::{Handler, HandlerError},
+    db::Tx,
+    log::Record,
+};
+use proto::patient_events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED};
+use shared_middleware::clock::{Clock, Ids};
+use tokio::sync::Notify;
+
+use crate::{domain::Medium, events, store};
+
+/// The consumer group.
+pub const GROUP: &str = "notification-service";
+
+/// Writes a pending notification for every event; the sender is woken when it is committed.
+pub(crate) struct Notifications {
+    pub(crate) clock: Clock,
+    pub(crate) ids: Ids,
+    pub(crate) medium: Medium,
+    pub(crate) wake: Arc<Notify>,
+}
+
+// === impl Notifications ===
+
+impl Handler for Notifications {
+    fn apply<'t>(
+        &'t self,
+        tx: &'t mut Tx<'_>,
+        record: &'t Record,
+    ) -> BoxFuture<'t, Result<(), HandlerError>> {
+        Box::pin(async move {
+            let event = events::decode(record)?;
+            let new = store::New {
+                id: self.ids.next(),
+                event,
+                medium: self.medium,
+                at: self.clock.now(),
+                record,
+            };
+            Ok(store::insert(tx, new).await?)
+        })
+    }
+
+    fn committed(&self) {
+        self.wake.notify_one();
+    }
+
+    fn types(&self) -> &'static [&'static str] {
+        &[PATIENT_CREATED, PATIENT_UPDATED, PATIENT_DELETED]
+    }
+}

@@ -1,0 +1,301 @@
+//! The notifications. Both engines speak this SQL.
+
+use jiff::Timestamp;
+use kit::{
+    db::{Db, DbConfig, DbError, Engine, Migrations, Row, Tx},
+    log::Record,
+    params,
+};
+use uuid::Uuid;
+
+use crate::{
+    domain::{Kind, Medium, Status, Verdict},
+    events::Event,
+};
+
+mod sqlite {
+    refinery::embed_migrations!("migrations/sqlite");
+}
+
+mod postgres {
+    refinery::embed_migrations!("migrations/postgres");
+}
+
+/// The service's store.
+#[derive(Clone)]
+pub(crate) struct Store(Db);
+
+/// A notification to be.
+pub(crate) struct New<'a> {
+    pub(crate) id: Uuid,
+    pub(crate) event: Event,
+    pub(crate) medium: Medium,
+    pub(crate) at: Timestamp,
+    pub(crate) record: &'a Record,
+}
+
+/// A notification that is to be delivered.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) seq: i64,
+    pub(crate) event_id: Uuid,
+    pub(crate) patient: Uuid,
+    pub(crate) kind: Kind,
+    pub(crate) created_at: Timestamp,
+    /// Tries, the one that begins included.
+    pub(crate) tried: i64,
+    /// The event's value, as it was read.
+    pub(crate) event: Vec<u8>,
+    /// Its headers.
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// A notification as it is listed.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) seq: i64,
+    pub(crate) id: Uuid,
+    pub(crate) patient: Uuid,
+    pub(crate) kind: Kind,
+    pub(crate) medium: Medium,
+    pub(crate) status: Status,
+    pub(crate) sent_at: Option<Timestamp>,
+}
+
+// === impl Store ===
+
+impl Store {
+    pub(crate) async fn open(config: &DbConfig) -> Result<Self, DbError> {
+        let migrations = Migrations {
+            sqlite: sqlite::migrations::runner(),
+            postgres: postgres::migrations::runner(),
+        };
+        Db::open(config, migrations).await.map(Self)
+    }
+
+    pub(crate) fn db(&self) -> Db {
+        self.0.clone()
+    }
+
+    /// At the start: what the process before was about to send, or waited to send, is due at once.
+    ///
+    /// Only SQLite is sure that no other process is sending: on PostgreSQL a claim runs out.
+    pub(crate) async fn release(&self, now: Timestamp) -> Result<(), DbError> {
+        if self.0.engine() != Engine::Sqlite {
+            return Ok(());
+        }
+        let sql = "update notification set next_attempt_at = $1
+                   where status = 'PENDING' and next_attempt_at > $1";
+        self.0
+            .write(move |tx| Box::pin(async move { tx.execute(sql, params![now]).await.map(drop) }))
+            .await
+    }
+
+    /// Takes what is due, oldest first, of each patient the first only: nobody else takes it until
+    /// the claim runs out, and nothing overtakes it.
+    pub(crate) async fn claim(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        count_max: u32,
+    ) -> Result<Vec<Pending>, DbError> {
+        let due = self.0.read(move |tx| Box::pin(due(tx, now, count_max))).await?;
+        if due.is_empty() {
+            return Ok(due);
+        }
+        self.0.write(move |tx| Box::pin(claim(tx, due, now, until))).await
+    }
+
+    /// Keeps what became of notifications that were claimed.
+    pub(crate) async fn keep(
+        &self,
+        medium: Medium,
+        now: Timestamp,
+        verdicts: Vec<(i64, Verdict)>,
+    ) -> Result<(), DbError> {
+        self.0
+            .write(move |tx| {
+                Box::pin(async move {
+                    for (seq, verdict) in verdicts {
+                        keep(tx, medium, now, seq, &verdict).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Newest first, older than `before`.
+    pub(crate) async fn list(
+        &self,
+        patient: Option<Uuid>,
+        before: Option<i64>,
+        count_max: u32,
+    ) -> Result<Vec<Listed>, DbError> {
+        let before = before.unwrap_or(i64::MAX);
+        self.0.read(move |tx| Box::pin(list(tx, patient, before, count_max))).await
+    }
+}
+
+/// Writes a pending notification, unless the event has one.
+pub(crate) async fn insert(tx: &mut Tx<'_>, new: New<'_>) -> Result<(), DbError> {
+    let headers = serde_json::to_string(&new.record.headers).expect("pairs of texts are JSON");
+    tx.execute(
+        "insert into notification (id, event_id, patient_id, kind, channel, status, created_at,
+                                   attempts, next_attempt_at, event, headers)
+         values ($1, $2, $3, $4, $5, 'PENDING', $6, 0, $6, $7, $8)
+         on conflict (event_id) do nothing",
+        params![
+            new.id,
+            new.event.id,
+            new.event.patient,
+            new.event.kind.as_str(),
+            new.medium.as_str(),
+            new.at,
+            new.record.payload.clone(),
+            headers,
+        ],
+    )
+    .await
+    .map(drop)
+}
+
+async fn due(tx: &mut Tx<'_>, now: Timestamp, count_max: u32) -> Result<Vec<Pending>, DbError> {
+    let rows = tx
+        .query(
+            "select n.seq, n.event_id, n.patient_id, n.kind, n.created_at, n.attempts, n.event,
+                    n.headers
+             from notification n
+             where n.status = 'PENDING' and n.next_attempt_at <= $1
+               and not exists (select 1 from notification e
+                               where e.status = 'PENDING' and e.patient_id = n.patient_id
+                                 and e.seq < n.seq)
+             order by n.seq limit $2",
+            params![now, count_max],
+        )
+        .await?;
+    rows.iter().map(Pending::read).collect()
+}
+
+/// Those of the due ones that nobody has taken meanwhile.
+async fn claim(
+    tx: &mut Tx<'_>,
+    due: Vec<Pending>,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<Pending>, DbError> {
+    let mut claimed = Vec::with_capacity(due.len());
+    for pending in due {
+        let changed = tx
+            .execute(
+                "update notification set attempts = attempts + 1, next_attempt_at = $1
+                 where seq = $2 and status = 'PENDING' and next_attempt_at <= $3",
+                params![until, pending.seq, now],
+            )
+            .await?;
+        if changed == 1 {
+            claimed.push(Pending { tried: pending.tried + 1, ..pending });
+        }
+    }
+    Ok(claimed)
+}
+
+/// Once it is sent, or given up, nothing of the person stays.
+async fn keep(
+    tx: &mut Tx<'_>,
+    medium: Medium,
+    now: Timestamp,
+    seq: i64,
+    verdict: &Verdict,
+) -> Result<(), DbError> {
+    let (status, sent_at) = match verdict {
+        Verdict::Retry { at, .. } => {
+            tx.execute(
+                "update notification set next_attempt_at = $1
+                 where seq = $2 and status = 'PENDING'",
+                params![*at, seq],
+            )
+            .await?;
+            return Ok(());
+        }
+        Verdict::Sent => (Status::Sent, Some(now)),
+        Verdict::Failed { .. } => (Status::Failed, None),
+    };
+    tx.execute(
+        "update notification
+         set status = $1, channel = $2, sent_at = $3,
+             next_attempt_at = null, event = null, headers = null
+         where seq = $4 and status = 'PENDING'",
+        params![status.as_str(), medium.as_str(), sent_at, seq],
+    )
+    .await
+    .map(drop)
+}
+
+async fn list(
+    tx: &mut Tx<'_>,
+    patient: Option<Uuid>,
+    before: i64,
+    count_max: u32,
+) -> Result<Vec<Listed>, DbError> {
+    let rows = match patient {
+        None => {
+            tx.query(
+                "select seq, id, patient_id, kind, channel, status, sent_at from notification
+                 where seq < $1 order by seq desc limit $2",
+                params![before, count_max],
+            )
+            .await?
+        }
+        Some(patient) => {
+            tx.query(
+                "select seq, id, patient_id, kind, channel, status, sent_at from notification
+                 where patient_id = $1 and seq < $2 order by seq desc limit $3",
+                params![patient, before, count_max],
+            )
+            .await?
+        }
+    };
+    rows.iter().map(Listed::read).collect()
+}
+
+// === impl Pending ===
+
+impl Pending {
+    fn read(row: &Row) -> Result<Self, DbError> {
+        let headers = serde_json::from_str(&row.get::<String>(7)?)
+            .map_err(|_| DbError::Corrupt("headers that are no JSON"))?;
+        Ok(Self {
+            seq: row.get(0)?,
+            event_id: row.get(1)?,
+            patient: row.get(2)?,
+            kind: kind(row, 3)?,
+            created_at: row.get(4)?,
+            tried: row.get(5)?,
+            event: row.get(6)?,
+            headers,
+        })
+    }
+}
+
+// === impl Listed ===
+
+impl Listed {
+    fn read(row: &Row) -> Result<Self, DbError> {
+        let medium = Medium::parse(&row.get::<String>(4)?);
+        let status = Status::parse(&row.get::<String>(5)?);
+        Ok(Self {
+            seq: row.get(0)?,
+            id: row.get(1)?,
+            patient: row.get(2)?,
+            kind: kind(row, 3)?,
+            medium: medium.ok_or(DbError::Corrupt("an unknown channel"))?,
+            status: status.ok_or(DbError::Corrupt("an unknown status"))?,
+            sent_at: row.get(6)?,
+        })
+    }
+}
+
+fn kind(row: &Row, column: usize) -> Result<Kind, DbError> {
+    Kind::parse(&row.get::<String>(column)?).ok_or(DbError::Corrupt("an unknown kind"))
+}

@@ -1,0 +1,215 @@
+//! The service as a whole: events go in by the topic or by the handler, messages come out.
+
+mod delivery;
+mod listing;
+mod smtp;
+mod smtp_server;
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::Request};
+use http::StatusCode;
+use http_body_util::BodyExt as _;
+use jiff::{SignedDuration, Timestamp};
+use kit::{
+    consumer::{Handler as _, HandlerError},
+    db::{DbConfig, DbError},
+    log::{EVENT_ID, EmbeddedLog, EventLog, LogError, Positions, Record},
+    page::Cursors,
+};
+use prost::Message as _;
+use proto::patient_events::PatientEvent;
+use secrecy::SecretString;
+use serde_json::Value;
+use shared_middleware::clock::{Clock, Ids};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use tower::ServiceExt as _;
+use uuid::Uuid;
+
+use self::smtp_server::SmtpServer;
+use crate::{Config, api, consumer::Notifications, parse_from, sender::Sender, store::Store};
+
+const DEAD_LETTERS: &str = "patient.dlq";
+
+/// An event as the patient service publishes it.
+pub(crate) fn event(id: u128, patient: u128, kind: &str) -> PatientEvent {
+    PatientEvent {
+        patient_id: Uuid::from_u128(patient).to_string(),
+        name: "Grace Hopper".to_owned(),
+        email: "grace@example.com".to_owned(),
+        event_type: kind.to_owned(),
+        event_id: Uuid::from_u128(id).to_string(),
+        version: 1,
+        occurred_at: "2026-03-02T08:00:00Z".to_owned(),
+        birth_year: 1906,
+    }
+}
+
+/// The same as a record of the topic.
+pub(crate) fn record(event: &PatientEvent) -> Record {
+    Record {
+        key: event.patient_id.clone(),
+        headers: vec![
+            (EVENT_ID.to_owned(), event.event_id.clone()),
+            ("event-type".to_owned(), event.event_type.clone()),
+        ],
+        payload: event.encode_to_vec(),
+    }
+}
+
+/// A time that goes on when it is told to.
+#[derive(Clone)]
+struct Time(Arc<Mutex<Timestamp>>);
+
+struct World {
+    store: Store,
+    log: EmbeddedLog,
+    time: Time,
+    handler: Arc<Notifications>,
+    sender: Sender,
+    config: Config,
+    _folder: TempDir,
+}
+
+struct FromTheStart;
+
+// === impl FromTheStart ===
+
+#[async_trait::async_trait]
+impl Positions for FromTheStart {
+    async fn next_offset(&self, _: &str, _: i64) -> Result<i64, LogError> {
+        Ok(0)
+    }
+}
+
+// === impl Time ===
+
+impl Time {
+    fn clock(&self) -> Clock {
+        let time = self.clone();
+        Clock::from_fn(move || *time.0.lock().unwrap())
+    }
+
+    fn pass_s(&self, seconds: i64) {
+        *self.0.lock().unwrap() += SignedDuration::from_secs(seconds);
+    }
+}
+
+// === impl World ===
+
+impl World {
+    async fn with_files() -> Self {
+        Self::start(None).await
+    }
+
+    async fn with_smtp(server: &SmtpServer) -> Self {
+        Self::start(Some(SecretString::from(server.url.clone()))).await
+    }
+
+    async fn start(smtp: Option<SecretString>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("n.db").display()).parse().unwrap();
+        let database = DbConfig { url, pool_connections_max: 2, acquire: Duration::from_secs(5) };
+        let config = Config { smtp, ..Config::new(database, folder.path().join("outbox")) };
+        let log = EmbeddedLog::open(&folder.path().join("events.db")).await.unwrap();
+        let time = Time(Arc::new(Mutex::new("2026-03-02T09:00:00Z".parse().unwrap())));
+        let store = Store::open(&config.database).await.unwrap();
+        let channel = config.channel().await.unwrap();
+        let wake = Arc::new(Notify::new());
+        let handler = Arc::new(Notifications {
+            clock: time.clock(),
+            ids: Ids::system(),
+            medium: channel.medium(),
+            wake: Arc::clone(&wake),
+        });
+        let sender = Sender {
+            store: store.clone(),
+            channel,
+            from: parse_from(&config.from).unwrap(),
+            log: Arc::new(log.clone()),
+            clock: time.clock(),
+            wake,
+        };
+        Self { store, log, time, handler, sender, config, _folder: folder }
+    }
+
+    /// The same after a crash: all that is left is on disk.
+    async fn after_a_crash(mut self) -> Self {
+        self.store = Store::open(&self.config.database).await.unwrap();
+        self.store.release(self.time.clock().now()).await.unwrap();
+        self.sender.store = self.store.clone();
+        self.sender.channel = self.config.channel().await.unwrap();
+        self
+    }
+
+    async fn handle(&self, event: &PatientEvent) -> Result<(), HandlerError> {
+        let (handler, record) = (Arc::clone(&self.handler), record(event));
+        self.store
+            .db()
+            .write(move |tx| Box::pin(async move { handler.apply(tx, &record).await }))
+            .await
+    }
+
+    /// Delivers until nothing is due, or nothing gets through.
+    async fn deliver(&self) {
+        while self.sender.deliver_some().await.unwrap() {}
+    }
+
+    fn file(&self, event_id: u128) -> PathBuf {
+        self.config.outbox_dir.join(format!("{}.eml", Uuid::from_u128(event_id)))
+    }
+
+    fn files(&self) -> usize {
+        fs::read_dir(&self.config.outbox_dir).unwrap().count()
+    }
+
+    async fn routes(&self) -> Router {
+        api::routes(self.store.clone(), Cursors::open(&self.store.db()).await.unwrap())
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = self.routes().await.oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    /// The states of all notifications, newest first.
+    async fn statuses(&self) -> Vec<String> {
+        let (status, body) = self.get("/notifications?size=200").await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        let listed = body["notifications"].as_array().unwrap();
+        listed.iter().map(|it| it["status"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// How many notifications still hold personal data.
+    async fn told_of(&self) -> i64 {
+        let db = self.store.db();
+        let sql = "select count(*) from notification
+                   where event is not null or headers is not null";
+        let row = db.read(move |tx| Box::pin(async move { tx.query_one(sql, &[]).await }));
+        row.await.map_err(|error: DbError| error).unwrap().get(0).unwrap()
+    }
+
+    /// Waits for the first dead letter.
+    async fn dead_letter(&self) -> Record {
+        first_letter(&self.log).await
+    }
+}
+
+async fn first_letter(log: &EmbeddedLog) -> Record {
+    let from = Arc::new(FromTheStart);
+    let mut letters = log.subscribe("test", DEAD_LETTERS, from).await.unwrap();
+    loop {
+        if let Some(letter) = letters.next(10).await.unwrap().records.pop() {
+            return letter.record;
+        }
+    }
+}

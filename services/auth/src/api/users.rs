@@ -1,0 +1,179 @@
+//! Users: decodes, calls a verb, encodes.
+
+use axum::{
+    Extension, Json,
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
+use http::{StatusCode, header::LOCATION};
+use jiff::Timestamp;
+use kit::{
+    http::{IdInPath, JsonBody, QueryParams},
+    page::{self, Cursor},
+};
+use shared_middleware::{
+    error::{ErrorCode, Failure},
+    identity::Caller,
+};
+use uuid::Uuid;
+
+use super::{
+    Api,
+    words::{ChangeBody, ForAdmins, NewUserBody, PageQuery, Problem, UserBody, UsersBody},
+};
+use crate::{
+    domain::{Change, NewUser},
+    error::Error,
+};
+
+/// Which list a cursor is of.
+const USERS_LIST: &str = "users createdAt asc";
+
+/// List users
+///
+/// In the order in which they were added.
+#[utoipa::path(
+    get, path = "/users", operation_id = "listUsers", tag = "users",
+    security(("bearer" = [])),
+    params(PageQuery),
+    responses(
+        (status = 200, description = "A page of users", body = UsersBody),
+        (status = 400, description = "The size or the cursor is not valid", body = Problem,
+            content_type = "application/problem+json"),
+        ForAdmins,
+    ),
+)]
+pub(super) async fn list_users(
+    State(api): State<Api>,
+    QueryParams(query): QueryParams<PageQuery>,
+) -> Result<Json<UsersBody>, Failure> {
+    let size = page::size(query.size)?;
+    let after = match &query.cursor {
+        Some(text) => Some(place(&api.cursors.unseal(text, USERS_LIST)?)?),
+        None => None,
+    };
+    let (users, more) = api.app.page(after, size).await?;
+    let last = users.last().filter(|_| more);
+    let cursor = last.map(|last| Cursor {
+        list: USERS_LIST.to_owned(),
+        key: last.created_at.as_microsecond().to_string(),
+        id: last.id,
+    });
+    let next_cursor = cursor.map(|cursor| api.cursors.seal(&cursor)).transpose()?;
+    Ok(Json(UsersBody { users: users.into_iter().map(UserBody::from).collect(), next_cursor }))
+}
+
+/// Add a user
+#[utoipa::path(
+    post, path = "/users", operation_id = "createUser", tag = "users",
+    security(("bearer" = [])),
+    request_body = NewUserBody,
+    responses(
+        (status = 201, description = "The user", body = UserBody,
+            headers(("Location" = String, description = "Where the user is"))),
+        (status = 400, description = "One or more fields are invalid", body = Problem,
+            content_type = "application/problem+json"),
+        ForAdmins,
+        (status = 409, description = "The email is taken", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn create_user(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    JsonBody(body): JsonBody<NewUserBody>,
+) -> Result<Response, Failure> {
+    let new = NewUser::parse(body.email.as_deref(), body.password, body.role.as_deref());
+    let user = UserBody::from(api.app.create(new.map_err(Error::Invalid)?).await?);
+    told(&caller, user.id, "user added");
+    let location = [(LOCATION, format!("/api/users/{}", user.id))];
+    Ok((StatusCode::CREATED, location, Json(user)).into_response())
+}
+
+/// Get a user
+#[utoipa::path(
+    get, path = "/users/{id}", operation_id = "getUser", tag = "users",
+    security(("bearer" = [])),
+    params(("id" = Uuid, Path, description = "The user's id")),
+    responses(
+        (status = 200, description = "The user", body = UserBody),
+        ForAdmins,
+        (status = 404, description = "No such user", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn get_user(
+    State(api): State<Api>,
+    IdInPath(id): IdInPath,
+) -> Result<Json<UserBody>, Failure> {
+    Ok(Json(api.app.user(id).await?.into()))
+}
+
+/// Change a user
+///
+/// Another role, another password, or the user disabled: each ends the user's sign-ins.
+#[utoipa::path(
+    patch, path = "/users/{id}", operation_id = "changeUser", tag = "users",
+    security(("bearer" = [])),
+    params(("id" = Uuid, Path, description = "The user's id")),
+    request_body = ChangeBody,
+    responses(
+        (status = 200, description = "The user, changed", body = UserBody),
+        (status = 400, description = "One or more fields are invalid", body = Problem,
+            content_type = "application/problem+json"),
+        ForAdmins,
+        (status = 404, description = "No such user", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 409, description = "The last enabled ADMIN must stay one", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn change_user(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    IdInPath(id): IdInPath,
+    JsonBody(body): JsonBody<ChangeBody>,
+) -> Result<Json<UserBody>, Failure> {
+    let change = Change::parse(body.role.as_deref(), body.password, body.disabled);
+    let user = api.app.change(id, change.map_err(Error::Invalid)?).await?;
+    told(&caller, id, "user changed");
+    Ok(Json(user.into()))
+}
+
+/// Delete a user
+///
+/// Ends the user's sign-ins.
+#[utoipa::path(
+    delete, path = "/users/{id}", operation_id = "deleteUser", tag = "users",
+    security(("bearer" = [])),
+    params(("id" = Uuid, Path, description = "The user's id")),
+    responses(
+        (status = 204, description = "Deleted"),
+        ForAdmins,
+        (status = 404, description = "No such user", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 409, description = "The last enabled ADMIN must stay", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn delete_user(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    IdInPath(id): IdInPath,
+) -> Result<StatusCode, Failure> {
+    api.app.delete(id).await?;
+    told(&caller, id, "user deleted");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Where a cursor's page begins.
+fn place(cursor: &Cursor) -> Result<(Timestamp, Uuid), Failure> {
+    let at = cursor.key.parse().ok().and_then(|at| Timestamp::from_microsecond(at).ok());
+    let odd = || Failure::new(ErrorCode::Invalid, "the cursor is not of this list");
+    Ok((at.ok_or_else(odd)?, cursor.id))
+}
+
+/// Who did what to whom, by ids.
+fn told(caller: &Caller, user: Uuid, what: &'static str) {
+    tracing::info!(actor.id = %caller.subject, user.id = %user, "{what}");
+}

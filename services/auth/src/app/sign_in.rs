@@ -1,0 +1,168 @@
+//! Login, refresh, logout: how a sign-in begins, goes on and ends.
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use shared_middleware::{
+    identity::{Caller, Role},
+    token::{AUDIENCE, Audience, Claims, ISSUER},
+};
+use uuid::Uuid;
+
+use super::App;
+use crate::{
+    domain::{Login, User},
+    error::Error,
+    keys::Keys,
+    refresh_token::RefreshToken,
+    store::{NewSession, NewToken, Refreshed, StoredUser},
+};
+
+/// The verbs of sign-ins.
+pub(crate) struct SignIn {
+    pub(super) app: Arc<App>,
+    pub(super) keys: Arc<Keys>,
+}
+
+/// What a client gets for its password, or for its refresh token.
+pub(crate) struct TokenPair {
+    pub(crate) access: String,
+    pub(crate) expires_in_s: i64,
+    pub(crate) refresh: RefreshToken,
+    pub(crate) role: Role,
+}
+
+// === impl SignIn ===
+
+impl SignIn {
+    pub(crate) const fn new(app: Arc<App>, keys: Arc<Keys>) -> Self {
+        Self { app, keys }
+    }
+
+    /// Begins a sign-in. Whoever is refused learns nothing of why, not even by the time it took.
+    pub(crate) async fn login(&self, login: Login) -> Result<TokenPair, Error> {
+        // Another login of the same user may renew the hash between ours being read and used.
+        const TRIES: u32 = 2;
+        for _ in 0..TRIES {
+            if let Some(pair) = self.try_login(&login).await? {
+                return Ok(pair);
+            }
+        }
+        Err(Error::SignInRefused)
+    }
+
+    async fn try_login(&self, login: &Login) -> Result<Option<TokenPair>, Error> {
+        let stored = match &login.email {
+            Some(email) => self.app.store.user_by_email(email).await?,
+            None => None,
+        };
+        let hash = stored.as_ref().map(|stored| stored.password_hash.clone());
+        let right = self.app.passwords.verify(login.password.clone(), hash).await?;
+        match stored {
+            Some(stored) if right && !stored.user.disabled => {
+                self.begin(stored, login.password.clone()).await
+            }
+            _ => Err(Error::SignInRefused),
+        }
+    }
+
+    /// Gives a new pair for a refresh token, once. A spent one ends the sign-in: of two who have
+    /// it, one is not its owner.
+    pub(crate) async fn refresh(&self, token: SecretString) -> Result<TokenPair, Error> {
+        let old = RefreshToken::parse(token).ok_or(Error::RefreshRefused)?;
+        let now_s = self.app.clock.unix_s();
+        let fresh = RefreshToken::random()?;
+        let new = self.to_store(&fresh);
+        match self.app.store.refresh(old.hash(), new, self.app.clock.now()).await? {
+            Refreshed::Done { user_id, session, role } => {
+                self.pair(user_id, session, role, now_s, fresh)
+            }
+            Refreshed::Spent { session } => {
+                tracing::warn!(session.id = %session, "a spent refresh token came back");
+                self.end(session).await?;
+                Err(Error::RefreshRefused)
+            }
+            Refreshed::Refused => Err(Error::RefreshRefused),
+        }
+    }
+
+    /// Ends the caller's sign-in. A token of none has nothing to end: it expires.
+    pub(crate) async fn logout(&self, caller: &Caller) -> Result<(), Error> {
+        match caller.session {
+            Some(session) => self.end(session).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Who the caller is now.
+    pub(crate) async fn me(&self, caller: &Caller) -> Result<User, Error> {
+        let id: Uuid = caller.subject.parse().map_err(|_| Error::CallerGone)?;
+        match self.app.user(id).await {
+            Ok(user) if !user.disabled => Ok(user),
+            Ok(_) | Err(Error::UserNotFound) => Err(Error::CallerGone),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `None` when the user was changed meanwhile.
+    async fn begin(
+        &self,
+        stored: StoredUser,
+        password: SecretString,
+    ) -> Result<Option<TokenPair>, Error> {
+        let StoredUser { user, password_hash } = stored;
+        let outdated = self.app.passwords.is_outdated(&password_hash);
+        let new_password_hash = match outdated {
+            // A busy moment is no reason to refuse: another login renews it.
+            true => self.app.passwords.hash(password).await.ok(),
+            false => None,
+        };
+        let (now, now_s) = (self.app.clock.now(), self.app.clock.unix_s());
+        let (session, fresh) = (self.app.ids.next(), RefreshToken::random()?);
+        let new = NewSession {
+            id: session,
+            user_id: user.id,
+            password_hash,
+            new_password_hash,
+            now,
+            token: self.to_store(&fresh),
+        };
+        match self.app.store.begin_session(new).await? {
+            Some(role) => self.pair(user.id, session, role, now_s, fresh).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn end(&self, session: Uuid) -> Result<(), Error> {
+        self.app.store.end_session(session, self.app.tokens_gone_s()).await?;
+        self.app.wake_feed();
+        Ok(())
+    }
+
+    fn to_store(&self, token: &RefreshToken) -> NewToken {
+        let expires_at = self.app.clock.now() + self.app.lifetimes.refresh();
+        NewToken { hash: token.hash(), expires_at }
+    }
+
+    fn pair(
+        &self,
+        user_id: Uuid,
+        session: Uuid,
+        role: Role,
+        now_s: i64,
+        refresh: RefreshToken,
+    ) -> Result<TokenPair, Error> {
+        let expires_in_s = self.app.lifetimes.token_s;
+        let access = self.keys.sign(&Claims {
+            iss: ISSUER.to_owned(),
+            aud: Audience::One(AUDIENCE.to_owned()),
+            sub: user_id.to_string(),
+            role,
+            sid: Some(session),
+            exp: now_s + expires_in_s,
+            iat: Some(now_s),
+            nbf: None,
+        })?;
+        Ok(TokenPair { access, expires_in_s, refresh, role })
+    }
+}

@@ -1,0 +1,198 @@
+//! Password hashes: argon2id (RFC 9106), a few at once, on threads that may block.
+//!
+//! Each hash takes memory and a processor. Permits bound both; whoever finds too many waiting is
+//! refused at once.
+
+use std::sync::Arc;
+
+use argon2::{
+    Algorithm, Argon2, Params, PasswordHash, PasswordHasher as _, PasswordVerifier as _, Version,
+    password_hash,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::Config;
+
+/// So many wait for a permit at most.
+const WAITING_MAX: usize = 64;
+const SALT_BYTES: usize = 16;
+const OUTPUT_BYTES: usize = 32;
+
+/// Hashes and verifies passwords.
+#[derive(Clone)]
+pub(crate) struct Passwords {
+    params: Params,
+    /// Nobody's hash: verified for users who do not exist, so that they take the same time.
+    decoy: Arc<str>,
+    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
+}
+
+/// Why a password could not be hashed.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// Too many wait already.
+    #[error("too many passwords are being hashed")]
+    Busy,
+    /// The hash function failed, or the store holds something that is no hash.
+    #[error("a password could not be hashed")]
+    Hash(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+// === impl Passwords ===
+
+impl Passwords {
+    /// With the configured cost.
+    pub(crate) fn new(config: &Config) -> Result<Self, PasswordError> {
+        Self::with_cost(config.argon2_memory_kib, config.argon2_passes, config.hashes_at_once_max)
+    }
+
+    /// As little work as the function can be asked for: in tests of other things.
+    #[cfg(test)]
+    pub(crate) fn cheap() -> Self {
+        Self::with_cost(8, 1, 2).unwrap()
+    }
+
+    fn with_cost(
+        memory_kib: u32,
+        passes: u32,
+        hashes_at_once_max: usize,
+    ) -> Result<Self, PasswordError> {
+        let params = Params::new(memory_kib, passes, 1, Some(OUTPUT_BYTES))
+            .map_err(|error| PasswordError::Hash(error.to_string().into()))?;
+        Ok(Self {
+            decoy: decoy(&params)?.into(),
+            params,
+            places: Arc::new(Semaphore::new(hashes_at_once_max + WAITING_MAX)),
+            permits: Arc::new(Semaphore::new(hashes_at_once_max)),
+        })
+    }
+
+    /// The password's hash, as a PHC string with a salt of its own.
+    pub(crate) async fn hash(&self, password: SecretString) -> Result<String, PasswordError> {
+        let argon2 = self.argon2();
+        self.in_turn(move || {
+            let hash = argon2.hash_password(password.expose_secret().as_bytes()).map_err(failed)?;
+            Ok(hash.to_string())
+        })
+        .await
+    }
+
+    /// Whether it is the password of this hash. Without a hash it is not, after as much work.
+    pub(crate) async fn verify(
+        &self,
+        password: SecretString,
+        hash: Option<String>,
+    ) -> Result<bool, PasswordError> {
+        let argon2 = self.argon2();
+        let hash = hash.unwrap_or_else(|| String::from(&*self.decoy));
+        self.in_turn(move || {
+            let hash = PasswordHash::new(&hash).map_err(failed)?;
+            match argon2.verify_password(password.expose_secret().as_bytes(), &hash) {
+                Ok(()) => Ok(true),
+                Err(password_hash::Error::PasswordInvalid) => Ok(false),
+                Err(error) => Err(failed(error)),
+            }
+        })
+        .await
+    }
+
+    /// Whether a hash cost less than one does now.
+    pub(crate) fn is_outdated(&self, hash: &str) -> bool {
+        let Ok(hash) = PasswordHash::new(hash) else { return true };
+        let current = hash.algorithm == Algorithm::Argon2id.ident()
+            && hash.version == Some(Version::V0x13.into());
+        let cost = Params::try_from(&hash).map(|params| (params.m_cost(), params.t_cost()));
+        let (memory, passes) = cost.unwrap_or_default();
+        !current || memory < self.params.m_cost() || passes < self.params.t_cost()
+    }
+
+    fn argon2(&self) -> Argon2<'static> {
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone())
+    }
+
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| PasswordError::Busy)?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(failed)?;
+        // A caller who goes away leaves the work running: it keeps its permit to its end.
+        let held: [OwnedSemaphorePermit; 2] = [place, permit];
+        tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(held);
+            done
+        })
+        .await
+        .map_err(failed)?
+    }
+}
+
+/// A hash of these parameters that no password has: the salt and the output are random.
+fn decoy(params: &Params) -> Result<String, PasswordError> {
+    let mut bytes = [0; SALT_BYTES + OUTPUT_BYTES];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| PasswordError::Hash("no randomness".into()))?;
+    let (salt, output) = bytes.split_at(SALT_BYTES);
+    let (salt, output) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(output));
+    let (memory, passes) = (params.m_cost(), params.t_cost());
+    Ok(format!("$argon2id$v=19$m={memory},t={passes},p=1${salt}${output}"))
+}
+
+fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> PasswordError {
+    PasswordError::Hash(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_hash_is_argon2id_of_the_configured_cost_with_its_own_salt() {
+        let passwords = Passwords::with_cost(19_456, 2, 2).unwrap();
+        let first = passwords.hash("violet tram 19".into()).await.unwrap();
+        let second = passwords.hash("violet tram 19".into()).await.unwrap();
+        assert!(first.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{first}");
+        assert_ne!(first, second);
+        assert!(passwords.verify("violet tram 19".into(), Some(first.clone())).await.unwrap());
+        assert!(!passwords.verify("violet tram 20".into(), Some(first.clone())).await.unwrap());
+        assert!(!passwords.is_outdated(&first));
+    }
+
+    #[tokio::test]
+    async fn nobody_has_the_decoys_password_and_it_costs_the_same() {
+        let passwords = Passwords::cheap();
+        assert!(!passwords.verify("".into(), None).await.unwrap());
+        let real = passwords.hash("x".into()).await.unwrap();
+        let cost = |hash: &str| hash.split('$').take(4).collect::<Vec<_>>().join("$");
+        let length = |hash: &str| PasswordHash::new(hash).unwrap().hash.unwrap().len();
+        assert_eq!(cost(&real), cost(&passwords.decoy));
+        assert_eq!(length(&real), length(&passwords.decoy));
+    }
+
+    #[tokio::test]
+    async fn a_hash_is_outdated_when_the_cost_has_risen_and_only_then() {
+        let hash = Passwords::with_cost(16, 2, 1).unwrap().hash("x".into()).await.unwrap();
+        let outdated = |memory_kib, passes| {
+            Passwords::with_cost(memory_kib, passes, 1).unwrap().is_outdated(&hash)
+        };
+        assert!(!outdated(16, 2) && !outdated(8, 1));
+        assert!(outdated(17, 2) && outdated(16, 3));
+        assert!(Passwords::cheap().is_outdated("plain"));
+    }
+
+    #[tokio::test]
+    async fn when_too_many_wait_the_next_is_refused() {
+        let passwords = Passwords::cheap();
+        let held = passwords.places.clone().acquire_many_owned(2 + WAITING_MAX as u32).await;
+        let refused = passwords.hash("x".into()).await;
+        assert!(matches!(refused, Err(PasswordError::Busy)));
+        drop(held);
+        passwords.hash("x".into()).await.unwrap();
+    }
+}

@@ -1,0 +1,91 @@
+//! The tables, and every statement on them. Each method is one transaction.
+//!
+//! Two rules keep concurrent transactions apart, on both engines:
+//!
+//! - Whoever changes users or ends sign-ins first takes a turn ([`take_turn`]): they run one after
+//!   another, so nobody counts admins while another leaves, and revocations commit in the order of
+//!   their ids.
+//! - Whoever begins or refreshes a sign-in first writes the row that its end would delete or has
+//!   written: one of the two waits for the other, and then sees what it did.
+
+mod sessions;
+mod users;
+
+use jiff::Timestamp;
+use kit::{
+    db::{Db, DbConfig, DbError, Migrations, Tx},
+    params,
+};
+
+pub(crate) use self::{
+    sessions::{NewSession, NewToken, Refreshed},
+    users::{Place, StoredUser},
+};
+
+mod sqlite {
+    refinery::embed_migrations!("migrations/sqlite");
+}
+
+mod postgres {
+    refinery::embed_migrations!("migrations/postgres");
+}
+
+/// So many rows are deleted by one statement of a purge.
+const PURGED_AT_ONCE: u32 = 500;
+
+/// The service's store.
+#[derive(Clone)]
+pub(crate) struct Store(Db);
+
+// === impl Store ===
+
+impl Store {
+    pub(crate) async fn open(config: &DbConfig) -> Result<Self, DbError> {
+        let migrations = Migrations {
+            sqlite: sqlite::migrations::runner(),
+            postgres: postgres::migrations::runner(),
+        };
+        Ok(Self(Db::open(config, migrations).await?))
+    }
+
+    pub(crate) const fn db(&self) -> &Db {
+        &self.0
+    }
+
+    /// Deletes some of what has expired; tells whether there may be more.
+    pub(crate) async fn purge(&self, now: Timestamp) -> Result<bool, DbError> {
+        self.0
+            .write(move |tx| {
+                Box::pin(async move {
+                    take_turn(tx).await?;
+                    let mut deleted_max = 0;
+                    for statement in [
+                        "delete from refresh_tokens where token_hash in
+                         (select token_hash from refresh_tokens where expires_at < $1 limit $2)",
+                        "delete from sessions where id in
+                         (select id from sessions where expires_at < $1 limit $2)",
+                    ] {
+                        let deleted = tx.execute(statement, params![now, PURGED_AT_ONCE]).await?;
+                        deleted_max = deleted.max(deleted_max);
+                    }
+                    // The last one stays: parts know its id as their position in the feed.
+                    let deleted = tx
+                        .execute(
+                            "delete from revocations where id in
+                             (select id from revocations where until_s < $1
+                              and id < (select max(id) from revocations) limit $2)",
+                            params![now.as_second(), PURGED_AT_ONCE],
+                        )
+                        .await?;
+                    Ok(deleted.max(deleted_max) >= u64::from(PURGED_AT_ONCE))
+                })
+            })
+            .await
+    }
+}
+
+/// Waits until nobody else changes users or ends sign-ins, and keeps others waiting until the
+/// commit. It must be a transaction's first statement, or two may wait for each other.
+async fn take_turn(tx: &mut Tx<'_>) -> Result<(), DbError> {
+    tx.execute("update turn set taken = taken + 1", &[]).await.map(drop)
+}

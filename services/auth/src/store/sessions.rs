@@ -1,0 +1,198 @@
+//! Sign-ins: begun, refreshed, ended; and what was ended, in order.
+
+use jiff::Timestamp;
+use kit::{
+    db::{DbError, Tx},
+    params,
+};
+use shared_middleware::{identity::Role, token::RevokedSession};
+use uuid::Uuid;
+
+use super::{Store, take_turn, users::parse_role};
+
+/// A sign-in to be.
+pub(crate) struct NewSession {
+    pub(crate) id: Uuid,
+    pub(crate) user_id: Uuid,
+    /// The hash that the password was compared to; when it has changed, the sign-in is void.
+    pub(crate) password_hash: String,
+    /// The same password's hash at today's cost, when that has risen.
+    pub(crate) new_password_hash: Option<String>,
+    pub(crate) now: Timestamp,
+    pub(crate) token: NewToken,
+}
+
+/// A refresh token to be.
+pub(crate) struct NewToken {
+    pub(crate) hash: Vec<u8>,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// What came of a refresh.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refreshed {
+    /// The old token is spent, the new one is in force.
+    Done { user_id: Uuid, session: Uuid, role: Role },
+    /// The token was spent before: somebody else has it too.
+    Spent { session: Uuid },
+    /// There is no such token, or its sign-in is over.
+    Refused,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Begins a sign-in; `None` when the user was disabled, deleted or given another password.
+    pub(crate) async fn begin_session(&self, new: NewSession) -> Result<Option<Role>, DbError> {
+        self.0
+            .write(move |tx| {
+                Box::pin(async move {
+                    let hash = new.new_password_hash.as_ref().unwrap_or(&new.password_hash);
+                    // Written, not read: whoever disables the user waits for us, or we for them.
+                    let row = tx
+                        .query_opt(
+                            "update users set signed_in_at = $1, password_hash = $2
+                             where id = $3 and disabled = 0 and password_hash = $4
+                             returning role",
+                            params![new.now, hash, new.user_id, &new.password_hash],
+                        )
+                        .await?;
+                    let Some(row) = row else { return Ok(None) };
+                    tx.execute(
+                        "insert into sessions (id, user_id, created_at, expires_at)
+                         values ($1, $2, $3, $4)",
+                        params![new.id, new.user_id, new.now, new.token.expires_at],
+                    )
+                    .await?;
+                    insert_token(tx, new.id, new.token).await?;
+                    Ok(Some(parse_role(&row.get::<String>(0)?)?))
+                })
+            })
+            .await
+    }
+
+    /// Spends a refresh token for a new one.
+    pub(crate) async fn refresh(
+        &self,
+        old_hash: Vec<u8>,
+        new: NewToken,
+        now: Timestamp,
+    ) -> Result<Refreshed, DbError> {
+        self.0.write(move |tx| Box::pin(async move { refresh(tx, old_hash, new, now).await })).await
+    }
+
+    /// Ends a sign-in. It may be one that we do not know (any more): its tokens are refused too.
+    pub(crate) async fn end_session(&self, session: Uuid, until_s: i64) -> Result<(), DbError> {
+        self.0
+            .write(move |tx| {
+                Box::pin(async move {
+                    take_turn(tx).await?;
+                    tx.execute("delete from sessions where id = $1", params![session]).await?;
+                    tx.execute(
+                        "insert into revocations (session_id, until_s) values ($1, $2)",
+                        params![session, until_s],
+                    )
+                    .await
+                    .map(drop)
+                })
+            })
+            .await
+    }
+
+    /// What was ended after this position, in order.
+    pub(crate) async fn revocations_after(
+        &self,
+        position: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, RevokedSession)>, DbError> {
+        self.0
+            .read(move |tx| {
+                Box::pin(async move {
+                    let rows = tx
+                        .query(
+                            "select id, session_id, until_s from revocations
+                             where id > $1 order by id limit $2",
+                            params![position, limit],
+                        )
+                        .await?;
+                    let read = |row: &kit::db::Row| {
+                        let ended = RevokedSession { session: row.get(1)?, until_s: row.get(2)? };
+                        Ok((row.get(0)?, ended))
+                    };
+                    rows.iter().map(read).collect()
+                })
+            })
+            .await
+    }
+}
+
+async fn refresh(
+    tx: &mut Tx<'_>,
+    old_hash: Vec<u8>,
+    new: NewToken,
+    now: Timestamp,
+) -> Result<Refreshed, DbError> {
+    let found = tx
+        .query_opt(
+            "select session_id, expires_at from refresh_tokens where token_hash = $1",
+            params![old_hash.clone()],
+        )
+        .await?;
+    let Some(found) = found else { return Ok(Refreshed::Refused) };
+    let session: Uuid = found.get(0)?;
+    if found.get::<Timestamp>(1)? <= now {
+        return Ok(Refreshed::Refused);
+    }
+    // Whoever ends the session waits for us, or we find it gone.
+    let user = tx
+        .query_opt(
+            "update sessions set expires_at = $1 where id = $2 returning user_id",
+            params![new.expires_at, session],
+        )
+        .await?;
+    let Some(user) = user else { return Ok(Refreshed::Refused) };
+    let user_id: Uuid = user.get(0)?;
+    let spent = tx
+        .execute(
+            "update refresh_tokens set spent = 1 where token_hash = $1 and spent = 0",
+            params![old_hash],
+        )
+        .await?;
+    if spent == 0 {
+        return Ok(Refreshed::Spent { session });
+    }
+    // The role of today, not of the sign-in.
+    let user = tx
+        .query_opt("select role from users where id = $1 and disabled = 0", params![user_id])
+        .await?;
+    let Some(user) = user else { return Ok(Refreshed::Refused) };
+    let role = parse_role(&user.get::<String>(0)?)?;
+    insert_token(tx, session, new).await?;
+    Ok(Refreshed::Done { user_id, session, role })
+}
+
+async fn insert_token(tx: &mut Tx<'_>, session: Uuid, token: NewToken) -> Result<(), DbError> {
+    tx.execute(
+        "insert into refresh_tokens (token_hash, session_id, spent, expires_at)
+         values ($1, $2, 0, $3)",
+        params![token.hash, session, token.expires_at],
+    )
+    .await
+    .map(drop)
+}
+
+/// Ends all of a user's sign-ins. The caller has taken a turn and written the user's row, so none
+/// begins meanwhile.
+pub(super) async fn end_sessions_of(
+    tx: &mut Tx<'_>,
+    user_id: Uuid,
+    until_s: i64,
+) -> Result<(), DbError> {
+    tx.execute(
+        "insert into revocations (session_id, until_s)
+         select id, cast($1 as bigint) from sessions where user_id = $2",
+        params![until_s, user_id],
+    )
+    .await?;
+    tx.execute("delete from sessions where user_id = $1", params![user_id]).await.map(drop)
+}

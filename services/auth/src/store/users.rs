@@ -1,0 +1,226 @@
+//! Users: rows, pages, changes.
+
+use jiff::Timestamp;
+use kit::{
+    db::{DbError, Row, Tx, Value},
+    params,
+};
+use uuid::Uuid;
+
+use super::{Store, sessions::end_sessions_of, take_turn};
+use crate::{
+    domain::{Change, Changed, Email, User},
+    error::Error,
+};
+
+const COLUMNS: &str = "id, email, role, disabled, created_at, password_hash";
+/// What the unique constraint on emails is called.
+const EMAIL_UNIQUE: &str = "users_email_key";
+
+/// A user with what a password is compared to.
+pub(crate) struct StoredUser {
+    pub(crate) user: User,
+    pub(crate) password_hash: String,
+}
+
+/// A user's place in the list: when it was added, then its id.
+pub(crate) type Place = (Timestamp, Uuid);
+
+// === impl Store ===
+
+impl Store {
+    /// The user with this email, in any case.
+    pub(crate) async fn user_by_email(&self, email: &Email) -> Result<Option<StoredUser>, DbError> {
+        let key = email.key().to_owned();
+        let sql = format!("select {COLUMNS} from users where email_key = $1");
+        let read = self.0.read(move |tx| Box::pin(async move { one(tx, &sql, key).await }));
+        read.await
+    }
+
+    pub(crate) async fn user(&self, id: Uuid) -> Result<Option<StoredUser>, DbError> {
+        self.0.read(move |tx| Box::pin(async move { by_id(tx, id).await })).await
+    }
+
+    /// Users after this place, in the order in which they were added.
+    pub(crate) async fn users(
+        &self,
+        after: Option<Place>,
+        limit: u32,
+    ) -> Result<Vec<User>, DbError> {
+        let order = "order by created_at, id limit";
+        let from = format!("select {COLUMNS} from users");
+        self.0
+            .read(move |tx| {
+                Box::pin(async move {
+                    let rows = match after {
+                        None => tx.query(&format!("{from} {order} $1"), params![limit]).await?,
+                        Some((at, id)) => {
+                            let sql =
+                                format!("{from} where (created_at, id) > ($1, $2) {order} $3");
+                            tx.query(&sql, params![at, id, limit]).await?
+                        }
+                    };
+                    rows.iter().map(|row| Ok(stored(row)?.user)).collect()
+                })
+            })
+            .await
+    }
+
+    /// Adds a user.
+    pub(crate) async fn add_user(&self, user: User, password_hash: String) -> Result<(), Error> {
+        let added = self
+            .0
+            .write(move |tx| {
+                Box::pin(async move { insert(tx, &user, password_hash, "").await.map(drop) })
+            })
+            .await;
+        added.map_err(|error| match error {
+            DbError::Unique(name) if name == EMAIL_UNIQUE => Error::EmailTaken,
+            error => error.into(),
+        })
+    }
+
+    /// Adds those whose email is not there yet; tells how many.
+    pub(crate) async fn add_missing_users(
+        &self,
+        users: Vec<(User, String)>,
+    ) -> Result<u64, DbError> {
+        const OR_NOT: &str = "on conflict (email_key) do nothing";
+        self.0
+            .write(move |tx| {
+                Box::pin(async move {
+                    let mut added = 0;
+                    for (user, password_hash) in users {
+                        added += insert(tx, &user, password_hash, OR_NOT).await?;
+                    }
+                    Ok(added)
+                })
+            })
+            .await
+    }
+
+    /// Changes a user; ends the sign-ins that are not true any more.
+    pub(crate) async fn change_user(
+        &self,
+        id: Uuid,
+        change: Change,
+        password_hash: Option<String>,
+        until_s: i64,
+    ) -> Result<Changed, Error> {
+        self.0
+            .write(move |tx| {
+                Box::pin(async move {
+                    take_turn(tx).await?;
+                    let stored = by_id(tx, id).await?.ok_or(Error::UserNotFound)?;
+                    let changed = stored.user.changed(&change);
+                    if changed.leaves_admins {
+                        another_admin(tx, id).await?;
+                    }
+                    // A null keeps the hash, which a login may have renewed since it was read.
+                    tx.execute(
+                        "update users set role = $1, disabled = $2,
+                         password_hash = coalesce($3, password_hash) where id = $4",
+                        params![
+                            changed.user.role.as_str(),
+                            i64::from(changed.user.disabled),
+                            password_hash,
+                            id
+                        ],
+                    )
+                    .await?;
+                    if changed.ends_sessions {
+                        end_sessions_of(tx, id, until_s).await?;
+                    }
+                    Ok(changed)
+                })
+            })
+            .await
+    }
+
+    /// Deletes a user, and ends the user's sign-ins.
+    pub(crate) async fn delete_user(&self, id: Uuid, until_s: i64) -> Result<(), Error> {
+        self.0
+            .write(move |tx| {
+                Box::pin(async move {
+                    take_turn(tx).await?;
+                    // From here on nobody signs in as this user.
+                    let found = tx
+                        .execute("update users set disabled = disabled where id = $1", params![id])
+                        .await?;
+                    let stored = by_id(tx, id).await?.filter(|_| found == 1);
+                    if stored.ok_or(Error::UserNotFound)?.user.is_enabled_admin() {
+                        another_admin(tx, id).await?;
+                    }
+                    end_sessions_of(tx, id, until_s).await?;
+                    tx.execute("delete from users where id = $1", params![id]).await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+/// Somebody else must be able to manage users.
+async fn another_admin(tx: &mut Tx<'_>, id: Uuid) -> Result<(), Error> {
+    let others: i64 = tx
+        .query_one(
+            "select count(*) from users where role = 'ADMIN' and disabled = 0 and id <> $1",
+            params![id],
+        )
+        .await?
+        .get(0)?;
+    if others == 0 { Err(Error::LastAdmin) } else { Ok(()) }
+}
+
+async fn insert(
+    tx: &mut Tx<'_>,
+    user: &User,
+    password_hash: String,
+    or: &str,
+) -> Result<u64, DbError> {
+    let sql = format!(
+        "insert into users (id, email, email_key, password_hash, role, disabled, created_at)
+         values ($1, $2, $3, $4, $5, $6, $7) {or}"
+    );
+    let (email, role) = (&user.email, user.role.as_str());
+    let disabled = i64::from(user.disabled);
+    let values = params![
+        user.id,
+        email.as_str(),
+        email.key(),
+        password_hash,
+        role,
+        disabled,
+        user.created_at
+    ];
+    tx.execute(&sql, values).await
+}
+
+async fn by_id(tx: &mut Tx<'_>, id: Uuid) -> Result<Option<StoredUser>, DbError> {
+    one(tx, &format!("select {COLUMNS} from users where id = $1"), id).await
+}
+
+async fn one(
+    tx: &mut Tx<'_>,
+    sql: &str,
+    key: impl Into<Value> + Send,
+) -> Result<Option<StoredUser>, DbError> {
+    tx.query_opt(sql, &[key.into()]).await?.as_ref().map(stored).transpose()
+}
+
+fn stored(row: &Row) -> Result<StoredUser, DbError> {
+    let email = Email::parse(&row.get::<String>(1)?);
+    let user = User {
+        id: row.get(0)?,
+        email: email.map_err(|_| DbError::Corrupt("an email that is none"))?,
+        role: parse_role(&row.get::<String>(2)?)?,
+        disabled: row.get::<i64>(3)? != 0,
+        created_at: row.get(4)?,
+    };
+    Ok(StoredUser { user, password_hash: row.get(5)? })
+}
+
+/// A role as a table kept it.
+pub(super) fn parse_role(name: &str) -> Result<shared_middleware::identity::Role, DbError> {
+    name.parse().map_err(|_| DbError::Corrupt("a role that is none"))
+}

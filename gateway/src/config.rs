@@ -4,6 +4,7 @@ use std::{
     collections::HashMap, fmt, net::SocketAddr, num::NonZeroU32, str::FromStr, time::Duration,
 };
 
+use bytes::Bytes;
 use http::Uri;
 use shared_middleware::identity::Part;
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub drain: Duration,
     /// Threads of the gateway's own runtime.
     pub threads: usize,
+    /// The OpenAPI document of all parts together: JSON, served as it is.
+    pub document: Bytes,
 }
 
 /// So many requests in so much time, with so many of them at once.
@@ -105,6 +108,7 @@ impl Default for Config {
             upstream_retries_max: 2,
             drain: Duration::from_secs(10),
             threads: 2,
+            document: Bytes::from_static(b"{}"),
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::{
     headers::{self, Marks},
     limit::Verdict,
-    metrics,
+    metrics::{self, InFlight},
     route::{Route, Row},
     upstream::Attempts,
 };
@@ -30,6 +30,7 @@ pub(crate) struct Context {
     pub(crate) verdict: Option<Verdict>,
     pub(crate) body_bytes: usize,
     pub(crate) attempts: Attempts,
+    _in_flight: InFlight,
 }
 
 // === impl Context ===
@@ -46,6 +47,7 @@ impl Context {
             verdict: None,
             body_bytes: 0,
             attempts: Attempts::default(),
+            _in_flight: InFlight::begin(),
         }
     }
 

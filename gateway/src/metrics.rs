@@ -7,7 +7,9 @@ use std::{
 };
 
 use http::StatusCode;
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
+use prometheus::{
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, register_int_gauge,
+};
 use shared_middleware::metrics::{UNMATCHED, counter, histogram};
 
 use crate::route::{self, Route};
@@ -23,6 +25,10 @@ static DURATIONS: LazyLock<HistogramVec> = LazyLock::new(|| {
 pub(crate) static UPSTREAM_ERRORS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let help = "Attempts at a part that failed.";
     counter("gateway_upstream_errors_total", help, &["upstream", "kind"])
+});
+static IN_FLIGHT: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!("gateway_requests_in_flight", "Requests being worked on.")
+        .expect("the name is registered once")
 });
 /// What became of users' tokens.
 pub(crate) static AUTH: LazyLock<IntCounterVec> =
@@ -64,6 +70,22 @@ static HANDLES: LazyLock<Vec<Handles>> = LazyLock::new(|| {
     handles.collect()
 });
 
+/// A request being worked on, for as long as this lives.
+pub(crate) struct InFlight(());
+
+impl InFlight {
+    pub(crate) fn begin() -> Self {
+        IN_FLIGHT.inc();
+        Self(())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        IN_FLIGHT.dec();
+    }
+}
+
 /// The label of a route, or of none.
 pub(crate) fn label(route: Option<&'static Route>) -> &'static str {
     route.map_or(UNMATCHED, |route| route.path)
@@ -83,6 +105,7 @@ pub(crate) fn count(route: Option<&'static Route>, status: StatusCode, took: Dur
 /// Makes every series that has no label yet to wait for, so that a dashboard finds them at once.
 pub(crate) fn register() {
     LazyLock::force(&HANDLES);
+    LazyLock::force(&IN_FLIGHT);
     for outcome in ["ok", "missing", "malformed", "expired", "forged", "revoked", "forbidden"] {
         AUTH.with_label_values(&[outcome]);
     }

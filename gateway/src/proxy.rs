@@ -251,6 +251,7 @@ impl Gateway {
         match row.target {
             Target::Upstream { .. } => Ok(Next::Part),
             Target::Health => Ok(Next::Gateway(swagger::health())),
+            Target::Document => Ok(Next::Gateway(self.swagger.document())),
             Target::Swagger => self.swagger.page(path).map(Next::Gateway),
         }
     }
@@ -295,7 +296,7 @@ fn find(method: &str, path: &str, ctx: &mut Context) -> Result<&'static Row, Fai
 fn upstream(row: Option<&'static Row>) -> Option<(Part, &'static str, &'static str)> {
     match row?.target {
         Target::Upstream { part, strip, put } => Some((part, strip, put)),
-        Target::Health | Target::Swagger => None,
+        Target::Health | Target::Document | Target::Swagger => None,
     }
 }
 

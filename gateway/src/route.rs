@@ -38,6 +38,8 @@ pub enum Target {
     },
     /// The gateway: that it is alive.
     Health,
+    /// The gateway: the OpenAPI document of all parts together.
+    Document,
     /// The gateway: Swagger UI.
     Swagger,
 }
@@ -91,6 +93,7 @@ pub static ROWS: &[Row] = &[
     Row::document("/api-docs/analytics", Part::Analytics),
     Row::document("/api-docs/notifications", Part::Notification),
 
+    Row::open("GET", "/v3/api-docs", Target::Document),
     Row::open("GET", "/healthz", Target::Health),
     Row::open("GET", "/swagger-ui", Target::Swagger),
     Row::open("GET", "/swagger-ui/", Target::Swagger),

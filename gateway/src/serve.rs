@@ -154,7 +154,7 @@ impl Door {
             limits: Limits::new(config),
             verifier: deps.verifier,
             upstreams,
-            swagger: Swagger::new(),
+            swagger: Swagger::new(config.document.clone()),
             ids: deps.ids.clone(),
             body_bytes_max: config.body_bytes_max,
             upstream_retries_max: config.upstream_retries_max,

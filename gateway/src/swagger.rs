@@ -22,15 +22,19 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// Swagger UI over the parts' documents.
-pub(crate) struct Swagger(Arc<Config<'static>>);
+pub(crate) struct Swagger {
+    config: Arc<Config<'static>>,
+    together: Bytes,
+}
 
 // === impl Swagger ===
 
 impl Swagger {
-    /// Over the documents that the route table has.
-    pub(crate) fn new() -> Self {
-        let documents = ["auth", "patients", "billing", "analytics", "notifications"];
+    /// Over the documents that the route table has; `together` is the one of all parts, JSON.
+    pub(crate) fn new(together: Bytes) -> Self {
+        let documents = ["all", "auth", "patients", "billing", "analytics", "notifications"];
         let paths = [
+            "/v3/api-docs",
             "/api-docs/auth",
             "/api-docs/patients",
             "/api-docs/billing",
@@ -38,7 +42,17 @@ impl Swagger {
             "/api-docs/notifications",
         ];
         let urls = documents.into_iter().zip(paths).map(|(name, path)| Url::new(name, path));
-        Self(Arc::new(Config::new(urls)))
+        Self { config: Arc::new(Config::new(urls)), together }
+    }
+
+    /// The OpenAPI document of all parts together.
+    pub(crate) fn document(&self) -> Answer {
+        Answer {
+            status: StatusCode::OK,
+            content_type: HeaderValue::from_static("application/json"),
+            body: self.together.clone(),
+            headers: Vec::new(),
+        }
     }
 
     /// The page of a path, which begins with `/swagger-ui`.
@@ -46,7 +60,7 @@ impl Swagger {
         let Some(file) = path.strip_prefix(HOME) else {
             return Ok(redirect(HOME));
         };
-        let served = utoipa_swagger_ui::serve(file, Arc::clone(&self.0));
+        let served = utoipa_swagger_ui::serve(file, Arc::clone(&self.config));
         let Ok(Some(file)) = served else {
             return Err(Failure::new(ErrorCode::NotFound, "there is nothing here"));
         };
@@ -92,7 +106,8 @@ mod tests {
     use crate::route::{self, Found};
 
     fn text(path: &str) -> String {
-        String::from_utf8(Swagger::new().page(path).ok().unwrap().body.to_vec()).unwrap()
+        String::from_utf8(Swagger::new(Bytes::new()).page(path).ok().unwrap().body.to_vec())
+            .unwrap()
     }
 
     #[test]
@@ -114,7 +129,7 @@ mod tests {
         for file in files.filter(|file| !file.contains(['<', '\n'])) {
             let path = format!("/swagger-ui/{}", file.trim_start_matches("./"));
             assert!(matches!(route::find("GET", &path), Found::Row(..)), "{path}");
-            assert!(Swagger::new().page(&path).is_ok(), "{path}");
+            assert!(Swagger::new(Bytes::new()).page(&path).is_ok(), "{path}");
             seen += 1;
         }
         assert!(seen >= 5, "{seen}");
@@ -122,9 +137,9 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_not_found_and_the_bare_path_leads_home() {
-        let refused = Swagger::new().page("/swagger-ui/nothing").err().unwrap();
+        let refused = Swagger::new(Bytes::new()).page("/swagger-ui/nothing").err().unwrap();
         assert_eq!(refused.code(), ErrorCode::NotFound);
-        let answer = Swagger::new().page("/swagger-ui").ok().unwrap();
+        let answer = Swagger::new(Bytes::new()).page("/swagger-ui").ok().unwrap();
         assert_eq!(answer.status, StatusCode::PERMANENT_REDIRECT);
     }
 }

@@ -28,6 +28,8 @@ pub struct Rule {
     pub path: &'static str,
     /// Who may.
     pub access: Access,
+    /// Whether the answer is held back until there is something to say.
+    pub long_poll: bool,
 }
 
 /// A service's rules, by path.
@@ -39,7 +41,12 @@ pub struct Rules(HashMap<&'static str, Vec<Rule>>);
 impl Rule {
     /// A row.
     pub const fn new(method: &'static str, path: &'static str, access: Access) -> Self {
-        Self { method, path, access }
+        Self { method, path, access, long_poll: false }
+    }
+
+    /// The same, for an answer that is held back on purpose: its deadline is longer by that time.
+    pub const fn long_poll(self) -> Self {
+        Self { long_poll: true, ..self }
     }
 }
 

@@ -55,7 +55,8 @@ impl fmt::Debug for Clock {
 // === impl Ids ===
 
 impl Ids {
-    /// UUID version 7 (RFC 9562): they sort by the time they were made, which keeps indexes compact.
+    /// UUID version 7 (RFC 9562): they sort by the time they were made, which keeps indexes
+    /// compact.
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
     pub fn system() -> Self {
         Self(Arc::new(Uuid::now_v7))

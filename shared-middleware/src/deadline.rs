@@ -1,8 +1,9 @@
 //! Nothing takes longer than its deadline.
 //!
-//! Reads:   `grpc-timeout`, the time that a gRPC caller gives.
-//! Rejects: `DeadlineExceeded` when the shorter of that and the service's own has passed; the work is
-//!          dropped then, except what was already handed to a store.
+//! Reads:   `grpc-timeout`, the time that a gRPC caller gives; the [`Rule`], whose answer may be
+//!          held back on purpose.
+//! Rejects: `DeadlineExceeded` when the shorter of that and the service's own has passed; the work
+//!          is dropped then, except what was already handed to a store.
 
 use std::{
     task::{Context, Poll},
@@ -15,7 +16,13 @@ use http::HeaderMap;
 use tokio::time::timeout;
 use tower::{Layer, Service};
 
-use crate::error::{ErrorCode, Failure};
+use crate::{
+    access::Rule,
+    error::{ErrorCode, Failure},
+    token::POLL_HELD_S_MAX,
+};
+
+const POLL_HELD_MAX: Duration = Duration::from_secs(POLL_HELD_S_MAX);
 
 /// Wraps a service in [`Deadline`].
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +72,9 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let given = grpc_timeout(request.headers());
-        let longest = given.map_or(self.longest, |given| given.min(self.longest));
+        let held = request.extensions().get::<Rule>().is_some_and(|rule| rule.long_poll);
+        let ours = if held { self.longest + POLL_HELD_MAX } else { self.longest };
+        let longest = given.map_or(ours, |given| given.min(ours));
         let headers = given.is_some().then(|| request.headers().clone());
         let answer = self.inner.call(request);
         Box::pin(async move {

@@ -15,7 +15,8 @@ use crate::trace_context;
 /// The media type of every error body.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// What a caller can do about a failure. Deliberately few: one more only when a client must act on it.
+/// What a caller can do about a failure. Deliberately few: one more only when a client must act on
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the table in `wire` says it")]
 pub enum ErrorCode {

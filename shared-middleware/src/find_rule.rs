@@ -1,7 +1,7 @@
 //! Finds the policy row of a request.
 //!
 //! Reads:   the matched route (or a gRPC method's path) and the method.
-//! Writes:  the [`Access`](crate::access::Access) extension.
+//! Writes:  the [`Rule`] and [`Access`] extensions.
 //! Rejects: `MethodNotAllowed` (gRPC: `Forbidden`) when there is no row, even if there should be a
 //!          handler. A path that matched no route goes on, to be told that there is nothing there.
 
@@ -19,7 +19,7 @@ use futures_util::future::Either;
 use tower::{Layer, Service};
 
 use crate::{
-    access::{Access, Rules},
+    access::{Access, Rule, Rules},
     error::{ErrorCode, Failure, is_grpc},
 };
 
@@ -56,14 +56,14 @@ impl<S> Layer<S> for FindRuleLayer {
 // === impl FindRule ===
 
 impl<S> FindRule<S> {
-    fn access(&self, request: &Request) -> Result<Access, Failure> {
+    fn rule(&self, request: &Request) -> Result<Rule, Failure> {
         let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         if let Some(rule) = self.rules.find(request.method(), matched, request.uri().path()) {
-            return Ok(rule.access);
+            return Ok(rule);
         }
         match matched {
             // Nothing there: the fallback says so to anybody.
-            None => Ok(Access::Open),
+            None => Ok(Rule::new("", "", Access::Open)),
             Some(_) if is_grpc(request.headers()) => {
                 Err(Failure::new(ErrorCode::Forbidden, "nobody may call this method"))
             }
@@ -85,9 +85,10 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        match self.access(&request) {
-            Ok(access) => {
-                request.extensions_mut().insert(access);
+        match self.rule(&request) {
+            Ok(rule) => {
+                request.extensions_mut().insert(rule.access);
+                request.extensions_mut().insert(rule);
                 Either::Left(self.inner.call(request))
             }
             Err(failure) => Either::Right(ready(Ok(failure.answer(request.headers())))),

@@ -2,8 +2,8 @@
 //!
 //! Reads:   `Authorization: Bearer` and the route's [`Access`].
 //! Writes:  the [`Caller`] extension.
-//! Rejects: `Unauthenticated` without a valid token, `Forbidden` when the role lacks the permission,
-//!          `Unavailable` while no signing key is known.
+//! Rejects: `Unauthenticated` without a valid token, `Forbidden` when the role lacks the
+//!          permission, `Unavailable` while no signing key is known.
 
 use std::{
     future::{Ready, ready},

@@ -1,5 +1,5 @@
-//! A part's certificate and the authority it trusts, as rustls wants them; read again when the files
-//! change, without dropping a connection.
+//! A part's certificate and the authority it trusts, as rustls wants them; read again when the
+//! files change, without dropping a connection.
 
 use std::{
     fs, io,

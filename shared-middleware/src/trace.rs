@@ -80,7 +80,8 @@ where
             http.route = route,
             trace.id = trace.trace_id(),
         );
-        let answer = self.inner.call(request);
+        // Layers that refuse do so here, not in the future: that is part of the trace, too.
+        let answer = trace.scope_sync(|| span.in_scope(|| self.inner.call(request)));
         let traced = async move {
             let answer = answer.await;
             if let Ok(response) = &answer {
@@ -95,4 +96,36 @@ where
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, future::ready};
+
+    use axum::response::IntoResponse as _;
+    use tower::{ServiceExt as _, service_fn};
+
+    use super::*;
+    use crate::error::{ErrorCode, Failure};
+
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+    #[tokio::test]
+    async fn a_refusal_names_its_trace_whenever_it_is_made() {
+        let refuse = || Failure::new(ErrorCode::Forbidden, "no").into_response();
+        let at_once = service_fn(move |_: Request| ready(Ok::<_, Infallible>(refuse())));
+        let later = service_fn(move |_: Request| async move { Ok::<_, Infallible>(refuse()) });
+        let layer = TraceLayer::new(Part::Patient);
+        let request = || {
+            let request =
+                Request::builder().header(TRACEPARENT, format!("00-{TRACE}-{:016x}-01", 7));
+            request.body(axum::body::Body::empty()).unwrap()
+        };
+        let at_once = layer.layer(at_once).oneshot(request()).await.unwrap();
+        let later = layer.layer(later).oneshot(request()).await.unwrap();
+        for response in [at_once, later] {
+            let body = axum::body::to_bytes(response.into_body(), 1024).await.unwrap();
+            assert!(String::from_utf8(body.to_vec()).unwrap().contains(TRACE));
+        }
+    }
 }

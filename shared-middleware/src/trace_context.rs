@@ -36,7 +36,8 @@ impl TraceContext {
         }
     }
 
-    /// Reads a `traceparent` of version 00 (or a later one, of which the first fields are the same).
+    /// Reads a `traceparent` of version 00 (or a later one, of which the first fields are the
+    /// same).
     pub fn parse(header: &str) -> Option<Self> {
         let mut fields = header.split('-');
         let version = hex(fields.next()?, 2)?;
@@ -65,6 +66,11 @@ impl TraceContext {
     /// Runs the future as part of this span: [`current`] answers with it.
     pub async fn scope<F: Future>(self, future: F) -> F::Output {
         CURRENT.scope(self, future).await
+    }
+
+    /// The same for what is done before there is a future to run.
+    pub fn scope_sync<R>(self, work: impl FnOnce() -> R) -> R {
+        CURRENT.sync_scope(self, work)
     }
 }
 

@@ -24,7 +24,6 @@ use prometheus::{Encoder as _, IntGaugeVec, TextEncoder, opts, register_int_gaug
 use serde_json::{Map, Value, json};
 use shared_middleware::{identity::Part, token::Verifier};
 use tokio::{net::TcpListener, time::timeout};
-use tokio_util::sync::CancellationToken;
 
 /// A store that does not answer so soon is not ready.
 const CHECK_WITHIN: Duration = Duration::from_secs(2);
@@ -108,8 +107,8 @@ fn verdict(passed: bool) -> Value {
     Value::from(if passed { "ok" } else { "failed" })
 }
 
-/// Serves until told to stop.
-pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>, stop: CancellationToken) {
+/// Serves for ever; the caller drops the future to stop.
+pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>) {
     BUILD_INFO.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     let routes = Router::new()
         .route("/metrics", get(metrics))
@@ -117,8 +116,7 @@ pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>, stop: Canc
         .route("/readyz", get(readyz))
         .route("/healthz", get(readyz))
         .with_state(health);
-    let served = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned());
-    if let Err(error) = served.await {
+    if let Err(error) = axum::serve(listener, routes).await {
         tracing::error!(error = %error, "the admin listener failed");
     }
 }

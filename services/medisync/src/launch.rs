@@ -14,7 +14,7 @@ use shared_middleware::{
     tls::MeshTls,
 };
 
-use crate::config::Config;
+use crate::{config::Config, documents};
 
 /// Where the parts of this process really listen: port 0 has become a number.
 #[derive(Clone, Debug, Default)]
@@ -160,6 +160,7 @@ pub(crate) fn gateway_config(config: &Config, addresses: &Addresses) -> gateway:
         read_timeout: settings.upstream,
         drain: config.drain,
         threads: settings.threads,
+        document: documents::document(Part::Gateway).to_json().unwrap_or_default().into(),
         ..gateway::Config::default()
     }
 }

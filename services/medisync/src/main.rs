@@ -13,6 +13,7 @@ mod launch;
 mod pki;
 mod probe;
 mod run;
+mod running;
 mod telemetry;
 mod users;
 

@@ -1,8 +1,8 @@
 //! The mesh's own certificate authority: `<data-dir>/pki`.
 //!
-//! Leaves name their part twice: as SPIFFE id (URI), by which services know callers, and as DNS name,
-//! by which TLS clients know servers. They live 24 hours and are renewed at half of that; whoever
-//! uses one reads it again (`shared_middleware::tls`), so no connection is dropped.
+//! Leaves name their part twice: as SPIFFE id (URI), by which services know callers, and as DNS
+//! name, by which TLS clients know servers. They live 24 hours and are renewed at half of that;
+//! whoever uses one reads it again (`shared_middleware::tls`), so no connection is dropped.
 
 use std::{
     fs,

@@ -1,8 +1,8 @@
 //! Starts parts, says when they are ready, and stops them so that nothing is lost.
 //!
-//! Everything that can be taken or out of reach (ports, certificates, stores) is tried before anything
-//! is served. On the way down the gateway goes first, then the services behind it, then what they do
-//! beside answering.
+//! Everything that can be taken or out of reach (ports, certificates, stores) is tried before
+//! anything is served. On the way down the gateway goes first, then the services behind it, then
+//! what they do beside answering.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -34,8 +34,6 @@ use crate::{
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// Longer than the gateway keeps an idle connection, so that it is the gateway that closes it.
 const HEADER_WITHIN: Duration = Duration::from_secs(60);
-/// Relays and consumers end within moments; a store that hangs must not keep the process.
-const TASKS_END_WITHIN: Duration = Duration::from_secs(3);
 /// Signing keys are there at once when auth is in this process.
 const KEYS_WITHIN: Duration = Duration::from_secs(30);
 
@@ -44,16 +42,6 @@ struct Bound {
     rest: HashMap<Part, Listener>,
     billing_grpc: Option<Listener>,
     admin: tokio::net::TcpListener,
-}
-
-/// What runs, and how it is told to stop: from the outside in.
-struct Running {
-    gateway: Option<gateway::Running>,
-    services: JoinSet<()>,
-    tasks: JoinSet<&'static str>,
-    stop_gateway: CancellationToken,
-    stop_services: CancellationToken,
-    stop_tasks: CancellationToken,
 }
 
 /// `medisync up`: every part.
@@ -110,7 +98,7 @@ async fn serve(config: Config, parts: Vec<Part>) -> anyhow::Result<()> {
     let unexpected = ended.map(|ended| ended.unwrap_or("a task that panicked"));
     tracing::info!("stopping");
     tokio::select! {
-        () = running.stop(&config) => {}
+        () = running.stop() => {}
         // Whoever asks twice does not want to wait.
         _ = interrupted.recv() => tracing::warn!("stopped at once"),
     }
@@ -197,12 +185,8 @@ async fn start(
     let mut running = Running::new();
     running.background(config, tls, &verifier, &addresses);
     let admin_address = bound.admin.local_addr()?;
-    let stop_admin = running.stop_tasks.clone();
-    let admin = admin::serve(bound.admin, Arc::clone(&health), stop_admin);
-    running.tasks.spawn(async move {
-        admin.await;
-        "the admin listener"
-    });
+    let admin = admin::serve(bound.admin, Arc::clone(&health));
+    running.until_stopped("the admin listener", admin);
     running.serve(config, services, bound.rest, bound.billing_grpc, &verifier);
     if auth.is_some() {
         let known = tokio::time::timeout(KEYS_WITHIN, verifier.ready()).await;
@@ -289,117 +273,4 @@ fn announce(config: &Config, addresses: &Addresses, admin: std::net::SocketAddr)
     urls.extend(addresses.billing_grpc.map(|at| format!("https://{at} (billing gRPC)")));
     urls.push(format!("http://{admin} (admin)"));
     println!("ready {}", urls.join(" "));
-}
-
-// === impl Running ===
-
-impl Running {
-    fn new() -> Self {
-        Self {
-            gateway: None,
-            services: JoinSet::new(),
-            tasks: JoinSet::new(),
-            stop_gateway: CancellationToken::new(),
-            stop_services: CancellationToken::new(),
-            stop_tasks: CancellationToken::new(),
-        }
-    }
-
-    /// What keeps certificates, keys and revocations up to date.
-    fn background(
-        &mut self,
-        config: &Config,
-        tls: &HashMap<Part, Arc<MeshTls>>,
-        verifier: &Arc<Verifier>,
-        addresses: &Addresses,
-    ) {
-        for tls in tls.values().cloned() {
-            self.until_stopped("a certificate's watch", async move {
-                tls.watch(&Clock::system()).await;
-            });
-        }
-        let pki = Pki::new(config.pki_dir(), Clock::system());
-        if !config.brings_certificates() && pki.can_issue() {
-            let parts: Vec<Part> = tls.keys().copied().collect();
-            self.until_stopped("the renewal of certificates", async move {
-                pki.renew(&parts).await;
-            });
-        }
-        // One feed serves the whole process; any of its parts may ask auth.
-        if let Some(tls) = Part::ALL.into_iter().find_map(|part| tls.get(&part)) {
-            let feed = FeedConfig {
-                source: config.gateway.jwks.clone(),
-                auth_urls: addresses.urls(config, Part::Auth),
-                tls: Arc::clone(tls),
-            };
-            self.until_stopped("auth's feed", follow(feed, Arc::clone(verifier)));
-        }
-    }
-
-    fn until_stopped(
-        &mut self,
-        name: &'static str,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) {
-        let stop = self.stop_tasks.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = work => {}
-                () = stop.cancelled() => {}
-            }
-            name
-        });
-    }
-
-    /// Puts every service behind its listeners, wrapped in the mesh policy.
-    fn serve(
-        &mut self,
-        config: &Config,
-        services: Vec<Service>,
-        mut rest: HashMap<Part, Listener>,
-        mut billing_grpc: Option<Listener>,
-        verifier: &Arc<Verifier>,
-    ) {
-        for service in services {
-            let mesh = Mesh {
-                service: service.part,
-                rules: service.rules,
-                verifier: Arc::clone(verifier),
-                in_flight_max: config.limits.in_flight_max,
-                deadline: config.limits.deadline,
-                body_bytes_max: config.limits.body_bytes_max,
-            };
-            let stop = &self.stop_services;
-            if let Some(listener) = rest.remove(&service.part) {
-                self.services.spawn(listener.serve(wrap(service.rest, &mesh), stop.clone()));
-            }
-            if let Some(grpc) = service.grpc
-                && let Some(listener) = billing_grpc.take()
-            {
-                self.services.spawn(listener.serve(wrap(grpc, &mesh), stop.clone()));
-            }
-            for task in service.tasks {
-                let (name, stop) = (task.name, self.stop_tasks.clone());
-                self.tasks.spawn(async move {
-                    task.run(stop).await;
-                    name
-                });
-            }
-        }
-    }
-
-    /// From the outside in, so that whoever is still working finds whom it needs.
-    async fn stop(mut self, config: &Config) {
-        self.stop_gateway.cancel();
-        if let Some(gateway) = self.gateway.take() {
-            gateway.join().await;
-        }
-        self.stop_services.cancel();
-        while self.services.join_next().await.is_some() {}
-        self.stop_tasks.cancel();
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(TASKS_END_WITHIN.min(config.drain), ended).await.is_err() {
-            tracing::warn!("background work did not end in time; it goes on at the next start");
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Keeps a verifier's keys and revocations up to date.
 //!
-//! Auth's feed is one long poll: the answer comes when a sign-in was ended or a key changed, so that
-//! both reach every part within milliseconds and nobody asks once a request.
+//! Auth's feed is one long poll: the answer comes when a sign-in was ended or a key changed, so
+//! that both reach every part within milliseconds and nobody asks once a request.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

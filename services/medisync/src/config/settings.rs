@@ -27,65 +27,95 @@ const fn secret(key: &'static str, default: &'static str, help: &'static str) ->
 pub(crate) const DERIVED: &str = "";
 
 /// All of them, in the order in which they are shown.
-#[rustfmt::skip]
 pub(crate) const SETTINGS: &[Setting] = &[
     setting("data_dir", "./data", "where this machine keeps what it must not lose"),
     setting("log_format", "text", "text or json"),
-    setting("log_level", "info", "error, warn, info, debug, trace, or a filter such as info,kit=debug"),
-    setting("demo", DERIVED, "demo users and patients; true under `up` on the embedded default, else false"),
-    setting("drain_seconds", "10", "how long requests in flight may take when the process is told to stop"),
+    setting(
+        "log_level",
+        "info",
+        "error, warn, info, debug, trace, or a filter such as info,kit=debug",
+    ),
+    setting(
+        "demo",
+        DERIVED,
+        "demo users and patients; true under `up` on the embedded default, else false",
+    ),
+    setting(
+        "drain_seconds",
+        "10",
+        "how long requests in flight may take when the process is told to stop",
+    ),
     setting("admin.listen", "127.0.0.1:4090", "metrics and health of this process"),
-
     setting("gateway.listen", "127.0.0.1:4004", "public HTTP"),
     setting("gateway.rate_limit.user", "100/1s", "requests of one user: N/Ts[:BURST], or off"),
     setting("gateway.rate_limit.client", "200/1s", "requests of one client address"),
     setting("gateway.rate_limit.login", "10/60s", "sign-ins of one client address"),
-    setting("gateway.jwks", DERIVED, "whose tokens are accepted: a JWKS URL or file:PATH; auth's own when empty"),
-    setting("gateway.clients_tracked_max", "100000", "rate limits remember so many users and addresses"),
+    setting(
+        "gateway.jwks",
+        DERIVED,
+        "whose tokens are accepted: a JWKS URL or file:PATH; auth's own when empty",
+    ),
+    setting(
+        "gateway.clients_tracked_max",
+        "100000",
+        "rate limits remember so many users and addresses",
+    ),
     setting("gateway.upstream_ms", "15000", "a part's answer must begin so soon"),
     setting("gateway.threads", "2", "worker threads of the proxy"),
-
     setting("auth.listen", "127.0.0.1:4005", "REST"),
     setting("auth.url", DERIVED, "where others find it; a comma-separated list balances"),
-    secret("auth.database", "sqlite:{data}/auth.db", "sqlite:PATH or postgres://user:pass@host:port/db"),
+    secret(
+        "auth.database",
+        "sqlite:{data}/auth.db",
+        "sqlite:PATH or postgres://user:pass@host:port/db",
+    ),
     setting("auth.keys_dir", "{data}/keys", "the keys that sign tokens"),
     setting("auth.token_ttl_seconds", "900", "how long a token is valid"),
     setting("auth.refresh_ttl_days", "30", "how long a sign-in may go without being refreshed"),
-    setting("auth.argon2_memory_kib", "19456", "memory that hashing one password takes; at least 19456"),
+    setting(
+        "auth.argon2_memory_kib",
+        "19456",
+        "memory that hashing one password takes; at least 19456",
+    ),
     setting("auth.argon2_passes", "2", "passes over that memory; at least 2"),
     setting("auth.hashes_at_once_max", "2", "passwords hashed at the same time"),
-
     setting("patient.listen", "127.0.0.1:4000", "REST"),
     setting("patient.url", DERIVED, "where others find it"),
     secret("patient.database", "sqlite:{data}/patient.db", "sqlite:PATH or postgres://…"),
     setting("patient.billing_call_ms", "1000", "one call to billing may take so long"),
-    setting("patient.billing_total_ms", "2000", "all tries of one registration together may take so long"),
+    setting(
+        "patient.billing_total_ms",
+        "2000",
+        "all tries of one registration together may take so long",
+    ),
     setting("patient.billing_tries_max", "3", "so many tries, then the account is pending"),
-
     setting("billing.listen", "127.0.0.1:4001", "REST"),
     setting("billing.grpc_listen", "127.0.0.1:9001", "gRPC, mTLS always"),
     setting("billing.url", DERIVED, "where others find its REST"),
     setting("billing.grpc_url", DERIVED, "where patient finds its gRPC"),
     secret("billing.database", "sqlite:{data}/billing.db", "sqlite:PATH or postgres://…"),
-
     setting("analytics.listen", "127.0.0.1:4002", "REST"),
     setting("analytics.url", DERIVED, "where others find it"),
     secret("analytics.database", "sqlite:{data}/analytics.db", "sqlite:PATH or postgres://…"),
-
     setting("notification.listen", "127.0.0.1:4003", "REST"),
     setting("notification.url", DERIVED, "where others find it"),
     secret("notification.database", "sqlite:{data}/notification.db", "sqlite:PATH or postgres://…"),
-    secret("notification.smtp", DERIVED, "smtp://user:pass@host:port or smtps://…; without it messages are files"),
+    secret(
+        "notification.smtp",
+        DERIVED,
+        "smtp://user:pass@host:port or smtps://…; without it messages are files",
+    ),
     setting("notification.outbox_dir", "{data}/outbox", "where messages go as files"),
     setting("notification.from", "MediSync <no-reply@medisync.example>", "the sender of messages"),
-
     setting("events.log", "embedded", "embedded, in {data}/events.db"),
-
-    setting("mesh.mtls", "permissive", "permissive, or strict: no plaintext on any service's listener"),
+    setting(
+        "mesh.mtls",
+        "permissive",
+        "permissive, or strict: no plaintext on any service's listener",
+    ),
     setting("mesh.ca", "{data}/pki/ca.pem", "the authorities that are trusted, PEM"),
     setting("mesh.cert", DERIVED, "this part's certificate; {data}/pki/PART.pem when empty"),
     setting("mesh.key", DERIVED, "its key; {data}/pki/PART.key when empty"),
-
     setting("limits.body_bytes_max", "65536", "a longer request body is refused"),
     setting("limits.deadline_ms", "10000", "no request takes longer in a service"),
     setting("limits.in_flight_max", "512", "requests that a service works on at once"),

@@ -3,15 +3,20 @@
 //! One file a story. `world` starts and stops the mesh and has a verb for everything that a story
 //! does; no test reaches into a crate for what the outside can tell.
 
+mod certs;
+mod wire;
 mod world;
 
+mod allowance;
 mod commands;
 mod crash;
 mod documents;
 mod drain;
+mod front;
 mod gate;
 mod mesh;
 mod patients;
 mod policy;
 mod sign_in;
+mod signals;
 mod tidy;

@@ -1,1 +1,231 @@
-//! tidy
+//! The house rules, as a test of the repository itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// Lines of a file without its tests at most.
+const FILE_LINES_MAX: usize = 400;
+const COLUMNS_MAX: usize = 100;
+
+/// One TLS stack (rustls) and one crypto library (ring): none of these may be in the binary.
+const BANNED: [&str; 12] = [
+    "openssl",
+    "openssl-sys",
+    "native-tls",
+    "aws-lc-rs",
+    "aws-lc-sys",
+    "boring",
+    "boring-sys",
+    "s2n-tls",
+    "mbedtls",
+    "rsa",
+    "p256",
+    "ed25519-dalek",
+];
+/// Big crates, of which a second version would cost time, size and surprises.
+const ONCE: [&str; 20] = [
+    "axum",
+    "axum-core",
+    "bytes",
+    "http",
+    "http-body",
+    "hyper",
+    "hyper-util",
+    "jsonwebtoken",
+    "prost",
+    "refinery-core",
+    "ring",
+    "rusqlite",
+    "rustls",
+    "serde",
+    "serde_json",
+    "tokio",
+    "tokio-rustls",
+    "tonic",
+    "tower",
+    "tracing",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let (path, name) = (entry.path(), entry.file_name());
+        if path.is_dir() && name != "target" && name != "data" && name != ".git" {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn all_sources() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    sources(&root(), &mut found);
+    let read = |path: PathBuf| {
+        let name = path.strip_prefix(root()).unwrap().display().to_string();
+        (name, fs::read_to_string(path).unwrap())
+    };
+    found.into_iter().map(read).collect()
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_stays_short() {
+    let mut wrong = Vec::new();
+    for (name, text) in all_sources() {
+        let own = text.split("\n#[cfg(test)]\nmod ").next().unwrap();
+        let lines = own.lines().count();
+        if lines > FILE_LINES_MAX && !name.contains("/tests/") && !name.ends_with("tests.rs") {
+            wrong.push(format!("{name}: {lines} lines without its tests"));
+        }
+        if !text.starts_with("//!") {
+            wrong.push(format!("{name}: does not begin with what it is for"));
+        }
+        for (number, line) in text.lines().enumerate() {
+            if line.chars().count() > COLUMNS_MAX
+                && !line.contains("http")
+                && !line.contains("=> (\"")
+            {
+                wrong.push(format!("{name}:{}: more than {COLUMNS_MAX} columns", number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_test_sleeps_and_none_is_passed_over() {
+    let marks =
+        [["thread", "::sleep("].concat(), ["#[ign", "ore"].concat(), ["tod", "o!("].concat()];
+    let mut wrong = Vec::new();
+    for (name, text) in all_sources() {
+        let tests = name.contains("/tests/") || name.ends_with("tests.rs");
+        let in_file = text.split_once("#[cfg(test)]").map_or("", |(_, tests)| tests);
+        let tested = if tests { text.as_str() } else { in_file };
+        wrong.extend(
+            marks.iter().filter(|mark| tested.contains(*mark)).map(|m| format!("{name}: {m}")),
+        );
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The packages that end up in the binary, by name, with their versions.
+fn packages() -> BTreeMap<String, BTreeSet<String>> {
+    let args = ["metadata", "--format-version", "1", "--locked", "--offline"];
+    let output = Command::new(env!("CARGO")).args(args).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let nodes: BTreeMap<&str, &Value> = metadata["resolve"]["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| (node["id"].as_str().unwrap(), node))
+        .collect();
+    let about: BTreeMap<&str, &Value> = metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| (package["id"].as_str().unwrap(), package))
+        .collect();
+    let binary = about.iter().find(|(_, package)| package["name"] == "medisync").unwrap().0;
+    let (mut seen, mut next) = (BTreeSet::from([*binary]), vec![*binary]);
+    while let Some(id) = next.pop() {
+        for dependency in nodes[id]["deps"].as_array().unwrap() {
+            // Kind null is a normal dependency; tests and build scripts are not in the binary.
+            let kinds = dependency["dep_kinds"].as_array().unwrap();
+            let normal = kinds.iter().any(|kind| kind["kind"].is_null());
+            let id = dependency["pkg"].as_str().unwrap();
+            if normal && seen.insert(id) {
+                next.push(id);
+            }
+        }
+    }
+    let mut packages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for id in seen {
+        let (name, version) = (&about[id]["name"], &about[id]["version"]);
+        let versions = packages.entry(name.as_str().unwrap().to_owned()).or_default();
+        versions.insert(version.as_str().unwrap().to_owned());
+    }
+    packages
+}
+
+#[test]
+fn the_binary_has_one_tls_stack_one_crypto_library_and_big_crates_once() {
+    let packages = packages();
+    assert!(packages.len() > 100, "{} packages", packages.len());
+    for banned in BANNED {
+        assert!(!packages.contains_key(banned), "{banned}");
+    }
+    for once in ONCE {
+        let versions = packages.get(once).unwrap_or_else(|| panic!("{once} is not there"));
+        assert_eq!(versions.len(), 1, "{once}: {versions:?}");
+    }
+}
+
+#[test]
+fn deny_toml_says_what_this_test_checks() {
+    let deny: toml::Table = fs::read_to_string(root().join("deny.toml")).unwrap().parse().unwrap();
+    let names = |value: &toml::Value| -> BTreeSet<String> {
+        let entries = value.as_array().unwrap().iter();
+        entries.map(|entry| entry["crate"].as_str().unwrap().to_owned()).collect()
+    };
+    let bans = deny["bans"].as_table().unwrap();
+    assert_eq!(names(&bans["deny"]), BANNED.map(str::to_owned).into());
+    assert_eq!(bans["multiple-versions"].as_str(), Some("warn"));
+}
+
+#[test]
+fn the_binary_needs_the_c_library_and_nothing_else() {
+    let output = Command::new("ldd").arg(env!("CARGO_BIN_EXE_medisync")).output().unwrap();
+    assert!(output.status.success());
+    let listed = String::from_utf8(output.stdout).unwrap();
+    for line in listed.lines() {
+        let allowed = ["linux-vdso", "libc.so", "libm.so", "libgcc_s.so", "ld-linux"];
+        assert!(allowed.iter().any(|name| line.contains(name)), "{line}");
+    }
+}
+
+/// What each crate may know, in its own words: `medisync → gateway, services → kit →
+/// shared-middleware`, and services meet only in `proto`.
+#[test]
+fn dependencies_point_one_way() {
+    let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
+        ("proto", &[][..]),
+        ("shared-middleware", &[]),
+        ("services/kit", &["shared-middleware"]),
+        ("services/auth", &["kit", "shared-middleware"]),
+        ("services/patient", &["kit", "proto", "shared-middleware"]),
+        ("services/billing", &["kit", "proto", "shared-middleware"]),
+        ("services/analytics", &["kit", "proto", "shared-middleware"]),
+        ("services/notification", &["kit", "proto", "shared-middleware"]),
+        ("gateway", &["shared-middleware"]),
+    ]);
+    let crates = [
+        "proto",
+        "shared-middleware",
+        "kit",
+        "auth",
+        "patient",
+        "billing",
+        "analytics",
+        "notification",
+        "gateway",
+        "medisync",
+    ];
+    for (folder, may) in allowed {
+        let manifest = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = manifest.parse().unwrap();
+        for name in manifest["dependencies"].as_table().unwrap().keys() {
+            let ours = crates.contains(&name.as_str());
+            assert!(!ours || may.contains(&name.as_str()), "{folder} must not know {name}");
+        }
+    }
+}

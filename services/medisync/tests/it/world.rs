@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fs,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -29,9 +29,10 @@ pub(crate) const RECEPTIONIST: &str = "receptionist@test.com";
 pub(crate) const BILLING: &str = "billing@test.com";
 pub(crate) const AUDITOR: &str = "auditor@test.com";
 
-/// A running process of the binary.
+/// A running mesh: one process of the binary, or several.
 pub(crate) struct World {
     child: Child,
+    others: Vec<Child>,
     /// Addresses by name, as the `ready` line told them.
     urls: HashMap<String, String>,
     client: Client,
@@ -42,8 +43,8 @@ pub(crate) struct World {
 /// Somebody who is signed in; or nobody.
 #[derive(Clone)]
 pub(crate) struct Caller {
-    client: Client,
-    base: String,
+    pub(crate) client: Client,
+    pub(crate) base: String,
     pub(crate) token: Option<String>,
 }
 
@@ -108,33 +109,32 @@ impl World {
 
     fn launch(folder: TempDir, environment: Vec<(String, String)>) -> Self {
         crypto();
-        let mut command = medisync();
-        command.arg("up").arg("--data-dir").arg(folder.path().join("data"));
-        for part in ["GATEWAY", "AUTH", "PATIENT", "BILLING", "ANALYTICS", "NOTIFICATION", "ADMIN"]
-        {
-            command.env(format!("MEDISYNC_{part}__LISTEN"), "127.0.0.1:0");
-        }
-        command.env("MEDISYNC_BILLING__GRPC_LISTEN", "127.0.0.1:0").envs(environment.clone());
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(folder.path().join("log"))
-            .unwrap();
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = loop {
-            match lines.next() {
-                Some(Ok(line)) if line.starts_with("ready ") => break line,
-                Some(Ok(_)) => {}
-                _ => {
-                    let log = fs::read_to_string(folder.path().join("log")).unwrap();
-                    panic!("it ended before it was ready:\n{log}");
-                }
+        let data = folder.path().join("data");
+        let (child, ready) = spawn(&["up"], &data, &environment, folder.path());
+        let (urls, client, others) = (urls(&ready), http_client(), Vec::new());
+        Self { child, others, urls, client, folder, environment }
+    }
+
+    /// Every part in a process of its own, on the data and certificates of one folder.
+    pub(crate) fn of_processes(folder: TempDir) -> Self {
+        crypto();
+        let mut environment = vec![("MEDISYNC_DEMO".to_owned(), "true".to_owned())];
+        let (mut all, mut others) = (HashMap::new(), Vec::new());
+        // Each is told where those are that started before it.
+        for part in ["auth", "billing", "patient", "analytics", "notification", "gateway"] {
+            let (child, ready) = spawn(&["run", part], folder.path(), &environment, folder.path());
+            others.push(child);
+            for (name, url) in urls(&ready).into_iter().filter(|(name, _)| name != "admin") {
+                let key = if name == "billing gRPC" { "BILLING__GRPC_URL" } else { "" };
+                let own = format!("{}__URL", name.to_uppercase());
+                let key = if key.is_empty() { own } else { key.to_owned() };
+                environment.push((format!("MEDISYNC_{key}"), url.replace("http://", "https://")));
+                all.insert(name, url);
             }
-        };
-        // Read on, so that the process never waits for us to take its output.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, urls: urls(&ready), client: http_client(), folder, environment }
+            environment.retain(|(name, _)| name != "MEDISYNC_GATEWAY__URL");
+        }
+        let child = others.pop().unwrap();
+        Self { child, others, urls: all, client: http_client(), folder, environment }
     }
 
     /// Kills the process at once (SIGKILL) and starts it again on the same data.
@@ -148,7 +148,7 @@ impl World {
     /// Asks the process to end (SIGTERM).
     pub(crate) fn terminate(&self) {
         let pid = self.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        let told = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().unwrap();
         assert!(told.success());
     }
 
@@ -186,6 +186,24 @@ impl World {
         Caller { client: self.client.clone(), base: self.url(part).to_owned(), token: None }
     }
 
+    /// Nobody, at a part's own port, by TLS with a client made for that.
+    pub(crate) fn by(&self, client: &Client, part: &str) -> Caller {
+        let base = self.url(part).replace("http://", "https://");
+        Caller { client: client.clone(), base, token: None }
+    }
+
+    /// Runs a command on the mesh's data; what it printed.
+    pub(crate) fn command(&self, arguments: &[&str], input: &str) -> String {
+        let mut command = medisync();
+        command.args(arguments).arg("--data-dir").arg(self.data());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).unwrap()
+    }
+
     /// A demo user, signed in at the gateway.
     pub(crate) async fn sign_in(&self, email: &str) -> Caller {
         let answer = self.anybody().log_in(email, PASSWORD).await.expect(StatusCode::OK);
@@ -219,8 +237,10 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in self.others.iter_mut().chain([&mut self.child]) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
         if std::thread::panicking() {
             let mut log = String::new();
             let file = fs::File::open(self.folder.path().join("log"));
@@ -242,6 +262,17 @@ impl Caller {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Answer {
+        self.try_send(method, path, headers, body).await.unwrap()
+    }
+
+    /// As [`Self::send`], where there may be no answer at all.
+    pub(crate) async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> reqwest::Result<Answer> {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -252,9 +283,14 @@ impl Caller {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.unwrap();
+        let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
-        Answer { status, headers, text: response.text().await.unwrap() }
+        Ok(Answer { status, headers, text: response.text().await? })
+    }
+
+    /// The same place, with this token.
+    pub(crate) fn with(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -275,6 +311,14 @@ impl Caller {
 
     pub(crate) async fn log_in(&self, email: &str, password: &str) -> Answer {
         self.post("/auth/login", &json!({"email": email, "password": password})).await
+    }
+
+    /// As [`Self::post`], of a process that may be gone: nothing then.
+    pub(crate) async fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
+        let request = self.client.post(format!("{}{path}", self.base)).json(body);
+        let response = request.bearer_auth(self.token.as_ref()?).send().await.ok()?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        Some(Answer { status, headers, text: response.text().await.ok()? })
     }
 
     /// Registers a patient; its id.
@@ -351,6 +395,38 @@ pub(crate) fn fields(problem: &Value) -> Vec<&str> {
 pub(crate) fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.to_string_lossy().ends_with(ending)).collect()
+}
+
+/// Starts a process on free ports and waits for its `ready` line.
+fn spawn(
+    args: &[&str],
+    data: &Path,
+    environment: &[(String, String)],
+    folder: &Path,
+) -> (Child, String) {
+    let mut command = medisync();
+    command.args(args).arg("--data-dir").arg(data);
+    for part in ["GATEWAY", "AUTH", "PATIENT", "BILLING", "ANALYTICS", "NOTIFICATION", "ADMIN"] {
+        command.env(format!("MEDISYNC_{part}__LISTEN"), "127.0.0.1:0");
+    }
+    command.env("MEDISYNC_BILLING__GRPC_LISTEN", "127.0.0.1:0");
+    command.envs(environment.iter().cloned());
+    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready = loop {
+        match lines.next() {
+            Some(Ok(line)) if line.starts_with("ready ") => break line,
+            Some(Ok(_)) => {}
+            _ => {
+                let log = fs::read_to_string(folder.join("log")).unwrap();
+                panic!("it ended before it was ready:\n{log}");
+            }
+        }
+    };
+    // Read on, so that the process never waits for us to take its output.
+    std::thread::spawn(move || lines.for_each(drop));
+    (child, ready)
 }
 
 fn crypto() {

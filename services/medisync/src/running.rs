@@ -1,0 +1,145 @@
+//! What runs in this process, and how it is told to stop: from the outside in.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use kit::service::Service;
+use shared_middleware::{
+    clock::Clock,
+    identity::Part,
+    listen::Listener,
+    stack::{Mesh, wrap},
+    tls::MeshTls,
+    token::{FeedConfig, Verifier, follow},
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{config::Config, launch::Addresses, pki::Pki};
+
+/// Relays and consumers end within moments; a store that hangs must not keep the process.
+const TASKS_END_WITHIN: Duration = Duration::from_secs(3);
+
+/// What runs, and how it is told to stop: from the outside in.
+pub(crate) struct Running {
+    pub(crate) gateway: Option<gateway::Running>,
+    services: JoinSet<()>,
+    pub(crate) tasks: JoinSet<&'static str>,
+    pub(crate) stop_gateway: CancellationToken,
+    stop_services: CancellationToken,
+    stop_tasks: CancellationToken,
+}
+
+// === impl Running ===
+
+impl Running {
+    pub(crate) fn new() -> Self {
+        Self {
+            gateway: None,
+            services: JoinSet::new(),
+            tasks: JoinSet::new(),
+            stop_gateway: CancellationToken::new(),
+            stop_services: CancellationToken::new(),
+            stop_tasks: CancellationToken::new(),
+        }
+    }
+
+    /// What keeps certificates, keys and revocations up to date.
+    pub(crate) fn background(
+        &mut self,
+        config: &Config,
+        tls: &HashMap<Part, Arc<MeshTls>>,
+        verifier: &Arc<Verifier>,
+        addresses: &Addresses,
+    ) {
+        for tls in tls.values().cloned() {
+            self.until_stopped("a certificate's watch", async move {
+                tls.watch(&Clock::system()).await;
+            });
+        }
+        let pki = Pki::new(config.pki_dir(), Clock::system());
+        if !config.brings_certificates() && pki.can_issue() {
+            let parts: Vec<Part> = tls.keys().copied().collect();
+            self.until_stopped("the renewal of certificates", async move {
+                pki.renew(&parts).await;
+            });
+        }
+        // One feed serves the whole process; any of its parts may ask auth.
+        if let Some(tls) = Part::ALL.into_iter().find_map(|part| tls.get(&part)) {
+            let feed = FeedConfig {
+                source: config.gateway.jwks.clone(),
+                auth_urls: addresses.urls(config, Part::Auth),
+                tls: Arc::clone(tls),
+            };
+            self.until_stopped("auth's feed", follow(feed, Arc::clone(verifier)));
+        }
+    }
+
+    pub(crate) fn until_stopped(
+        &mut self,
+        name: &'static str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let stop = self.stop_tasks.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = stop.cancelled() => {}
+            }
+            name
+        });
+    }
+
+    /// Puts every service behind its listeners, wrapped in the mesh policy.
+    pub(crate) fn serve(
+        &mut self,
+        config: &Config,
+        services: Vec<Service>,
+        mut rest: HashMap<Part, Listener>,
+        mut billing_grpc: Option<Listener>,
+        verifier: &Arc<Verifier>,
+    ) {
+        for service in services {
+            let mesh = Mesh {
+                service: service.part,
+                rules: service.rules,
+                verifier: Arc::clone(verifier),
+                in_flight_max: config.limits.in_flight_max,
+                deadline: config.limits.deadline,
+                body_bytes_max: config.limits.body_bytes_max,
+            };
+            let stop = &self.stop_services;
+            if let Some(listener) = rest.remove(&service.part) {
+                self.services.spawn(listener.serve(wrap(service.rest, &mesh), stop.clone()));
+            }
+            if let Some(grpc) = service.grpc
+                && let Some(listener) = billing_grpc.take()
+            {
+                self.services.spawn(listener.serve(wrap(grpc, &mesh), stop.clone()));
+            }
+            for task in service.tasks {
+                let (name, stop) = (task.name, self.stop_tasks.clone());
+                self.tasks.spawn(async move {
+                    task.run(stop).await;
+                    name
+                });
+            }
+        }
+    }
+
+    /// From the outside in, so that whoever is still working finds whom it needs.
+    pub(crate) async fn stop(mut self) {
+        self.stop_gateway.cancel();
+        if let Some(gateway) = self.gateway.take() {
+            gateway.join().await;
+        }
+        // Tasks end with the listeners: auth's answers the polls that it holds. What is committed
+        // and not yet published or reconciled is found at the next start.
+        self.stop_services.cancel();
+        self.stop_tasks.cancel();
+        while self.services.join_next().await.is_some() {}
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(TASKS_END_WITHIN, ended).await.is_err() {
+            tracing::warn!("background work did not end in time; it goes on at the next start");
+        }
+    }
+}

@@ -272,6 +272,7 @@ mod tests {
         ("GET",    "/api-docs/billing",          "none A C R B U"),
         ("GET",    "/api-docs/analytics",        "none A C R B U"),
         ("GET",    "/api-docs/notifications",    "none A C R B U"),
+        ("GET",    "/v3/api-docs",               "none A C R B U"),
         ("GET",    "/healthz",                   "none A C R B U"),
         ("GET",    "/swagger-ui",                "none A C R B U"),
         ("GET",    "/swagger-ui/",               "none A C R B U"),

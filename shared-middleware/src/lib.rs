@@ -5,6 +5,7 @@
 //!
 //! | layer | reads | writes | rejects |
 //! |---|---|---|---|
+//! | tower-http's | | `Authorization` marked sensitive; `Cache-Control: no-store` | |
 //! | [`trace`] | `traceparent` | the task's trace | |
 //! | [`metrics`] | route, answer | | |
 //! | [`catch_panic`] | | | `internal` |

@@ -119,7 +119,7 @@ impl Listener {
         }
         drop(self.socket);
         if timeout(self.config.drain, graceful.shutdown()).await.is_err() {
-            tracing::warn!(part = %self.tls.part(), "requests were still in flight at the deadline");
+            tracing::warn!(part = %self.tls.part(), "requests in flight were given up");
         }
     }
 

@@ -184,7 +184,8 @@ where
         let matched = request.extensions().get::<MatchedPath>().cloned();
         let rpc = is_grpc(request.headers()).then(|| {
             let path = request.uri().path();
-            self.rules.find(request.method(), None, path).map_or(UNMATCHED, |rule| rule.path)
+            let rule = self.rules.find(request.method(), None, path);
+            rule.and_then(|rule| rule.path.rsplit('/').next()).unwrap_or(UNMATCHED)
         });
         let answer = self.inner.call(request);
         Box::pin(async move {

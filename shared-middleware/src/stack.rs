@@ -3,8 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::DefaultBodyLimit, response::Response};
-use http::HeaderMap;
+use http::{
+    HeaderMap, HeaderValue,
+    header::{AUTHORIZATION, CACHE_CONTROL},
+};
 use tower::ServiceBuilder;
+use tower_http::{
+    sensitive_headers::SetSensitiveRequestHeadersLayer, set_header::SetResponseHeaderLayer,
+};
 
 use crate::{
     access::{Rule, Rules},
@@ -20,6 +26,8 @@ use crate::{
     token::Verifier,
     trace::TraceLayer,
 };
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// What the policy needs to know about the service that it protects.
 #[derive(Clone)]
@@ -45,23 +53,27 @@ pub struct Mesh {
 pub fn wrap(routes: Router, mesh: &Mesh) -> Router {
     let rules = Arc::new(Rules::new(mesh.rules));
     let layers = ServiceBuilder::new()
-        // 1. One span per request, so that whatever happens below is traced, refusals included.
+        // 1. Whoever prints a request's headers below prints no token.
+        .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
+        // 2. One span per request, so that whatever happens below is traced, refusals included.
         .layer(TraceLayer::new(mesh.service))
-        // 2. Counted and timed with the status that the caller gets, whoever below decided it.
+        // 3. Counted and timed with the status that the caller gets, whoever below decided it.
         .layer(MetricsLayer::new(mesh.service, Arc::clone(&rules)))
-        // 3. A panic below becomes a 500 that layers 1 and 2 still see.
+        // 4. A panic below becomes a 500 that the layers above still see.
         .layer(CatchPanicLayer::new(mesh.service))
-        // 4. Refuse when full, before anything is spent on the caller.
+        // 5. Answers are about people: nobody keeps a copy, unless the handler says otherwise.
+        .layer(SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, NO_STORE))
+        // 6. Refuse when full, before anything is spent on the caller.
         .layer(LoadShedLayer::new(mesh.in_flight_max))
-        // 5. Which rule is this? A route without one goes no further.
+        // 7. Which rule is this? A route without one goes no further.
         .layer(FindRuleLayer::new(rules))
-        // 6. mTLS policy: may this part call this route?
+        // 8. mTLS policy: may this part call this route?
         .layer(RequirePeerLayer::new(mesh.service))
-        // 7. The user behind the call: verified here again, for the gateway is not the only lock.
+        // 9. The user behind the call: verified here again, for the gateway is not the only lock.
         .layer(RequireTokenLayer::new(Arc::clone(&mesh.verifier)))
-        // 8. Nothing takes longer than the deadline, the caller's own (gRPC) or ours.
+        // 10. Nothing takes longer than the deadline, the caller's own (gRPC) or ours.
         .layer(DeadlineLayer::new(mesh.deadline))
-        // 9. Extractors read no more than this of a body.
+        // 11. Extractors read no more than this of a body.
         .layer(DefaultBodyLimit::max(mesh.body_bytes_max));
     routes.fallback(nothing_here).layer(layers)
 }

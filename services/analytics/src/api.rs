@@ -4,7 +4,7 @@ use axum::{Json, Router, extract::State};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use kit::{
     http::QueryParams,
-    service::{DOCUMENT_RULE, document},
+    service::{BearerAuth, DOCUMENT_RULE, document, with_problems},
 };
 use serde::{Deserialize, Serialize};
 use shared_middleware::{
@@ -13,10 +13,7 @@ use shared_middleware::{
     error::Failure,
     permission::Permission,
 };
-use utoipa::{
-    Modify, OpenApi, ToSchema,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
-};
+use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -40,13 +37,10 @@ pub const RULES: &[Rule] =
             reached in the calendar year of `asOf`.",
     ),
     servers((url = "/", description = "the gateway")),
-    modifiers(&Bearer),
+    modifiers(&BearerAuth),
     tags((name = "analytics")),
 )]
 struct Document;
-
-/// The security scheme that every route names.
-struct Bearer;
 
 /// What handlers need.
 #[derive(Clone)]
@@ -112,26 +106,6 @@ struct BandSummary {
     patients: i64,
 }
 
-/// A failure, as RFC 9457 tells it.
-#[derive(ToSchema)]
-#[schema(as = Problem)]
-#[serde(rename_all = "camelCase")]
-#[expect(dead_code, reason = "only described: shared_middleware::error writes it")]
-struct ProblemSchema {
-    #[schema(example = "urn:medisync:problem:invalid")]
-    r#type: String,
-    #[schema(example = "Bad Request")]
-    title: String,
-    #[schema(example = 400)]
-    status: u16,
-    #[schema(example = "a query parameter is unknown, there twice, or not of its form")]
-    detail: String,
-    #[schema(example = "invalid")]
-    code: String,
-    #[schema(example = "0af7651916cd43dd8448eb211c80319c")]
-    trace_id: Option<String>,
-}
-
 /// The routes.
 pub(crate) fn routes(store: Store, clock: Clock) -> Router {
     let (routes, _) = described().split_for_parts();
@@ -141,7 +115,7 @@ pub(crate) fn routes(store: Store, clock: Clock) -> Router {
 /// The document of this service, with the paths that the gateway shows.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let (_, paths) = described().split_for_parts();
-    Document::openapi().nest(PREFIX, paths)
+    with_problems(Document::openapi().nest(PREFIX, paths))
 }
 
 fn described() -> OpenApiRouter<Api> {
@@ -157,14 +131,10 @@ fn described() -> OpenApiRouter<Api> {
     security(("bearer" = [])),
     responses(
         (status = 200, description = "The summary", body = Summary),
-        (status = 400, description = "There are no parameters", body = ProblemSchema,
-            content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemSchema,
-            content_type = "application/problem+json"),
-        (status = 403, description = "The role may not read analytics", body = ProblemSchema,
-            content_type = "application/problem+json"),
-        (status = 503, description = "Not available right now", body = ProblemSchema,
-            content_type = "application/problem+json"),
+        (status = 400, description = "There are no parameters"),
+        (status = 401, description = "No valid token"),
+        (status = 403, description = "The role may not read analytics"),
+        (status = 503, description = "Not available right now"),
     ),
 )]
 async fn summary(
@@ -205,18 +175,6 @@ impl From<Band> for BandSummary {
     }
 }
 
-// === impl Bearer ===
-
-impl Modify for Bearer {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-        openapi
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("bearer", SecurityScheme::Http(scheme));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -240,6 +198,10 @@ mod tests {
         assert_eq!(document["info"]["title"], "MediSync analytics");
         assert_eq!(document["servers"][0]["url"], "/");
         let get = &document["paths"]["/api/analytics/summary"]["get"];
+        for status in ["400", "401", "403", "503"] {
+            let content = &get["responses"][status]["content"];
+            assert!(content["application/problem+json"].is_object(), "{status}: {content}");
+        }
         assert_eq!(get["security"][0]["bearer"], serde_json::json!([]));
         assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
         let schemas = document["components"]["schemas"].as_object().unwrap();

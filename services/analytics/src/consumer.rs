@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use kit::{
     consumer::{Handler, HandlerError},
     db::Tx,
-    log::Record,
+    log::Delivered,
 };
 use proto::patient_events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED};
 
@@ -22,10 +22,10 @@ impl Handler for Projection {
     fn apply<'t>(
         &'t self,
         tx: &'t mut Tx<'_>,
-        record: &'t Record,
+        delivered: &'t Delivered,
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
         Box::pin(async move {
-            let event = events::decode(record)?;
+            let event = events::decode(&delivered.record)?;
             Ok(store::count(tx, &event).await?)
         })
     }

@@ -9,7 +9,11 @@ use jiff::Timestamp;
 use kit::{
     consumer::{Consumer, Handler as _, HandlerError, dead_letters_of},
     db::{DbConfig, DbError},
-    log::{EmbeddedLog, EventLog as _, LogError, Positions, Record, SOURCE_TOPIC},
+    log::{
+        Delivered, EmbeddedLog, EventLog as _, Record, SOURCE_GROUP, SOURCE_OFFSET,
+        SOURCE_PARTITION, SOURCE_TOPIC,
+    },
+    testing::FromTheStart,
 };
 use prost::Message as _;
 use proto::patient_events::{
@@ -59,15 +63,6 @@ struct World {
     folder: TempDir,
 }
 
-struct FromTheStart;
-
-#[async_trait::async_trait]
-impl Positions for FromTheStart {
-    async fn next_offset(&self, _: &str, _: i64) -> Result<i64, LogError> {
-        Ok(0)
-    }
-}
-
 async fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("analytics.db").display()).parse().unwrap();
@@ -77,10 +72,10 @@ async fn world() -> World {
 
 impl World {
     async fn handle(&self, event: &PatientEvent) -> Result<(), HandlerError> {
-        let record = record(event);
+        let delivered = Delivered { partition: 0, offset: 1, record: record(event) };
         self.store
             .db()
-            .write(move |tx| Box::pin(async move { Projection.apply(tx, &record).await }))
+            .write(move |tx| Box::pin(async move { Projection.apply(tx, &delivered).await }))
             .await
     }
 
@@ -270,6 +265,8 @@ async fn a_poison_event_is_a_dead_letter_and_the_next_one_counts() {
     let header = |name| letter.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
     assert_eq!(header("error"), Some("the event is not a PatientEvent"));
     assert_eq!(header(SOURCE_TOPIC), Some(TOPIC));
+    assert_eq!((header(SOURCE_PARTITION), header(SOURCE_OFFSET)), (Some("0"), Some("3")));
+    assert_eq!(header(SOURCE_GROUP), Some(GROUP));
     while world.summary().await["patients"] != 2 {
         tokio::task::yield_now().await;
     }

@@ -60,11 +60,12 @@ pub enum HandlerError {
 pub trait Handler: Send + Sync + 'static {
     /// Takes effect in the transaction that also keeps the position.
     ///
-    /// It may see an event twice (a relay published it again), and must then do nothing.
+    /// It may see an event twice (a relay published it again, at another offset), and must then do
+    /// nothing.
     fn apply<'t>(
         &'t self,
         tx: &'t mut Tx<'_>,
-        record: &'t Record,
+        delivered: &'t Delivered,
     ) -> BoxFuture<'t, Result<(), HandlerError>>;
 
     /// Called after effects were committed.
@@ -208,7 +209,7 @@ impl Consumer {
         let work = self.db.write(move |tx| {
             Box::pin(async move {
                 for delivered in applied.iter() {
-                    handler.apply(tx, &delivered.record).await?;
+                    handler.apply(tx, delivered).await?;
                     keep_position(tx, group, topic, delivered).await?;
                 }
                 Ok::<_, HandlerError>(())

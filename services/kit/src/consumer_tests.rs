@@ -1,26 +1,26 @@
 //! Outbox, log and consumer together: what is committed takes effect once, whatever breaks between.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
 };
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use shared_middleware::{clock::Clock, identity::Part};
-use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     consumer::{Consumer, Handler, HandlerError, TRIES_MAX, dead_letters_of},
-    db::{Db, DbConfig, DbError, Migrations, Tx},
-    log::{Batch, EmbeddedLog, EventLog, LogError, Positions, Record, SOURCE_OFFSET, SOURCE_TOPIC},
+    db::{Db, DbError, Engine, Migrations, Tx},
+    log::{
+        Batch, Delivered, EmbeddedLog, EventLog, Record, SOURCE_GROUP, SOURCE_OFFSET,
+        SOURCE_PARTITION, SOURCE_TOPIC,
+    },
     outbox::{Event, Outbox, append},
     params,
+    testing::{FromTheStart, TestStore, engines},
 };
 
 const TOPIC: &str = "t";
@@ -35,9 +35,13 @@ impl Handler for Keys {
     fn apply<'t>(
         &'t self,
         tx: &'t mut Tx<'_>,
-        record: &'t Record,
+        delivered: &'t Delivered,
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
         Box::pin(async move {
+            let record = &delivered.record;
+            if record.payload == b"panic" {
+                panic!("on purpose");
+            }
             if record.payload == b"poison" {
                 self.tried.fetch_add(1, Ordering::SeqCst);
                 return Err(HandlerError::Poison("cannot be read"));
@@ -61,30 +65,19 @@ struct World {
     outbox: Outbox,
     handler: Arc<Keys>,
     stop: CancellationToken,
-    _folder: TempDir,
-}
-
-struct FromTheStart;
-
-#[async_trait::async_trait]
-impl Positions for FromTheStart {
-    async fn next_offset(&self, _: &str, _: i64) -> Result<i64, LogError> {
-        Ok(0)
-    }
-}
-
-async fn world() -> World {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", folder.path().join("t.db").display()).parse().unwrap();
-    let config = DbConfig { url, pool_connections_max: 2, acquire: Duration::from_secs(5) };
-    let db = Db::open(&config, Migrations::none()).await.unwrap();
-    let log = EmbeddedLog::open(&folder.path().join("events.db")).await.unwrap();
-    let outbox = Outbox::new(Part::Patient, db.clone(), Arc::new(log.clone()), Clock::system());
-    let stop = CancellationToken::new();
-    World { db, log, outbox, handler: Arc::default(), stop, _folder: folder }
+    _store: TestStore,
 }
 
 impl World {
+    async fn on(engine: Engine) -> Self {
+        let store = TestStore::on(engine).await;
+        let db = store.open(Migrations::none()).await;
+        let log = EmbeddedLog::open(&store.folder().join("events.db")).await.unwrap();
+        let outbox = Outbox::new(Part::Patient, db.clone(), Arc::new(log.clone()), Clock::system());
+        let stop = CancellationToken::new();
+        Self { db, log, outbox, handler: Arc::default(), stop, _store: store }
+    }
+
     async fn commit(&self, id: u128, payload: &[u8]) {
         let event = Event {
             topic: TOPIC,
@@ -125,11 +118,28 @@ impl World {
     async fn keys(&self) -> Vec<String> {
         let rows = self
             .db
-            .read(|tx| Box::pin(async move { tx.query("select name from secret", &[]).await }))
+            .read(|tx| {
+                Box::pin(
+                    async move { tx.query("select name from secret order by name", &[]).await },
+                )
+            })
             .await
             .map_err(|error: DbError| error)
             .unwrap();
         rows.iter().map(|row| row.get(0).unwrap()).collect()
+    }
+
+    /// Events that are committed and not yet published.
+    async fn waiting(&self) -> i64 {
+        let waiting: Result<i64, DbError> = self
+            .db
+            .read(|tx| {
+                Box::pin(
+                    async move { tx.query_one("select count(*) from outbox", &[]).await?.get(0) },
+                )
+            })
+            .await;
+        waiting.unwrap()
     }
 
     /// Waits until the consumer has written so many rows.
@@ -146,67 +156,120 @@ impl World {
 
 #[tokio::test]
 async fn what_is_committed_takes_effect() {
-    let world = world().await;
-    world.start();
-    for id in 1..=10 {
-        world.commit(id, b"fine").await;
+    for engine in engines() {
+        let world = World::on(engine).await;
+        world.start();
+        for id in 1..=10 {
+            world.commit(id, b"fine").await;
+        }
+        assert_eq!(world.effects(10).await.len(), 10);
+        world.stop.cancel();
     }
-    assert_eq!(world.effects(10).await.len(), 10);
 }
 
 #[tokio::test]
 async fn what_was_committed_before_the_start_takes_effect_too() {
-    let world = world().await;
-    world.commit(1, b"fine").await;
-    world.start();
-    assert_eq!(world.effects(1).await, ["k1"]);
+    for engine in engines() {
+        let world = World::on(engine).await;
+        // More than are published, and than are consumed, at once.
+        for id in 1..=300 {
+            world.commit(id, b"fine").await;
+        }
+        world.start();
+        assert_eq!(world.effects(300).await.len(), 300);
+        assert_eq!(world.records(TOPIC, 300).await.records[299].record.key, "k300");
+        world.stop.cancel();
+    }
+}
+
+#[tokio::test]
+async fn what_was_published_is_forgotten_and_nothing_else() {
+    for engine in engines() {
+        let world = World::on(engine).await;
+        for id in 1..=3 {
+            world.commit(id, b"fine").await;
+        }
+        assert_eq!(world.waiting().await, 3);
+        let relay = tokio::spawn(world.outbox.relay().run(world.stop.clone()));
+        while world.waiting().await > 0 {
+            tokio::task::yield_now().await;
+        }
+        // What is committed before the end is published before the end.
+        world.commit(4, b"fine").await;
+        world.stop.cancel();
+        relay.await.unwrap();
+        assert_eq!((world.waiting().await, world.records(TOPIC, 4).await.records.len()), (0, 4));
+    }
 }
 
 #[tokio::test]
 async fn publishing_again_changes_nothing() {
-    let world = world().await;
-    let record = Record {
-        key: "k".to_owned(),
-        headers: vec![("event-id".to_owned(), "e1".to_owned())],
-        payload: b"fine".to_vec(),
-    };
-    for _ in 0..3 {
-        world.log.publish(TOPIC, vec![record.clone(), record.clone()]).await.unwrap();
+    for engine in engines() {
+        let world = World::on(engine).await;
+        let record = Record {
+            key: "k".to_owned(),
+            headers: vec![("event-id".to_owned(), "e1".to_owned())],
+            payload: b"fine".to_vec(),
+        };
+        for _ in 0..3 {
+            world.log.publish(TOPIC, vec![record.clone(), record.clone()]).await.unwrap();
+        }
+        assert_eq!(world.records(TOPIC, 1).await.records.len(), 1);
     }
-    assert_eq!(world.records(TOPIC, 1).await.records.len(), 1);
 }
 
 #[tokio::test]
 async fn a_poison_event_goes_to_the_dead_letters_and_blocks_nobody() {
-    let world = world().await;
-    world.commit(1, b"fine").await;
-    world.commit(2, b"poison").await;
-    world.commit(3, b"fine").await;
-    world.start();
+    for engine in engines() {
+        let world = World::on(engine).await;
+        world.commit(1, b"fine").await;
+        world.commit(2, b"poison").await;
+        world.commit(3, b"fine").await;
+        world.start();
 
-    assert_eq!(world.effects(2).await, ["k1", "k3"]);
-    let letters = world.records("t.dlq", 1).await.records;
-    assert_eq!(dead_letters_of(TOPIC), "t.dlq");
-    let letter = &letters[0].record;
-    assert_eq!((letter.key.as_str(), letter.payload.as_slice()), ("k2", &b"poison"[..]));
-    assert_eq!(letter.header("error"), Some("cannot be read"));
-    assert_eq!(letter.header(SOURCE_TOPIC), Some(TOPIC));
-    assert_eq!(letter.header(SOURCE_OFFSET), Some("2"));
-    // Once with the others, then by itself.
-    assert!(world.handler.tried.load(Ordering::SeqCst) >= TRIES_MAX);
+        assert_eq!(world.effects(2).await, ["k1", "k3"]);
+        let letters = world.records("t.dlq", 1).await.records;
+        assert_eq!(dead_letters_of(TOPIC), "t.dlq");
+        let letter = &letters[0].record;
+        assert_eq!((letter.key.as_str(), letter.payload.as_slice()), ("k2", &b"poison"[..]));
+        assert_eq!(letter.header("error"), Some("cannot be read"));
+        assert_eq!(letter.header(SOURCE_TOPIC), Some(TOPIC));
+        assert_eq!(letter.header(SOURCE_PARTITION), Some("0"));
+        assert_eq!(letter.header(SOURCE_OFFSET), Some("2"));
+        assert_eq!(letter.header(SOURCE_GROUP), Some("g"));
+        // Once with the others, then by itself.
+        assert!(world.handler.tried.load(Ordering::SeqCst) >= TRIES_MAX);
+        world.stop.cancel();
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_makes_its_handler_panic_blocks_nobody_either() {
+    for engine in engines() {
+        let world = World::on(engine).await;
+        world.commit(1, b"panic").await;
+        world.commit(2, b"fine").await;
+        world.start();
+        assert_eq!(world.effects(1).await, ["k2"]);
+        assert_eq!(world.records("t.dlq", 1).await.records[0].record.key, "k1");
+        world.stop.cancel();
+    }
 }
 
 #[tokio::test]
 async fn a_consumer_that_starts_again_goes_on_where_it_was() {
-    let world = world().await;
-    world.start();
-    world.commit(1, b"fine").await;
-    world.effects(1).await;
-    world.stop.cancel();
+    for engine in engines() {
+        let world = World::on(engine).await;
+        world.start();
+        world.commit(1, b"fine").await;
+        world.effects(1).await;
+        world.stop.cancel();
 
-    // The key is unique: to apply it again would be a dead letter, and to skip one would be a gap.
-    let again = World { stop: CancellationToken::new(), ..world };
-    again.commit(2, b"fine").await;
-    again.start();
-    assert_eq!(again.effects(2).await, ["k1", "k2"]);
+        // The key is unique: to apply it again would be a dead letter, and to skip one a gap.
+        let again = World { stop: CancellationToken::new(), ..world };
+        again.commit(2, b"fine").await;
+        again.start();
+        assert_eq!(again.effects(2).await, ["k1", "k2"]);
+        again.stop.cancel();
+    }
 }

@@ -7,6 +7,7 @@
 //! - [`consumer`]: how a service reads them, once in effect.
 //! - [`http`] and [`page`]: what handlers read of a request, and how lists are paged.
 //! - [`client`] and [`breaker`]: how a service calls another.
+//! - `testing`: stores for tests, on every engine.
 
 pub mod service;
 
@@ -25,6 +26,9 @@ pub mod page;
 
 pub mod breaker;
 pub mod client;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 #[cfg(test)]
 mod consumer_tests;

@@ -18,7 +18,7 @@ use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    db::{Db, DbError, Tx, Value},
+    db::{Db, DbError, Engine, Tx},
     log::{
         CONTENT_TYPE, EVENT_ID, EVENT_TYPE, EventLog, LogError, PROTOBUF, Record, TRACEPARENT,
         headers_json, parse_headers,
@@ -216,8 +216,13 @@ async fn waiting(tx: &mut Tx<'_>) -> Result<Waiting, DbError> {
 }
 
 async fn forget(tx: &mut Tx<'_>, ids: Vec<i64>) -> Result<(), DbError> {
-    for id in ids {
-        tx.execute("delete from outbox where id = $1", &[Value::Int(id)]).await?;
-    }
-    Ok(())
+    let ids = serde_json::to_string(&ids).expect("numbers are JSON");
+    let sql = match tx.engine() {
+        Engine::Sqlite => "delete from outbox where id in (select value from json_each($1))",
+        Engine::Postgres => {
+            "delete from outbox where id in
+             (select cast(value as bigint) from json_array_elements_text(cast(cast($1 as text) as json)))"
+        }
+    };
+    tx.execute(sql, params![ids]).await.map(drop)
 }

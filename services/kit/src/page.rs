@@ -4,6 +4,8 @@
 //! (ChaCha20-Poly1305, RFC 8439), and opaque to everybody else. The key is kept in the store, so that
 //! every replica reads every other's cursors.
 
+use std::fmt;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::{
     aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -27,8 +29,8 @@ pub const SIZE_MAX: u32 = 200;
 const CURSOR_BYTES_MAX: usize = 2048;
 const KEY_BYTES: usize = 32;
 
-/// Where a list goes on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Where a list goes on. It may hold a name, and what was searched for: neither is printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// Of which list: the sort and the filter that it was made for. Another list refuses it.
     pub list: String,
@@ -42,6 +44,14 @@ pub struct Cursor {
 pub struct Cursors {
     key: LessSafeKey,
     random: SystemRandom,
+}
+
+// === impl Cursor ===
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cursor(after {})", self.id)
+    }
 }
 
 // === impl Cursors ===

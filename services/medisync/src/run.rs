@@ -7,20 +7,15 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use kit::{db::DbUrl, log::EmbeddedLog, service::Service};
+use kit::{db::DbUrl, log::EmbeddedLog};
 use shared_middleware::{
     clock::{Clock, Ids},
     identity::Part,
     listen::{ListenConfig, Listener, Mode},
-    stack::{Mesh, wrap},
     tls::MeshTls,
-    token::{FeedConfig, Verifier, VerifierConfig, follow},
+    token::{Verifier, VerifierConfig},
 };
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::JoinSet,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     admin::{self, Health, Stage},
@@ -28,6 +23,7 @@ use crate::{
     config::{Config, log_format},
     launch::{self, Addresses, Launched},
     pki::{Pki, make_private_folder},
+    running::Running,
     telemetry,
 };
 
@@ -111,7 +107,10 @@ async fn serve(config: Config, parts: Vec<Part>) -> anyhow::Result<()> {
 fn certificates(config: &Config, parts: &[Part]) -> anyhow::Result<HashMap<Part, Arc<MeshTls>>> {
     let load = |part: &Part| {
         let tls = MeshTls::load(*part, config.pem_files(*part)).with_context(|| {
-            format!("no certificate for {part} (`medisync pki init` and `medisync pki issue {part}` make one)")
+            format!(
+                "no certificate for {part} (`medisync pki init` and `medisync pki issue {part}` \
+                 make one)"
+            )
         })?;
         Ok((*part, Arc::new(tls)))
     };
@@ -261,7 +260,8 @@ async fn warnings(
 fn announce(config: &Config, addresses: &Addresses, admin: std::net::SocketAddr) {
     if config.demo {
         println!(
-            "demo accounts are on: testuser@test.com / password123 (MEDISYNC_DEMO=false turns them off)"
+            "demo accounts are on: testuser@test.com / password123 \
+             (MEDISYNC_DEMO=false turns them off)"
         );
     }
     let mut urls = Vec::new();

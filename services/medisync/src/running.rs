@@ -51,7 +51,8 @@ impl Running {
         verifier: &Arc<Verifier>,
         addresses: &Addresses,
     ) {
-        for tls in tls.values().cloned() {
+        for tls in tls.values() {
+            let tls = Arc::clone(tls);
             self.until_stopped("a certificate's watch", async move {
                 tls.watch(&Clock::system()).await;
             });

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kit::{
     http::QueryParams,
     page::{self, Cursor, Cursors},
-    service::{DOCUMENT_RULE, document},
+    service::{BearerAuth, DOCUMENT_RULE, document, with_problems},
 };
 use serde::{Deserialize, Serialize};
 use shared_middleware::{
@@ -15,10 +15,7 @@ use shared_middleware::{
     error::{Failure, FieldError},
     permission::Permission,
 };
-use utoipa::{
-    IntoParams, Modify, OpenApi, ToSchema,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
-};
+use utoipa::{IntoParams, OpenApi, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -41,13 +38,10 @@ pub const RULES: &[Rule] = &[
             not among it: they are erased once a message is sent or given up.",
     ),
     servers((url = "/", description = "the gateway")),
-    modifiers(&Bearer),
+    modifiers(&BearerAuth),
     tags((name = "notifications")),
 )]
 struct Document;
-
-/// The security scheme that every route names.
-struct Bearer;
 
 /// What handlers need.
 #[derive(Clone)]
@@ -108,39 +102,6 @@ struct Notification {
     sent_at: Option<Timestamp>,
 }
 
-/// A failure, as RFC 9457 tells it.
-#[derive(ToSchema)]
-#[schema(as = Problem)]
-#[serde(rename_all = "camelCase")]
-#[expect(dead_code, reason = "only described: shared_middleware::error writes it")]
-struct ProblemSchema {
-    #[schema(example = "urn:medisync:problem:invalid")]
-    r#type: String,
-    #[schema(example = "Bad Request")]
-    title: String,
-    #[schema(example = 400)]
-    status: u16,
-    #[schema(example = "one or more fields are invalid")]
-    detail: String,
-    #[schema(example = "invalid")]
-    code: String,
-    #[schema(example = "0af7651916cd43dd8448eb211c80319c")]
-    trace_id: Option<String>,
-    /// Every field that is wrong.
-    errors: Option<Vec<FieldErrorSchema>>,
-}
-
-/// A field that is wrong.
-#[derive(ToSchema)]
-#[schema(as = FieldError)]
-#[expect(dead_code, reason = "only described: shared_middleware::error writes it")]
-struct FieldErrorSchema {
-    #[schema(example = "patientId")]
-    field: String,
-    #[schema(example = "must be a UUID")]
-    message: String,
-}
-
 /// The routes.
 pub(crate) fn routes(store: Store, cursors: Cursors) -> Router {
     let (routes, _) = described().split_for_parts();
@@ -151,7 +112,7 @@ pub(crate) fn routes(store: Store, cursors: Cursors) -> Router {
 /// The document of this service, with the paths that the gateway shows.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let (_, paths) = described().split_for_parts();
-    Document::openapi().nest(PREFIX, paths)
+    with_problems(Document::openapi().nest(PREFIX, paths))
 }
 
 fn described() -> OpenApiRouter<Api> {
@@ -167,14 +128,10 @@ fn described() -> OpenApiRouter<Api> {
     security(("bearer" = [])),
     responses(
         (status = 200, description = "A page", body = Notifications),
-        (status = 400, description = "A parameter is wrong", body = ProblemSchema,
-            content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = ProblemSchema,
-            content_type = "application/problem+json"),
-        (status = 403, description = "The role may not read notifications", body = ProblemSchema,
-            content_type = "application/problem+json"),
-        (status = 503, description = "Not available right now", body = ProblemSchema,
-            content_type = "application/problem+json"),
+        (status = 400, description = "A parameter is wrong"),
+        (status = 401, description = "No valid token"),
+        (status = 403, description = "The role may not read notifications"),
+        (status = 503, description = "Not available right now"),
     ),
 )]
 async fn list(
@@ -224,18 +181,6 @@ impl From<Listed> for Notification {
     }
 }
 
-// === impl Bearer ===
-
-impl Modify for Bearer {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-        openapi
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("bearer", SecurityScheme::Http(scheme));
-    }
-}
-
 fn parse_patient(text: &str) -> Result<Uuid, Failure> {
     text.parse().map_err(|_| invalid("patientId", "must be a UUID"))
 }
@@ -267,6 +212,10 @@ mod tests {
         assert_eq!(document["info"]["title"], "MediSync notifications");
         assert_eq!(document["servers"][0]["url"], "/");
         let get = &document["paths"]["/api/notifications"]["get"];
+        for status in ["400", "401", "403", "503"] {
+            let content = &get["responses"][status]["content"];
+            assert!(content["application/problem+json"].is_object(), "{status}: {content}");
+        }
         assert_eq!(get["security"][0]["bearer"], serde_json::json!([]));
         let names: Vec<_> =
             get["parameters"].as_array().unwrap().iter().map(|it| it["name"].clone()).collect();

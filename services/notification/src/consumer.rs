@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use kit::{
     consumer::{Handler, HandlerError},
     db::Tx,
-    log::Record,
+    log::Delivered,
 };
 use proto::patient_events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED};
 use shared_middleware::clock::{Clock, Ids};
@@ -31,16 +31,16 @@ impl Handler for Notifications {
     fn apply<'t>(
         &'t self,
         tx: &'t mut Tx<'_>,
-        record: &'t Record,
+        delivered: &'t Delivered,
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
         Box::pin(async move {
-            let event = events::decode(record)?;
+            let event = events::decode(&delivered.record)?;
             let new = store::New {
                 id: self.ids.next(),
                 event,
                 medium: self.medium,
                 at: self.clock.now(),
-                record,
+                delivered,
             };
             Ok(store::insert(tx, new).await?)
         })

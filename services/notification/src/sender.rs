@@ -13,7 +13,9 @@ use jiff::{SignedDuration, Timestamp};
 use kit::{
     consumer::dead_letters_of,
     db::DbError,
-    log::{EVENT_ID, EventLog, Record, SOURCE_TOPIC},
+    log::{
+        EVENT_ID, EventLog, Record, SOURCE_GROUP, SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TOPIC,
+    },
     task::Task,
 };
 use lettre::message::Mailbox;
@@ -25,10 +27,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     channel::Channel,
+    consumer::GROUP,
     domain::{Refusal, Verdict},
     events,
     message::{Letter, Rendered},
-    store::{Pending, Store},
+    store::{Pending, Source, Store},
 };
 
 /// A sender that was not woken looks anyway: a try may be due, or another process have written.
@@ -179,8 +182,8 @@ impl Sender {
     }
 }
 
-/// The event as it was read, with why it is here. Which partition and offset it was read from is
-/// not known here; its id makes it the same letter when it is published again.
+/// The event as it was read, with where that was and why it is here. Its source makes it the same
+/// letter when it is published again, and another than those of other groups.
 fn dead_letter(pending: &Pending, reason: &str) -> Record {
     let mut headers = pending.headers.clone();
     if !headers.iter().any(|(name, _)| name == EVENT_ID) {
@@ -188,6 +191,11 @@ fn dead_letter(pending: &Pending, reason: &str) -> Record {
     }
     headers.push(("error".to_owned(), reason.to_owned()));
     headers.push((SOURCE_TOPIC.to_owned(), TOPIC.to_owned()));
+    headers.push((SOURCE_GROUP.to_owned(), GROUP.to_owned()));
+    let Source { partition, offset } = pending.source;
+    for (name, place) in [(SOURCE_PARTITION, partition), (SOURCE_OFFSET, offset)] {
+        headers.extend(place.map(|place| (name.to_owned(), place.to_string())));
+    }
     Record { key: pending.patient.to_string(), headers, payload: pending.event.clone() }
 }
 

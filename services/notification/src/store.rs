@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kit::{
     db::{Db, DbConfig, DbError, Engine, Migrations, Row, Tx},
-    log::Record,
+    log::Delivered,
     params,
 };
 use uuid::Uuid;
@@ -31,11 +31,11 @@ pub(crate) struct New<'a> {
     pub(crate) event: Event,
     pub(crate) medium: Medium,
     pub(crate) at: Timestamp,
-    pub(crate) record: &'a Record,
+    pub(crate) delivered: &'a Delivered,
 }
 
-/// A notification that is to be delivered.
-#[derive(Clone, Debug)]
+/// A notification that is to be delivered. It names a person, and is not printed.
+#[derive(Clone)]
 pub(crate) struct Pending {
     pub(crate) seq: i64,
     pub(crate) event_id: Uuid,
@@ -48,6 +48,15 @@ pub(crate) struct Pending {
     pub(crate) event: Vec<u8>,
     /// Its headers.
     pub(crate) headers: Vec<(String, String)>,
+    /// Where it was read from.
+    pub(crate) source: Source,
+}
+
+/// Where an event was read from, when that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) partition: Option<i64>,
+    pub(crate) offset: Option<i64>,
 }
 
 /// A notification as it is listed.
@@ -139,11 +148,13 @@ impl Store {
 
 /// Writes a pending notification, unless the event has one.
 pub(crate) async fn insert(tx: &mut Tx<'_>, new: New<'_>) -> Result<(), DbError> {
-    let headers = serde_json::to_string(&new.record.headers).expect("pairs of texts are JSON");
+    let Delivered { partition, offset, record } = new.delivered;
+    let headers = serde_json::to_string(&record.headers).expect("pairs of texts are JSON");
     tx.execute(
         "insert into notification (id, event_id, patient_id, kind, channel, status, created_at,
-                                   attempts, next_attempt_at, event, headers)
-         values ($1, $2, $3, $4, $5, 'PENDING', $6, 0, $6, $7, $8)
+                                   attempts, next_attempt_at, event, headers,
+                                   source_part, source_offset)
+         values ($1, $2, $3, $4, $5, 'PENDING', $6, 0, $6, $7, $8, $9, $10)
          on conflict (event_id) do nothing",
         params![
             new.id,
@@ -152,8 +163,10 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, new: New<'_>) -> Result<(), DbError>
             new.event.kind.as_str(),
             new.medium.as_str(),
             new.at,
-            new.record.payload.clone(),
+            record.payload.clone(),
             headers,
+            *partition,
+            *offset,
         ],
     )
     .await
@@ -164,7 +177,7 @@ async fn due(tx: &mut Tx<'_>, now: Timestamp, count_max: u32) -> Result<Vec<Pend
     let rows = tx
         .query(
             "select n.seq, n.event_id, n.patient_id, n.kind, n.created_at, n.attempts, n.event,
-                    n.headers
+                    n.headers, n.source_part, n.source_offset
              from notification n
              where n.status = 'PENDING' and n.next_attempt_at <= $1
                and not exists (select 1 from notification e
@@ -274,6 +287,7 @@ impl Pending {
             tried: row.get(5)?,
             event: row.get(6)?,
             headers,
+            source: Source { partition: row.get(8)?, offset: row.get(9)? },
         })
     }
 }

@@ -10,7 +10,8 @@ use kit::{
     service::Kit,
 };
 use proto::billing::v1::{
-    CreateBillingAccountRequest, billing_service_client::BillingServiceClient,
+    CreateBillingAccountRequest, CreateBillingAccountResponse,
+    billing_service_client::BillingServiceClient,
 };
 use shared_middleware::{clock::Ids, identity::Part};
 use tokio::time::{Instant, sleep};
@@ -25,7 +26,15 @@ const BREAKER: BreakerConfig = BreakerConfig { failures_max: 3, open_for: Durati
 /// Where billing is and how patient we are.
 pub(crate) struct BillingConfig {
     pub(crate) urls: Vec<Uri>,
+    pub(crate) patience: Patience,
+}
+
+/// How long and how often billing is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// One call takes no longer.
     pub(crate) call: Duration,
+    /// All calls and the pauses between them take no longer.
     pub(crate) total: Duration,
     pub(crate) tries_max: u32,
 }
@@ -48,26 +57,44 @@ pub(crate) trait OpenAccount: Send + Sync {
     async fn open(&self, patient: &Patient) -> Result<Uuid, BillingError>;
 }
 
+/// One call to billing.
+#[async_trait]
+pub(crate) trait CallBilling: Send + Sync {
+    /// Billing's answer, which comes within the deadline or is a failure.
+    async fn create_account(
+        &self,
+        patient: &Patient,
+        deadline: Duration,
+    ) -> Result<CreateBillingAccountResponse, Status>;
+}
+
 /// Billing as it is reached over the mesh.
-pub(crate) struct GrpcBilling {
-    client: BillingServiceClient<Channel>,
+pub(crate) struct GrpcBilling(BillingServiceClient<Channel>);
+
+/// Asks until there is an answer or no time left; leaves a billing that keeps failing alone.
+pub(crate) struct Insistent<C> {
+    billing: C,
     breaker: Breaker,
-    config: BillingConfig,
+    patience: Patience,
     ids: Ids,
+}
+
+/// Billing as the service uses it.
+pub(crate) fn billing(config: BillingConfig, kit: &Kit) -> Insistent<GrpcBilling> {
+    let channel = channel(Part::Billing, config.urls, kit.tls.clone(), config.patience.call);
+    let billing = GrpcBilling(BillingServiceClient::new(channel));
+    Insistent::new(billing, config.patience, kit.ids.clone())
 }
 
 // === impl GrpcBilling ===
 
-impl GrpcBilling {
-    pub(crate) fn new(config: BillingConfig, kit: &Kit) -> Self {
-        let channel = channel(Part::Billing, config.urls.clone(), kit.tls.clone(), config.call);
-        let client = BillingServiceClient::new(channel);
-        let breaker = Breaker::new(Part::Billing.as_str(), BREAKER);
-        Self { client, breaker, config, ids: kit.ids.clone() }
-    }
-
-    async fn try_once(&self, patient: &Patient) -> Result<Uuid, BillingError> {
-        self.breaker.admit()?;
+#[async_trait]
+impl CallBilling for GrpcBilling {
+    async fn create_account(
+        &self,
+        patient: &Patient,
+        deadline: Duration,
+    ) -> Result<CreateBillingAccountResponse, Status> {
         let request = CreateBillingAccountRequest {
             patient_id: patient.id.to_string(),
             name: patient.details.name.as_str().to_owned(),
@@ -77,12 +104,27 @@ impl GrpcBilling {
             service: Part::Patient,
             peer: Part::Billing,
             method: "CreateBillingAccount",
-            deadline: self.config.call,
+            deadline,
         };
-        let mut client = self.client.clone();
-        let answer =
-            call(about, request, async move |request| client.create_billing_account(request).await)
-                .await;
+        let mut client = self.0.clone();
+        call(about, request, async move |request| client.create_billing_account(request).await)
+            .await
+    }
+}
+
+// === impl Insistent ===
+
+impl<C: CallBilling> Insistent<C> {
+    pub(crate) fn new(billing: C, patience: Patience, ids: Ids) -> Self {
+        let breaker = Breaker::new(Part::Billing.as_str(), BREAKER);
+        Self { billing, breaker, patience, ids }
+    }
+
+    async fn try_once(&self, patient: &Patient, until: Instant) -> Result<Uuid, BillingError> {
+        self.breaker.admit()?;
+        let left = until.saturating_duration_since(Instant::now());
+        let deadline = self.patience.call.min(left);
+        let answer = self.billing.create_account(patient, deadline).await;
         if answer.as_ref().is_err_and(unwell) {
             self.breaker.failed();
         } else {
@@ -102,18 +144,18 @@ impl GrpcBilling {
 }
 
 #[async_trait]
-impl OpenAccount for GrpcBilling {
+impl<C: CallBilling> OpenAccount for Insistent<C> {
     async fn open(&self, patient: &Patient) -> Result<Uuid, BillingError> {
-        let until = Instant::now() + self.config.total;
+        let until = Instant::now() + self.patience.total;
         let mut tried = 1;
         loop {
-            let error = match self.try_once(patient).await {
+            let error = match self.try_once(patient, until).await {
                 Ok(account) => return Ok(account),
                 Err(error) => error,
             };
             let again = matches!(error, BillingError::Status(code) if may_pass(code));
             let pause = self.pause(tried);
-            if !again || tried >= self.config.tries_max || Instant::now() + pause >= until {
+            if !again || tried >= self.patience.tries_max || Instant::now() + pause >= until {
                 return Err(error);
             }
             tried += 1;
@@ -129,4 +171,153 @@ fn unwell(status: &Status) -> bool {
 
 const fn may_pass(code: Code) -> bool {
     matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::testing::patient;
+
+    const PATIENCE: Patience = Patience {
+        call: Duration::from_millis(500),
+        total: Duration::from_millis(1500),
+        tries_max: 3,
+    };
+
+    /// What billing does when it is called, in order; the last goes on.
+    #[derive(Clone, Copy)]
+    enum Does {
+        Answer,
+        Refuse(Code),
+        /// Answers nothing until the deadline.
+        Sleep,
+        Babble,
+    }
+
+    #[derive(Clone)]
+    struct Scripted {
+        script: Arc<Mutex<Vec<Does>>>,
+        deadlines: Arc<Mutex<Vec<Duration>>>,
+    }
+
+    impl Scripted {
+        fn new(script: &[Does]) -> Self {
+            let script = Arc::new(Mutex::new(script.iter().rev().copied().collect()));
+            Self { script, deadlines: Arc::default() }
+        }
+
+        fn insistent(&self) -> Insistent<Self> {
+            Insistent::new(self.clone(), PATIENCE, Ids::system())
+        }
+
+        fn calls(&self) -> usize {
+            self.deadlines.lock().unwrap().len()
+        }
+
+        fn next(&self) -> Does {
+            let mut script = self.script.lock().unwrap();
+            if script.len() > 1 { script.pop().unwrap() } else { script[0] }
+        }
+    }
+
+    #[async_trait]
+    impl CallBilling for Scripted {
+        async fn create_account(
+            &self,
+            patient: &Patient,
+            deadline: Duration,
+        ) -> Result<CreateBillingAccountResponse, Status> {
+            self.deadlines.lock().unwrap().push(deadline);
+            let account_id = match self.next() {
+                Does::Answer => patient.id.to_string(),
+                Does::Babble => "account".to_owned(),
+                Does::Refuse(code) => return Err(Status::new(code, "Jane Roe")),
+                Does::Sleep => {
+                    sleep(deadline).await;
+                    return Err(Status::deadline_exceeded("late"));
+                }
+            };
+            Ok(CreateBillingAccountResponse { account_id, status: "ACTIVE".to_owned() })
+        }
+    }
+
+    fn code(result: Result<Uuid, BillingError>) -> Code {
+        match result {
+            Err(BillingError::Status(code)) => code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_pass_is_tried_again_after_a_pause() {
+        let unavailable = Does::Refuse(Code::Unavailable);
+        let billing = Scripted::new(&[unavailable, Does::Sleep, Does::Answer]);
+        let begun = Instant::now();
+        let jane = patient(1);
+        assert_eq!(billing.insistent().open(&jane).await.unwrap(), jane.id);
+        assert_eq!(billing.calls(), 3);
+        // The pauses: 20 to 40 ms, then 40 to 80 ms; the second try took its 500 ms.
+        let took = begun.elapsed();
+        let (least, most) = (Duration::from_millis(560), Duration::from_millis(630));
+        assert!(took >= least && took < most, "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_will_not_pass_is_not_tried_again_and_not_quoted() {
+        for refused in [Code::InvalidArgument, Code::PermissionDenied, Code::Internal] {
+            let billing = Scripted::new(&[Does::Refuse(refused)]);
+            let error = billing.insistent().open(&patient(1)).await.unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("Jane"));
+            assert_eq!((code(Err(error)), billing.calls()), (refused, 1));
+        }
+        let babbling = Scripted::new(&[Does::Babble]);
+        let answer = babbling.insistent().open(&patient(1)).await;
+        assert!(matches!(answer, Err(BillingError::Answer)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_tries_together_take_no_longer_than_they_may() {
+        let billing = Scripted::new(&[Does::Sleep]);
+        let begun = Instant::now();
+        assert_eq!(code(billing.insistent().open(&patient(1)).await), Code::DeadlineExceeded);
+        assert!(begun.elapsed() <= PATIENCE.total, "{:?}", begun.elapsed());
+        let deadlines = billing.deadlines.lock().unwrap().clone();
+        assert_eq!((deadlines.len(), deadlines[0]), (3, PATIENCE.call));
+        assert!(deadlines[2] < PATIENCE.call, "only what is left: {:?}", deadlines[2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_billing_that_keeps_failing_is_left_alone_and_then_asked_once() {
+        let billing = Scripted::new(&[Does::Refuse(Code::Unavailable)]);
+        let insistent = billing.insistent();
+        assert_eq!(code(insistent.open(&patient(1)).await), Code::Unavailable);
+        assert_eq!(billing.calls(), 3);
+        for _ in 0..5 {
+            let answer = insistent.open(&patient(1)).await;
+            assert!(matches!(answer, Err(BillingError::Open(_))), "{answer:?}");
+        }
+        assert_eq!(billing.calls(), 3);
+
+        sleep(BREAKER.open_for).await;
+        assert!(insistent.open(&patient(1)).await.is_err());
+        assert_eq!(billing.calls(), 4);
+
+        sleep(BREAKER.open_for).await;
+        *billing.script.lock().unwrap() = vec![Does::Answer];
+        for _ in 0..5 {
+            insistent.open(&patient(1)).await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_billing_that_dislikes_the_question_is_well() {
+        let billing = Scripted::new(&[Does::Refuse(Code::InvalidArgument)]);
+        let insistent = billing.insistent();
+        for _ in 0..10 {
+            assert_eq!(code(insistent.open(&patient(1)).await), Code::InvalidArgument);
+        }
+        assert_eq!(billing.calls(), 10);
+    }
 }

@@ -155,7 +155,7 @@ impl Text {
 
     /// In lower case: what is sorted, searched and compared.
     pub fn key(&self) -> String {
-        self.0.to_lowercase()
+        in_any_case(&self.0)
     }
 }
 
@@ -206,6 +206,12 @@ impl Invalid {
     fn push(&mut self, field: &'static str, message: impl Into<String>) {
         self.0.push(FieldError::new(field, message.into()));
     }
+}
+
+/// A text as it is compared with others: in lower case. So is each part of it: a sigma that ends a
+/// word is written as any other.
+pub(crate) fn in_any_case(text: &str) -> String {
+    text.to_lowercase().replace('ς', "σ")
 }
 
 fn email(text: Option<String>) -> Result<Text, String> {

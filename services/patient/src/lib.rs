@@ -25,6 +25,11 @@ mod events;
 mod reconcile;
 mod store;
 
+#[cfg(test)]
+mod app_tests;
+#[cfg(test)]
+mod testing;
+
 use std::{sync::Arc, time::Duration};
 
 use http::Uri;
@@ -42,7 +47,7 @@ pub use crate::{
     error::Error,
 };
 use crate::{
-    billing::{BillingConfig, GrpcBilling},
+    billing::{BillingConfig, Patience},
     store::{Store, migrations},
 };
 
@@ -73,17 +78,17 @@ pub struct Patient {
 pub async fn build(config: Config, kit: &Kit) -> Result<Patient, Error> {
     let db = Db::open(&config.database, migrations()).await?;
     let cursors = Cursors::open(&db).await?;
-    let billing = BillingConfig {
-        urls: config.billing_urls,
+    let patience = Patience {
         call: config.billing_call,
         total: config.billing_total,
         tries_max: config.billing_tries_max,
     };
+    let billing = BillingConfig { urls: config.billing_urls, patience };
     let outbox = Outbox::new(Part::Patient, db.clone(), Arc::clone(&kit.log), kit.clock.clone());
     let app = Arc::new(App {
         store: Store::new(db.clone()),
         outbox: outbox.clone(),
-        billing: Arc::new(GrpcBilling::new(billing, kit)),
+        billing: Arc::new(billing::billing(billing, kit)),
         reconcile: Arc::default(),
         clock: kit.clock.clone(),
         ids: kit.ids.clone(),

@@ -5,11 +5,12 @@ use std::{
     time::Duration,
 };
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use kit::task::Task;
 use prometheus::{IntGauge, register_int_gauge};
 use shared_middleware::error::causes;
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use crate::{app::App, error::Error};
 
@@ -29,6 +30,13 @@ static PENDING: LazyLock<IntGauge> = LazyLock::new(|| {
         .expect("the name is registered once")
 });
 
+/// Where the rounds have come to. Each goes on after the one before, so that patients whom billing
+/// will not have do not keep it from the others.
+#[derive(Default)]
+pub(crate) struct Rounds {
+    after: Option<(Timestamp, Uuid)>,
+}
+
 /// The task.
 pub(crate) fn task(app: Arc<App>) -> Task {
     Task::new("billing reconciler", move |stop| async move {
@@ -40,8 +48,9 @@ pub(crate) fn task(app: Arc<App>) -> Task {
 }
 
 async fn run(app: &App) {
+    let mut rounds = Rounds::default();
     loop {
-        let pending = round(app).await.unwrap_or_else(|error| {
+        let pending = rounds.round(app).await.unwrap_or_else(|error| {
             tracing::warn!(error = causes(&error), "cannot reconcile with billing");
             1
         });
@@ -53,14 +62,23 @@ async fn run(app: &App) {
     }
 }
 
-/// One round; tells how many accounts are still pending.
-async fn round(app: &App) -> Result<i64, Error> {
-    let now = app.clock.now();
-    app.store.forget_answers(now - ANSWERS_KEPT).await?;
-    for patient in app.store.without_account(now - LEFT_ALONE, BATCH_MAX).await? {
-        app.open_account(patient).await;
+// === impl Rounds ===
+
+impl Rounds {
+    /// One round; tells how many accounts are still pending.
+    pub(crate) async fn round(&mut self, app: &App) -> Result<i64, Error> {
+        let now = app.clock.now();
+        app.store.forget_answers(now - ANSWERS_KEPT).await?;
+        let (before, after) = (now - LEFT_ALONE, self.after.take());
+        let batch = app.store.without_account(before, after, BATCH_MAX).await?;
+        if batch.len() >= BATCH_MAX as usize {
+            self.after = batch.last().map(|patient| (patient.created_at, patient.id));
+        }
+        for patient in batch {
+            app.open_account(patient).await;
+        }
+        let pending = app.store.count_without_account().await?;
+        PENDING.set(pending);
+        Ok(pending)
     }
-    let pending = app.store.count_without_account().await?;
-    PENDING.set(pending);
-    Ok(pending)
 }

@@ -15,7 +15,8 @@ pub struct Jwk {
     pub kty: String,
     /// Curve: `P-256`.
     pub crv: String,
-    /// Which key: what a token's header names.
+    /// Which key: what a token's header names. Optional in a set of others (RFC 7517, 4.5).
+    #[serde(default)]
     pub kid: String,
     /// Algorithm: `ES256`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,12 +58,12 @@ impl KeySet {
         Ok(Self(document.keys.into_iter().take(KEYS_MAX).filter_map(usable).collect()))
     }
 
-    /// The key of this id; without one, the only key of a set of one.
+    /// The key of this id; when the token or the set names none, the only key of a set of one.
     pub fn find(&self, kid: Option<&str>) -> Option<&DecodingKey> {
+        let only = || if self.0.len() == 1 { self.0.values().next() } else { None };
         match kid {
-            Some(kid) => self.0.get(kid),
-            None if self.0.len() == 1 => self.0.values().next(),
-            None => None,
+            Some(kid) => self.0.get(kid).or_else(|| only().filter(|_| self.0.contains_key(""))),
+            None => only(),
         }
     }
 

@@ -125,13 +125,17 @@ impl Verifier {
         (verdict, CacheOutcome::Miss)
     }
 
-    /// Accepts tokens of these keys from now on, and of no others.
+    /// Accepts tokens of these keys from now on, and of no others. A set without a usable key is
+    /// somebody's mistake: it changes nothing, for it would lock everybody out.
     pub fn set_keys(&self, keys: KeySet) {
-        let known = !keys.is_empty();
+        if keys.is_empty() {
+            tracing::warn!("the key set has no key for ES256; the keys known so far are kept");
+            return;
+        }
         self.keys.store(Arc::new(keys));
         // What a withdrawn key signed must not live on in the cache.
         self.cache.clear();
-        self.ready.send_replace(known);
+        self.ready.send_replace(true);
     }
 
     /// Refuses these sign-ins from now on.
@@ -160,7 +164,8 @@ impl Verifier {
             return Err(TokenError::Malformed);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
-        if header.alg != Algorithm::ES256 {
+        // What a header calls critical has to be understood (RFC 7515, 4.1.11), and none of it is.
+        if header.alg != Algorithm::ES256 || header.crit.is_some() {
             return Err(TokenError::Forged);
         }
         let keys = self.keys.load();
@@ -353,6 +358,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_critical_and_not_understood_makes_a_token_invalid() {
+        let world = world();
+        let mut header = Header::new(Algorithm::ES256);
+        header.crit = Some(vec!["exp".to_owned()]);
+        let token = jsonwebtoken::encode(&header, &claims(), &world.key).unwrap();
+        assert_eq!(world.verdict(&token), Err(TokenError::Forged));
+    }
+
+    #[test]
     fn tokens_for_others_are_refused() {
         let world = world();
         world.verdict_with("aud", json!(["x", AUDIENCE])).unwrap();
@@ -383,6 +397,27 @@ mod tests {
         let header = Header { kid: Some("k1".to_owned()), ..Header::new(Algorithm::ES256) };
         let token = jsonwebtoken::encode(&header, &claims(), &stranger).unwrap();
         assert_eq!(world.verdict(&token), Err(TokenError::Forged));
+    }
+
+    #[test]
+    fn a_set_of_one_key_without_an_id_verifies_every_token_of_that_key() {
+        let world = world();
+        let (key, mut jwk) = new_key("k2");
+        jwk.as_object_mut().unwrap().remove("kid");
+        let keys = serde_json::to_vec(&json!({"keys": [jwk]})).unwrap();
+        world.verifier.set_keys(KeySet::parse(&keys).unwrap());
+        let world = World { key, ..world };
+        for kid in [None, Some("theirs")] {
+            world.verdict(&world.sign(kid, &claims())).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_set_without_a_key_locks_nobody_out() {
+        let world = world();
+        world.verifier.set_keys(KeySet::parse(br#"{"keys": []}"#).unwrap());
+        world.verdict(&world.sign(Some("k1"), &claims())).unwrap();
+        assert!(world.verifier.is_ready());
     }
 
     #[test]

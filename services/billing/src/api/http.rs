@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kit::{
     http::{IdInPath, QueryParams},
     page::{self, Cursor},
-    service::{BearerAuth, document},
+    service::{BearerAuth, document, with_problems},
 };
 use serde::{Deserialize, Serialize};
 use shared_middleware::error::{Failure, FieldError};
@@ -72,12 +72,12 @@ struct Document;
 
 /// The OpenAPI document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    documented().into_openapi()
+    with_problems(documented().into_openapi())
 }
 
 pub(crate) fn rest(api: Arc<Api>) -> Router {
-    let (routes, openapi) = documented().split_for_parts();
-    routes.with_state(api).merge(document(openapi))
+    let (routes, _) = documented().split_for_parts();
+    routes.with_state(api).merge(document(openapi()))
 }
 
 fn documented() -> OpenApiRouter<Arc<Api>> {

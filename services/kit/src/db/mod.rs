@@ -88,7 +88,11 @@ enum Inner {
 }
 
 /// A transaction on either engine.
-pub struct Tx<'c>(TxInner<'c>);
+pub struct Tx<'c> {
+    inner: TxInner<'c>,
+    /// A statement failed: it cannot be committed any more.
+    failed: bool,
+}
 
 enum TxInner<'c> {
     Sqlite(sqlite::SqliteTx<'c>),
@@ -162,7 +166,8 @@ impl Db {
         }
     }
 
-    /// Does work in a transaction: all of it or, when the closure fails, nothing.
+    /// Does work in a transaction: all of it or, when the closure fails or panics, nothing. A closure
+    /// that passes over a failed statement has failed too: PostgreSQL would not commit it either.
     ///
     /// Once begun on SQLite it is finished even if the caller goes away.
     pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
@@ -173,7 +178,7 @@ impl Db {
     {
         match &*self.0 {
             Inner::Sqlite(sqlite) => sqlite.write(work).await,
-            Inner::Postgres(postgres) => postgres.transaction(work).await,
+            Inner::Postgres(postgres) => postgres.write(work).await,
         }
     }
 
@@ -186,7 +191,7 @@ impl Db {
     {
         match &*self.0 {
             Inner::Sqlite(sqlite) => sqlite.read(work).await,
-            Inner::Postgres(postgres) => postgres.transaction(work).await,
+            Inner::Postgres(postgres) => postgres.read(work).await,
         }
     }
 
@@ -206,10 +211,14 @@ impl Db {
 
 // === impl Tx ===
 
-impl Tx<'_> {
+impl<'c> Tx<'c> {
+    const fn new(inner: TxInner<'c>) -> Self {
+        Self { inner, failed: false }
+    }
+
     /// Which engine it runs on.
     pub const fn engine(&self) -> Engine {
-        match self.0 {
+        match self.inner {
             TxInner::Sqlite(_) => Engine::Sqlite,
             TxInner::Postgres(_) => Engine::Postgres,
         }
@@ -217,18 +226,22 @@ impl Tx<'_> {
 
     /// Runs a statement; tells how many rows it changed.
     pub async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, DbError> {
-        match &mut self.0 {
+        let done = match &mut self.inner {
             TxInner::Sqlite(tx) => tx.execute(sql, params),
             TxInner::Postgres(tx) => tx.execute(sql, params).await,
-        }
+        };
+        self.failed |= done.is_err();
+        done
     }
 
     /// Runs a query. The statement itself bounds how many rows come.
     pub async fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, DbError> {
-        match &mut self.0 {
+        let found = match &mut self.inner {
             TxInner::Sqlite(tx) => tx.query(sql, params),
             TxInner::Postgres(tx) => tx.query(sql, params).await,
-        }
+        };
+        self.failed |= found.is_err();
+        found
     }
 
     /// The first row of a query, if any.
@@ -240,4 +253,17 @@ impl Tx<'_> {
     pub async fn query_one(&mut self, sql: &str, params: &[Value]) -> Result<Row, DbError> {
         self.query_opt(sql, params).await?.ok_or(DbError::Corrupt("no row where there must be one"))
     }
+
+    /// What the work came to; it cannot have worked when a statement failed.
+    fn verdict<T, E: From<DbError>>(&self, done: Result<T, E>) -> Result<T, E> {
+        if self.failed && done.is_ok() {
+            return Err(DbError::Corrupt("a transaction that went on after a failure").into());
+        }
+        done
+    }
+}
+
+/// What a closure that panicked came to. Trying again will not help: it is not `Unavailable`.
+fn panicked() -> DbError {
+    DbError::Statement("a transaction panicked".into())
 }

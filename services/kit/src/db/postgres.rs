@@ -1,30 +1,59 @@
 //! PostgreSQL through a bb8 pool.
+//!
+//! Each connection keeps the statements that it has prepared: one round trip for each instead of
+//! two. They are planned anew for each execution all the same, since what is searched for decides
+//! which index is good.
 
-use std::error::Error as StdError;
+use std::{
+    collections::HashMap, error::Error as StdError, io, panic::AssertUnwindSafe, time::Duration,
+};
 
-use bb8_postgres::PostgresConnectionManager;
 use bytes::{BufMut as _, BytesMut};
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp, ToSpan as _, civil::Date};
 use tokio_postgres::{
-    IsolationLevel, NoTls, Transaction,
+    Client, IsolationLevel, NoTls, Statement, Transaction,
     error::SqlState,
     types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
 };
 use uuid::Uuid;
 
-use super::{DbConfig, DbError, Migrations, Row, Tx, TxInner, Value};
+use super::{DbConfig, DbError, Migrations, Row, Tx, TxInner, Value, panicked};
 
 /// What guards migrations, so that two replicas may start at once: any number that is ours alone.
 const MIGRATION_LOCK: i64 = 0x6d65_6469_7379_6e63;
+/// Prepared statements kept by each connection.
+const STATEMENTS_KEPT: usize = 64;
+/// A server that answers nothing for so long is gone, unless the URL says otherwise.
+const SILENT_AT_MOST: Duration = Duration::from_secs(30);
 
 /// A store on a server.
 pub(super) struct Postgres {
-    pool: bb8::Pool<PostgresConnectionManager<NoTls>>,
+    pool: bb8::Pool<Connections>,
+}
+
+/// Makes connections.
+struct Connections(tokio_postgres::Config);
+
+/// A connection and what it has prepared.
+struct Connection {
+    client: Client,
+    statements: HashMap<String, Statement>,
 }
 
 /// A transaction on a pooled connection.
-pub(super) struct PostgresTx<'c>(Transaction<'c>);
+pub(super) struct PostgresTx<'c> {
+    transaction: Transaction<'c>,
+    statements: &'c mut HashMap<String, Statement>,
+}
+
+/// What the server says of a failure: not its detail, which quotes rows.
+#[derive(Debug, thiserror::Error)]
+#[error("{message} (SQLSTATE {code})")]
+struct Refused {
+    code: String,
+    message: String,
+}
 
 // === impl Postgres ===
 
@@ -36,14 +65,17 @@ impl Postgres {
     ) -> Result<Self, DbError> {
         let mut url = url.clone();
         url.connect_timeout(config.acquire);
-        let manager = PostgresConnectionManager::new(url, NoTls);
+        if url.get_tcp_user_timeout().is_none() {
+            url.tcp_user_timeout(SILENT_AT_MOST).keepalives_idle(SILENT_AT_MOST);
+        }
         let pool = bb8::Pool::builder()
             .max_size(config.pool_connections_max)
             .connection_timeout(config.acquire)
-            .build(manager)
+            .build(Connections(url))
             .await
             .map_err(failed)?;
-        let mut client = pool.get_owned().await.map_err(pool_failed)?;
+        let mut connection = pool.get().await.map_err(pool_failed)?;
+        let client = &mut connection.client;
         client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await.map_err(failed)?;
         for runner in migrations.postgres_runners() {
             runner
@@ -55,25 +87,45 @@ impl Postgres {
             .execute("select pg_advisory_unlock($1)", &[&MIGRATION_LOCK])
             .await
             .map_err(failed)?;
-        drop(client);
+        drop(connection);
         Ok(Self { pool })
     }
 
-    pub(super) async fn transaction<T, E, F>(&self, work: F) -> Result<T, E>
+    pub(super) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
     where
         E: From<DbError>,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
     {
-        let mut client = self.pool.get().await.map_err(pool_failed)?;
-        let transaction = client
-            .build_transaction()
-            .isolation_level(IsolationLevel::ReadCommitted)
-            .start()
-            .await
-            .map_err(failed)?;
-        let mut tx = Tx(TxInner::Postgres(PostgresTx(transaction)));
-        let done = work(&mut tx).await;
-        let TxInner::Postgres(PostgresTx(transaction)) = tx.0 else {
+        self.transaction(IsolationLevel::ReadCommitted, false, work).await
+    }
+
+    /// Every statement of it sees what the first one saw.
+    pub(super) async fn read<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        E: From<DbError>,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
+    {
+        self.transaction(IsolationLevel::RepeatableRead, true, work).await
+    }
+
+    async fn transaction<T, E, F>(
+        &self,
+        isolation: IsolationLevel,
+        read_only: bool,
+        work: F,
+    ) -> Result<T, E>
+    where
+        E: From<DbError>,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
+    {
+        let mut connection = self.pool.get().await.map_err(pool_failed)?;
+        let Connection { client, statements } = &mut *connection;
+        let begin = client.build_transaction().isolation_level(isolation).read_only(read_only);
+        let transaction = begin.start().await.map_err(failed)?;
+        let mut tx = Tx::new(TxInner::Postgres(PostgresTx { transaction, statements }));
+        let done = AssertUnwindSafe(async { work(&mut tx).await }).catch_unwind().await;
+        let done = tx.verdict(done.unwrap_or_else(|_| Err(panicked().into())));
+        let TxInner::Postgres(PostgresTx { transaction, .. }) = tx.inner else {
             return Err(DbError::Corrupt("a transaction of another engine").into());
         };
         match done {
@@ -96,17 +148,44 @@ impl Postgres {
     }
 }
 
+// === impl Connections ===
+
+impl bb8::ManageConnection for Connections {
+    type Connection = Connection;
+    type Error = tokio_postgres::Error;
+
+    async fn connect(&self) -> Result<Connection, tokio_postgres::Error> {
+        let (client, connection) = self.0.connect(NoTls).await?;
+        // It ends with the client; why it broke, whoever uses the client is told.
+        tokio::spawn(async move { connection.await.map(drop) });
+        client.batch_execute("set plan_cache_mode = force_custom_plan").await?;
+        Ok(Connection { client, statements: HashMap::new() })
+    }
+
+    async fn is_valid(&self, connection: &mut Connection) -> Result<(), tokio_postgres::Error> {
+        connection.client.simple_query("").await.map(drop)
+    }
+
+    fn has_broken(&self, connection: &mut Connection) -> bool {
+        connection.client.is_closed()
+    }
+}
+
 // === impl PostgresTx ===
 
 impl PostgresTx<'_> {
     pub(super) async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, DbError> {
-        self.0.execute_raw(sql, params).await.map_err(failed)
+        let statement = self.prepared(sql).await?;
+        let done = self.transaction.execute_raw(&statement, params).await;
+        done.map_err(|error| self.forget(sql, error))
     }
 
     pub(super) async fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, DbError> {
+        let statement = self.prepared(sql).await?;
         let params: Vec<&(dyn ToSql + Sync)> =
             params.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-        let rows = self.0.query(sql, &params).await.map_err(failed)?;
+        let found = self.transaction.query(&statement, &params).await;
+        let rows = found.map_err(|error| self.forget(sql, error))?;
         let read = |row: &tokio_postgres::Row| {
             (0..row.len())
                 .map(|column| row.try_get::<_, Value>(column).map_err(failed))
@@ -114,6 +193,24 @@ impl PostgresTx<'_> {
                 .map(Row)
         };
         rows.iter().map(read).collect()
+    }
+
+    async fn prepared(&mut self, sql: &str) -> Result<Statement, DbError> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.transaction.prepare(sql).await.map_err(failed)?;
+        if self.statements.len() >= STATEMENTS_KEPT {
+            self.statements.clear();
+        }
+        self.statements.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    /// A statement that failed is prepared anew next time: the tables may have changed under it.
+    fn forget(&mut self, sql: &str, error: tokio_postgres::Error) -> DbError {
+        self.statements.remove(sql);
+        failed(error)
     }
 }
 
@@ -128,25 +225,25 @@ impl ToSql for Value {
         ty: &Type,
         out: &mut BytesMut,
     ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
-        match self {
-            Self::Null => return Ok(IsNull::Yes),
-            Self::Text(text) => return text.to_sql(ty, out),
-            Self::Int(number) if *ty == Type::INT4 => {
-                return i32::try_from(*number)?.to_sql(ty, out);
-            }
-            Self::Int(number) => return number.to_sql(ty, out),
-            Self::Bytes(bytes) => return bytes.to_sql(ty, out),
-            Self::Uuid(id) => return id.to_sql(ty, out),
-            Self::Time(time) => {
+        match (self, ty) {
+            (Self::Null, _) => return Ok(IsNull::Yes),
+            (Self::Text(text), &Type::TEXT | &Type::VARCHAR) => return text.to_sql(ty, out),
+            (Self::Int(number), &Type::INT4) => return i32::try_from(*number)?.to_sql(ty, out),
+            (Self::Int(number), &Type::INT8) => return number.to_sql(ty, out),
+            (Self::Bytes(bytes), &Type::BYTEA) => return bytes.to_sql(ty, out),
+            (Self::Uuid(id), &Type::UUID) => return id.to_sql(ty, out),
+            (Self::Time(time), &Type::TIMESTAMPTZ) => {
                 out.put_i64(i64::try_from(time.duration_since(epoch().0).as_micros())?);
             }
-            Self::Date(date) => out.put_i32((*date - epoch().1).get_days()),
+            (Self::Date(date), &Type::DATE) => out.put_i32((*date - epoch().1).get_days()),
+            // Else the server would read one type's bytes as another's.
+            _ => return Err(format!("a parameter is not of the type {ty}").into()),
         }
         Ok(IsNull::No)
     }
 
     fn accepts(_: &Type) -> bool {
-        // The server says what a parameter is; a wrong one is its error, as on SQLite.
+        // It depends on the value: see above.
         true
     }
 
@@ -190,21 +287,40 @@ impl<'a> FromSql<'a> for Value {
 
 fn failed(error: tokio_postgres::Error) -> DbError {
     let Some(cause) = error.as_db_error() else {
-        // No answer of the server: the connection is gone.
-        return DbError::Unavailable(Box::new(error));
+        // Not the server's answer. Either it cannot be reached, or a value is not of its column's
+        // type, which no other try will change.
+        let lost = error.is_closed() || error.source().is_some_and(|cause| cause.is::<io::Error>());
+        return if lost {
+            DbError::Unavailable(Box::new(error))
+        } else {
+            DbError::Statement(Box::new(error))
+        };
     };
-    if *cause.code() == SqlState::UNIQUE_VIOLATION {
+    let code = cause.code();
+    if *code == SqlState::UNIQUE_VIOLATION {
         return DbError::Unique(cause.constraint().unwrap_or("a value").to_owned());
     }
-    // Classes 08, 53, 57 and 58: connection, resources, operator, system.
-    let passing =
-        ["08", "53", "57", "58"].iter().any(|class| cause.code().code().starts_with(class));
-    if passing {
-        return DbError::Unavailable(Box::new(error));
+    let refused = Box::new(Refused::new(code, cause.message()));
+    // Connection, serialization and deadlock, resources, operator, system; and a lock that is held.
+    let passing = ["08", "40", "53", "57", "58"].iter().any(|class| code.code().starts_with(class));
+    if passing || *code == SqlState::LOCK_NOT_AVAILABLE {
+        DbError::Unavailable(refused)
+    } else {
+        DbError::Statement(refused)
     }
-    DbError::Statement(Box::new(error))
 }
 
 fn pool_failed(error: bb8::RunError<tokio_postgres::Error>) -> DbError {
     DbError::Unavailable(Box::new(error))
+}
+
+// === impl Refused ===
+
+impl Refused {
+    fn new(code: &SqlState, message: &str) -> Self {
+        // Class 22 is bad data: its messages quote it.
+        let quotes = code.code().starts_with("22");
+        let message = if quotes { "a value is not of its type" } else { message };
+        Self { code: code.code().to_owned(), message: message.to_owned() }
+    }
 }

@@ -17,7 +17,7 @@ use rusqlite::{
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::{DbError, Migrations, Row, Tx, TxInner, Value};
+use super::{DbError, Migrations, Row, Tx, TxInner, Value, panicked};
 
 /// So many transactions wait for the writer at most; a further one waits to wait.
 const WAITING_MAX: usize = 1024;
@@ -46,7 +46,7 @@ type Tell = Box<dyn FnOnce(Result<(), DbError>) + Send>;
 
 struct Readers {
     idle: Mutex<Vec<Connection>>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
     size: usize,
 }
 
@@ -65,16 +65,14 @@ impl Sqlite {
         let size = usize::try_from(readers_max.clamp(1, 64)).unwrap_or(1);
         tokio::task::spawn_blocking(move || {
             if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder).map_err(unavailable)?;
+                std::fs::create_dir_all(folder)
+                    .map_err(|error| unavailable(format!("{}: {error}", folder.display())))?;
             }
-            let mut writer = connect(&path, OpenFlags::default())?;
-            for runner in migrations.sqlite_runners() {
-                runner.run(&mut writer).map_err(|error| DbError::Migrate(Box::new(error)))?;
-            }
+            let writer = migrated(&path, migrations)?;
             let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let idle = (0..size).map(|_| connect(&path, read_only)).collect::<Result<_, _>>()?;
-            let readers =
-                Arc::new(Readers { idle: Mutex::new(idle), places: Semaphore::new(size), size });
+            let places = Arc::new(Semaphore::new(size));
+            let readers = Arc::new(Readers { idle: Mutex::new(idle), places, size });
             let (sender, jobs) = mpsc::channel(WAITING_MAX);
             thread::Builder::new()
                 .name("sqlite-writer".to_owned())
@@ -115,9 +113,11 @@ impl Sqlite {
         E: From<DbError> + Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
     {
-        let _place = self.readers.places.acquire().await.map_err(unavailable)?;
         let readers = Arc::clone(&self.readers);
+        let place = Arc::clone(&readers.places).acquire_owned().await.map_err(unavailable)?;
         let read = move || {
+            // Held until the connection is back, even when the caller goes away before.
+            let _place = place;
             let Some(mut connection) = readers.idle().pop() else {
                 return Err(DbError::Corrupt("fewer readers than places").into());
             };
@@ -214,15 +214,16 @@ fn write_all(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
 /// Runs a job in a savepoint of its own, so that its failure takes nothing else along.
 fn run_job(connection: &mut Connection, job: Job) -> Option<Tell> {
     connection.execute_batch("savepoint job").ok()?;
-    let job = std::panic::AssertUnwindSafe(|| job(connection));
-    let outcome = std::panic::catch_unwind(job);
-    let keep = outcome.as_ref().is_ok_and(|outcome| outcome.keep);
+    let Outcome { keep, tell } = job(connection);
     let end = if keep { "release job" } else { "rollback to job; release job" };
     let ended = connection.execute_batch(end);
-    // A job that panicked, or whose part could not be kept, drops its sender: the caller is told
-    // that the store is not available.
-    let outcome = outcome.ok()?;
-    (ended.is_ok() || !keep).then_some(outcome.tell)
+    if ended.is_err() && !keep {
+        // What failed may still be there: then nothing of the group is kept.
+        let _ = connection.execute_batch("rollback");
+    }
+    // A job whose part could not be kept drops its sender: the caller is told that the store is not
+    // available.
+    (ended.is_ok() || !keep).then_some(tell)
 }
 
 fn in_read_transaction<T, E, F>(connection: &mut Connection, work: F) -> Result<T, E>
@@ -231,10 +232,9 @@ where
     F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
 {
     connection.execute_batch("begin").map_err(failed)?;
-    let work = std::panic::AssertUnwindSafe(|| run(connection, work));
-    let result = std::panic::catch_unwind(work);
+    let result = run(connection, work);
     connection.execute_batch("rollback").map_err(failed)?;
-    result.unwrap_or_else(|_| Err(DbError::Corrupt("what made a reader panic").into()))
+    result
 }
 
 /// Runs a closure to its end. It awaits the transaction only, which never makes it wait here.
@@ -243,9 +243,28 @@ where
     E: From<DbError>,
     F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
 {
-    let mut tx = Tx(TxInner::Sqlite(SqliteTx(connection)));
-    let awaited = "a transaction that awaited something else".to_owned();
-    work(&mut tx).now_or_never().unwrap_or_else(|| Err(DbError::Statement(awaited.into()).into()))
+    let mut tx = Tx::new(TxInner::Sqlite(SqliteTx(connection)));
+    let work = std::panic::AssertUnwindSafe(|| work(&mut tx).now_or_never());
+    let done = match std::panic::catch_unwind(work) {
+        Ok(Some(done)) => done,
+        Ok(None) => Err(DbError::Statement("a transaction awaited something else".into()).into()),
+        Err(_) => Err(panicked().into()),
+    };
+    tx.verdict(done)
+}
+
+/// Opens the file and brings its tables up to date. Processes that start at once do so one after the
+/// other: the lock goes when its file is closed, however the process ends.
+fn migrated(path: &Path, migrations: Migrations) -> Result<Connection, DbError> {
+    let mut lock = path.as_os_str().to_owned();
+    lock.push("-lock");
+    let lock = std::fs::File::create(lock).map_err(unavailable)?;
+    lock.lock().map_err(unavailable)?;
+    let mut connection = connect(path, OpenFlags::default())?;
+    for runner in migrations.sqlite_runners() {
+        runner.run(&mut connection).map_err(|error| DbError::Migrate(Box::new(error)))?;
+    }
+    Ok(connection)
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, DbError> {

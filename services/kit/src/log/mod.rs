@@ -6,7 +6,7 @@
 
 mod embedded;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
@@ -33,8 +33,8 @@ pub const SOURCE_PARTITION: &str = "source-partition";
 /// Header of a dead letter: its offset there.
 pub const SOURCE_OFFSET: &str = "source-offset";
 
-/// Something to publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Something to publish. What it says may be of a person: it is not printed.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     /// Whose order is kept.
     pub key: String,
@@ -108,13 +108,26 @@ impl Record {
     }
 
     /// What makes it the same record when it is published again: its event's id; for a dead letter
-    /// where it came from, and for whom, since each group buries its own.
+    /// where it came from (when that is not known, its event's id), and for whom, since each group
+    /// buries its own.
     pub fn identity(&self) -> String {
-        let part = |name| self.header(name).unwrap_or_default();
-        match self.header(SOURCE_GROUP) {
-            None => part(EVENT_ID).to_owned(),
-            Some(group) => [group, part(SOURCE_PARTITION), part(SOURCE_OFFSET)].join("/"),
+        let id = self.header(EVENT_ID).unwrap_or_default();
+        let Some(group) = self.header(SOURCE_GROUP) else { return id.to_owned() };
+        match (self.header(SOURCE_PARTITION), self.header(SOURCE_OFFSET)) {
+            (Some(partition), Some(offset)) => [group, partition, offset].join("/"),
+            _ => [group, id].join("/"),
         }
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let payload = format_args!("{} bytes", self.payload.len());
+        f.debug_struct("Record")
+            .field("key", &self.key)
+            .field("headers", &self.headers)
+            .field("payload", &payload)
+            .finish()
     }
 }
 
@@ -124,5 +137,35 @@ impl LogError {
     /// For this reason.
     pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(cause.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(headers: &[(&str, &str)]) -> Record {
+        let header = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let headers = headers.iter().map(header).collect();
+        Record { key: "k".to_owned(), headers, payload: b"Jane Roe".to_vec() }
+    }
+
+    #[test]
+    fn each_group_buries_its_own_and_none_twice() {
+        let event = (EVENT_ID, "e");
+        assert_eq!(record(&[event]).identity(), "e");
+        let from = [(SOURCE_PARTITION, "3"), (SOURCE_OFFSET, "7")];
+        for group in ["analytics", "notification"] {
+            let group_header = (SOURCE_GROUP, group);
+            let known = record(&[event, from[0], from[1], group_header]);
+            assert_eq!(known.identity(), format!("{group}/3/7"));
+            assert_eq!(record(&[event, group_header]).identity(), format!("{group}/e"));
+        }
+    }
+
+    #[test]
+    fn what_a_record_says_is_not_printed() {
+        let printed = format!("{:?}", record(&[]));
+        assert!(printed.contains("8 bytes") && !printed.contains("74, 97"), "{printed}");
     }
 }

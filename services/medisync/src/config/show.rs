@@ -10,24 +10,35 @@ use super::{
 /// The configuration as a file that would give the same.
 pub(crate) fn show(sources: &Sources, with_origin: bool) -> String {
     let mut text = String::new();
-    let mut section = "";
-    for setting in SETTINGS {
-        let (path, name) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
-        if path != section {
-            section = path;
+    let mut sections: Vec<&str> = Vec::new();
+    for section in SETTINGS.iter().map(|setting| split(setting).0) {
+        if !sections.contains(&section) {
+            sections.push(section);
+        }
+    }
+    for section in sections {
+        if !section.is_empty() {
             let _ = writeln!(text, "\n[{section}]");
         }
-        let _ = write!(text, "# {}\n{}", setting.help, line(setting, name, sources));
-        if with_origin {
-            let origin = sources.value(setting.key).map(|(_, origin)| origin.to_string());
-            let _ = write!(text, " # {}", origin.as_deref().unwrap_or("worked out"));
+        for setting in SETTINGS.iter().filter(|setting| split(setting).0 == section) {
+            let _ = write!(text, "# {}\n{}", setting.help, line(setting, sources));
+            if with_origin {
+                let origin = sources.value(setting.key).map(|(_, origin)| origin.to_string());
+                let _ = write!(text, " # {}", origin.as_deref().unwrap_or("worked out"));
+            }
+            text.push('\n');
         }
-        text.push('\n');
     }
     text
 }
 
-fn line(setting: &Setting, name: &str, sources: &Sources) -> String {
+/// Section and name.
+fn split(setting: &Setting) -> (&'static str, &'static str) {
+    setting.key.rsplit_once('.').unwrap_or(("", setting.key))
+}
+
+fn line(setting: &Setting, sources: &Sources) -> String {
+    let (_, name) = split(setting);
     match sources.value(setting.key) {
         None => format!("# {name} ="),
         Some((value, _)) if setting.secret => format!("{name} = {}", quoted(&masked(&value))),

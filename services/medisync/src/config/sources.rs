@@ -216,13 +216,10 @@ pub(crate) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
 }
 
-/// The setting whose last part is the same, or that begins alike.
+/// The setting whose name is written most alike, if one is at all.
 fn nearest(key: &str) -> Option<&'static str> {
-    let last = key.rsplit('.').next()?;
-    let section = key.split('.').next()?;
-    let like = |setting: &&settings::Setting| {
-        let theirs = setting.key.rsplit('.').next().unwrap_or_default();
-        setting.key.starts_with(section) && (theirs.contains(last) || last.contains(theirs))
-    };
-    SETTINGS.iter().find(like).map(|setting| setting.key)
+    const ALIKE: f64 = 0.75;
+    let alike = |setting: &settings::Setting| strsim::normalized_levenshtein(key, setting.key);
+    let best = SETTINGS.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)))?;
+    (alike(best) >= ALIKE).then_some(best.key)
 }

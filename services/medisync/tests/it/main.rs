@@ -3,7 +3,12 @@
 //! One file a story. `world` starts and stops the mesh and has a verb for everything that a story
 //! does; no test reaches into a crate for what the outside can tell.
 
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a story that cannot go on fails")]
+
 mod certs;
+mod forged;
+mod issuer;
+mod meanwhile;
 mod wire;
 mod world;
 
@@ -20,3 +25,5 @@ mod policy;
 mod sign_in;
 mod signals;
 mod tidy;
+mod tokens;
+mod users;

@@ -1,1 +1,340 @@
-//! mesh
+//! Between the parts: certificates, gRPC, traces and metrics.
+
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _};
+
+use prost::Message as _;
+use proto::billing::v1::{
+    CreateBillingAccountRequest, GetBillingAccountRequest,
+    billing_service_client::BillingServiceClient,
+};
+use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, date_time_ymd};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::json;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tonic::{
+    Code,
+    transport::{Certificate, Channel, ClientTlsConfig},
+};
+
+use crate::{
+    certs::{Authority, Identity, client, handshake, pki, taken},
+    meanwhile::Meanwhile,
+    wire,
+    world::{ADMIN, RECEPTIONIST, World, a_patient, files, until},
+};
+
+const SERVICES: [&str; 5] = ["auth", "patient", "billing", "analytics", "notification"];
+const PATIENT: &str = "123e4567-e89b-12d3-a456-426614174abc";
+const CREATE: &str = "/medisync.billing.v1.BillingService/CreateBillingAccount";
+
+#[tokio::test]
+async fn billings_grpc_port_speaks_to_nobody_without_a_certificate_of_the_mesh() {
+    let world = World::start().await;
+    let url = world.url("billing gRPC");
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    assert_eq!(wire::said(url, preface).await, b"");
+    assert_eq!(wire::said(url, b"POST / HTTP/1.1\r\nhost: x\r\n\r\n").await, b"");
+
+    let ours = Authority::of(&world);
+    let id = "spiffe://medisync/patient";
+    let refused = [
+        ("none", None),
+        ("another authority's", Some(Authority::impostor().issue("patient", &[id], |_| {}))),
+        (
+            "expired",
+            Some(ours.issue("patient", &[id], |p| p.not_after = date_time_ymd(2021, 1, 1))),
+        ),
+        (
+            "not yet valid",
+            Some(ours.issue("patient", &[id], |p| p.not_before = date_time_ymd(2098, 1, 1))),
+        ),
+        (
+            "for servers only",
+            Some(ours.issue("patient", &[id], |p| {
+                p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            })),
+        ),
+        (
+            "an authority's as a leaf",
+            Some(ours.issue("patient", &[id], |p| {
+                p.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            })),
+        ),
+        ("the authority's own", Some(Identity::of(&world, "ca"))),
+    ];
+    for (what, identity) in &refused {
+        let tried = handshake(&world, url, identity.as_ref(), &[&TLS13], &["http/1.1"]).await;
+        assert!(!taken(tried).await, "{what}");
+    }
+    let failed = format!(
+        "mesh_handshakes_total{{outcome=\"failed\",service=\"billing\"}} {}",
+        refused.len()
+    );
+    until("every refusal is counted", || async { world.metrics().await.contains(&failed) }).await;
+
+    let right = Identity::of(&world, "patient");
+    let tried = handshake(&world, url, Some(&right), &[&TLS13], &["http/1.1"]).await;
+    assert!(taken(tried).await);
+    let tried = handshake(&world, url, Some(&right), &[&TLS13], &["http/1.1", "h2"]).await.unwrap();
+    assert_eq!(tried.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let old = handshake(&world, url, Some(&right), &[&TLS12], &["h2"]).await;
+    assert!(!taken(old).await, "TLS 1.2");
+}
+
+#[tokio::test]
+async fn a_patient_has_one_account_however_often_it_is_opened() {
+    let world = World::start().await;
+    let billing = billing(&world).await;
+    let request = |patient_id: &str| CreateBillingAccountRequest {
+        patient_id: patient_id.to_owned(),
+        name: "Test Person".to_owned(),
+        email: "test.person@example.com".to_owned(),
+    };
+    let openings: Vec<_> = (0..100)
+        .map(|_| {
+            let (mut billing, request) = (billing.clone(), request(PATIENT));
+            tokio::spawn(async move { billing.create_billing_account(request).await })
+        })
+        .collect();
+    let mut opened = BTreeSet::new();
+    for opening in openings {
+        let account = opening.await.unwrap().unwrap().into_inner();
+        opened.insert((account.account_id, account.status));
+    }
+    assert_eq!(opened.len(), 1, "{opened:?}");
+
+    let mut billing = billing;
+    let get = |patient_id: &str| GetBillingAccountRequest { patient_id: patient_id.to_owned() };
+    let found = billing.get_billing_account(get(PATIENT)).await.unwrap().into_inner();
+    let (account_id, status) = opened.into_iter().next().unwrap();
+    assert_eq!((&found.account_id, &found.status), (&account_id, &status));
+    let admin = world.sign_in(ADMIN).await;
+    let accounts = admin.accounts_of(PATIENT).await;
+    assert_eq!((accounts.len(), &accounts[0]["id"]), (1, &json!(account_id)));
+
+    for bad in ["", "1", "123e4567-e89b-12d3-a456-42661417400g", "{}", "' or 1=1 --"] {
+        let refused = billing.create_billing_account(request(bad)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{bad}");
+        let refused = billing.get_billing_account(get(bad)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{bad}");
+    }
+    let unknown = get("00000000-0000-4000-8000-00000000dead");
+    let refused = billing.get_billing_account(unknown).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+    assert_eq!(admin.get("/api/billing/accounts?size=200").await.list("accounts").len(), 16);
+}
+
+#[tokio::test]
+async fn grpc_tells_its_health_and_its_services_and_honours_deadlines() {
+    let world = World::start().await;
+    let patient = client(&world, Some(&Identity::of(&world, "patient")));
+    const SERVICE: &[u8] = b"medisync.billing.v1.BillingService";
+    let named = [&[0x0a, u8::try_from(SERVICE.len()).unwrap()], SERVICE].concat();
+    for service in [&named[..], &[]] {
+        let health = grpc(&world, &patient, "/grpc.health.v1.Health/Check", "5S", service).await;
+        // HealthCheckResponse { status: SERVING }
+        assert_eq!(health, Ok(vec![0, 0, 0, 0, 2, 0x08, 1]));
+    }
+    for version in ["v1", "v1alpha"] {
+        let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        // ServerReflectionRequest { list_services: "" }
+        let listed = grpc(&world, &patient, &path, "5S", &[0x3a, 0]).await.unwrap();
+        let listed = String::from_utf8_lossy(&listed);
+        for name in ["medisync.billing.v1.BillingService", "grpc.health.v1.Health"] {
+            assert!(listed.contains(name), "{name} in {listed:?}");
+        }
+    }
+    let admin = world.sign_in(ADMIN).await;
+    let opening = CreateBillingAccountRequest {
+        patient_id: PATIENT.to_owned(),
+        name: "Test Person".to_owned(),
+        email: "test.person@example.com".to_owned(),
+    };
+    let opening = opening.encode_to_vec();
+    for given in ["0m", "0n", "0S"] {
+        let answer = grpc(&world, &patient, CREATE, given, &opening).await;
+        assert_eq!(answer, Err(Some("4".to_owned())), "{given}");
+        assert_eq!(admin.accounts_of(PATIENT).await.len(), 0, "{given}");
+    }
+    // So little may be enough, by chance; if not, that is what is told.
+    for given in ["1n", "1u", "1m"] {
+        let answer = grpc(&world, &patient, CREATE, given, &opening).await;
+        let late = Err(Some("4".to_owned()));
+        assert!(answer.is_ok() || answer == late, "{given}: {answer:?}");
+    }
+    grpc(&world, &patient, CREATE, "5S", &opening).await.unwrap();
+    assert_eq!(admin.accounts_of(PATIENT).await.len(), 1);
+}
+
+#[tokio::test]
+async fn when_strict_no_service_speaks_without_a_certificate_and_the_mesh_works() {
+    let world = World::start_with(&[("MEDISYNC_MESH__MTLS", "strict")]).await;
+    let clerk = world.sign_in(RECEPTIONIST).await;
+    let admin = world.sign_in(ADMIN).await;
+    let anonymous = client(&world, None);
+    let gateway = client(&world, Some(&Identity::of(&world, "gateway")));
+    for (part, path) in [
+        ("auth", "/me"),
+        ("patient", "/patients"),
+        ("billing", "/accounts"),
+        ("analytics", "/summary"),
+        ("notification", "/notifications"),
+    ] {
+        for path in [path, "/v3/api-docs"] {
+            let plain = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+            assert_eq!(wire::said(world.url(part), plain.as_bytes()).await, b"", "{part} {path}");
+            let by_tls = world.by(&anonymous, part).with(admin.token.as_ref().unwrap());
+            let tried = by_tls.try_send(Method::GET, path, &[], None).await;
+            assert!(tried.is_err(), "{part} {path}: {tried:?}");
+        }
+        let right = world.by(&gateway, part).with(admin.token.as_ref().unwrap());
+        right.get(path).await.expect(StatusCode::OK);
+    }
+    let answer = clerk.post("/api/patients", &a_patient()).await.expect(StatusCode::CREATED);
+    let patient = answer.json();
+    assert_eq!(patient["billing"]["status"], "ACTIVE");
+    let id = patient["id"].as_str().unwrap();
+    world.drain().await;
+    assert_eq!(clerk.accounts_of(id).await.len(), 1);
+    assert_eq!(clerk.messages_of(id).await.len(), 1);
+    assert_eq!(admin.summary().await["created"], 16);
+    for document in ["auth", "patients", "billing", "analytics", "notifications"] {
+        let path = format!("/api-docs/{document}");
+        world.anybody().get(&path).await.expect(StatusCode::OK);
+    }
+    assert_eq!(admin.post("/auth/logout", &json!({})).await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn when_permissive_tls_without_a_certificate_needs_a_token() {
+    let world = World::start().await;
+    let token = world.sign_in(ADMIN).await.token.unwrap();
+    let anonymous = client(&world, None);
+    for (part, path) in [
+        ("auth", "/me"),
+        ("patient", "/patients"),
+        ("billing", "/accounts"),
+        ("analytics", "/summary"),
+        ("notification", "/notifications"),
+    ] {
+        let here = world.by(&anonymous, part);
+        here.get(path).await.refused(401, "unauthenticated");
+        here.with(&token).get(path).await.expect(StatusCode::OK);
+        here.get("/v3/api-docs").await.expect(StatusCode::OK);
+        // One of another authority is not like none.
+        let other = Authority::impostor().issue("gateway", &["spiffe://medisync/gateway"], |_| {});
+        let other = world.by(&client(&world, Some(&other)), part).with(&token);
+        assert!(other.try_send(Method::GET, path, &[], None).await.is_err(), "{part}");
+        let old = handshake(&world, world.url(part), None, &[&TLS12], &[]).await;
+        assert!(!taken(old).await, "TLS 1.2 at {part}");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_private_and_certificates_name_one_part_for_a_day() {
+    let world = World::start().await;
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let folder = pki(&world);
+    assert_eq!(mode(&folder), 0o700);
+    let all = files(&folder, "");
+    assert_eq!(all.len(), 14, "{all:?}");
+    for file in &all {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+    }
+    let shown = world.command(&["pki", "show"], "");
+    for part in SERVICES.into_iter().chain(["gateway"]) {
+        let der = Identity::of(&world, part).der();
+        let id = format!("spiffe://medisync/{part}");
+        // GeneralName's uniformResourceIdentifier has the tag 6; there is this one and no other.
+        let name = [&[0x86, u8::try_from(id.len()).unwrap()], id.as_bytes()].concat();
+        let times = |what: &[u8]| der.windows(what.len()).filter(|w| *w == what).count();
+        assert_eq!((times(&name), times(b"://")), (1, 1), "{part}");
+        let until_s = shared_middleware::tls::expiry_s(&folder.join(format!("{part}.pem")));
+        let made = fs::metadata(folder.join(format!("{part}.pem"))).unwrap().modified().unwrap();
+        let made_s = made.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let lives_s = until_s.unwrap() - i64::try_from(made_s).unwrap();
+        assert!((86_390..=86_400).contains(&lives_s), "{part} lives {lives_s} s");
+        assert!(shown.contains(&id), "{shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_replaced_while_requests_go_on() {
+    let world = World::start().await;
+    let clerk = world.sign_in(RECEPTIONIST).await;
+    let requests = Meanwhile::repeat(move || {
+        let clerk = clerk.clone();
+        async move {
+            let answer = clerk.post("/api/patients", &a_patient()).await;
+            let patient = answer.expect(StatusCode::CREATED).json();
+            assert_eq!(patient["billing"]["status"], "ACTIVE");
+            clerk.get("/api/billing/accounts").await.expect(StatusCode::OK);
+            clerk.get("/api/notifications").await.expect(StatusCode::OK);
+            clerk.get("/auth/me").await.expect(StatusCode::OK);
+        }
+    });
+    for part in SERVICES.into_iter().chain(["gateway"]) {
+        world.command(&["pki", "issue", part], "");
+    }
+    for part in SERVICES {
+        let new = Identity::of(&world, part).der().to_vec();
+        until("the new certificate is shown", || async { shown(&world, part).await == new }).await;
+    }
+    requests.goes_on(10).await;
+
+    let kept = Identity::of(&world, "patient").der().to_vec();
+    let at = pki(&world).join("patient.pem");
+    // A key that is not the certificate's makes no pair with it.
+    let other = Authority::of(&world).issue("patient", &["spiffe://medisync/patient"], |_| {});
+    for (n, broken) in ["-----BEGIN CERTIFICATE-----\nMIIB", "", &other.pem].iter().enumerate() {
+        fs::write(&at, broken).unwrap();
+        let failures =
+            format!("mesh_certificate_reload_failures_total{{part=\"patient\"}} {}", n + 1);
+        until("what is broken is counted", || async { world.metrics().await.contains(&failures) })
+            .await;
+        assert_eq!(shown(&world, "patient").await, kept);
+        requests.goes_on(5).await;
+    }
+    requests.ends_well().await;
+    assert!(!world.log().contains("http.status=5"), "a request failed");
+}
+
+/// The certificate that a part's port shows to a new connection.
+async fn shown(world: &World, part: &str) -> Vec<u8> {
+    let stream = handshake(world, world.url(part), None, &[&TLS13], &[]).await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+/// Billing's gRPC port, as the patient service calls it.
+async fn billing(world: &World) -> BillingServiceClient<Channel> {
+    let Identity { pem, key } = Identity::of(world, "patient");
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(Identity::of(world, "ca").pem))
+        .identity(tonic::transport::Identity::from_pem(pem, key))
+        .domain_name("billing");
+    let endpoint = Channel::from_shared(world.url("billing gRPC").to_owned()).unwrap();
+    let channel = endpoint.tls_config(tls).unwrap().connect().await.unwrap();
+    BillingServiceClient::new(channel)
+}
+
+/// Calls with a message; the answer's body, or the status of one that was refused in its head.
+async fn grpc(
+    world: &World,
+    client: &Client,
+    path: &str,
+    deadline: &str,
+    message: &[u8],
+) -> Result<Vec<u8>, Option<String>> {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    let request = client
+        .post(format!("{}{path}", world.url("billing gRPC")))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-timeout", deadline)
+        .body([&[0], &length[..], message].concat());
+    let response = request.send().await.unwrap();
+    match response.headers().get("grpc-status") {
+        Some(status) => Err(Some(status.to_str().unwrap().to_owned())),
+        None => Ok(response.bytes().await.unwrap().to_vec()),
+    }
+}

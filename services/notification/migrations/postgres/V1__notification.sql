@@ -13,6 +13,8 @@ create table notification (
     next_attempt_at timestamptz, -- while pending: not tried before
     event           bytea,       -- while pending: the event's value, which names the recipient
     headers         text,        -- while pending: its headers. JSON: [[name, value], …]
+    source_part     bigint,      -- where the event was read from: its partition
+    source_offset   bigint,      -- and its offset there
     -- Personal data stays no longer than it is needed.
     check ((status = 'PENDING') = (event is not null)),
     check ((status = 'PENDING') = (headers is not null)),

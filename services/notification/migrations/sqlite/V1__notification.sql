@@ -13,6 +13,8 @@ create table notification (
     next_attempt_at integer, -- while pending: not tried before
     event           blob,    -- while pending: the event's value, which names the recipient
     headers         text,    -- while pending: its headers. JSON: [[name, value], …]
+    source_part     integer, -- where the event was read from: its partition
+    source_offset   integer, -- and its offset there
     -- Personal data stays no longer than it is needed.
     check ((status = 'PENDING') = (event is not null)),
     check ((status = 'PENDING') = (headers is not null)),

@@ -5,7 +5,7 @@ use std::{fs, sync::Arc};
 use jiff::SignedDuration;
 use kit::{
     consumer::Consumer,
-    log::{EventLog, Record},
+    log::{EventLog, Record, SOURCE_GROUP, SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TOPIC},
 };
 use prost::Message as _;
 use proto::patient_events::{
@@ -95,7 +95,13 @@ async fn a_message_that_cannot_be_built_is_a_dead_letter_and_harms_no_other() {
         world.time.pass_s(300);
     }
     assert_eq!(world.statuses().await, ["SENT", "FAILED"]);
-    assert_eq!(world.dead_letter().await.payload, nobody.encode_to_vec());
+    let letter = world.dead_letter().await;
+    assert_eq!(letter.payload, nobody.encode_to_vec());
+    assert_eq!(letter.header(SOURCE_TOPIC), Some(TOPIC));
+    assert_eq!(letter.header(SOURCE_GROUP), Some(GROUP));
+    assert_eq!(letter.header(SOURCE_PARTITION), Some("3"));
+    assert_eq!(letter.header(SOURCE_OFFSET), Some("101"));
+    assert_eq!(letter.identity(), "notification-service/3/101");
     assert_eq!(world.files(), 1);
 }
 

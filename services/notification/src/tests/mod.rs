@@ -19,8 +19,9 @@ use jiff::{SignedDuration, Timestamp};
 use kit::{
     consumer::{Handler as _, HandlerError},
     db::{DbConfig, DbError},
-    log::{EVENT_ID, EmbeddedLog, EventLog, LogError, Positions, Record},
+    log::{Delivered, EVENT_ID, EmbeddedLog, EventLog, Record},
     page::Cursors,
+    testing::FromTheStart,
 };
 use prost::Message as _;
 use proto::patient_events::PatientEvent;
@@ -75,17 +76,6 @@ struct World {
     sender: Sender,
     config: Config,
     _folder: TempDir,
-}
-
-struct FromTheStart;
-
-// === impl FromTheStart ===
-
-#[async_trait::async_trait]
-impl Positions for FromTheStart {
-    async fn next_offset(&self, _: &str, _: i64) -> Result<i64, LogError> {
-        Ok(0)
-    }
 }
 
 // === impl Time ===
@@ -149,10 +139,14 @@ impl World {
     }
 
     async fn handle(&self, event: &PatientEvent) -> Result<(), HandlerError> {
-        let (handler, record) = (Arc::clone(&self.handler), record(event));
+        // Each at an offset of its own, made of its id.
+        let (_, id) = Uuid::parse_str(&event.event_id).unwrap().as_u64_pair();
+        let offset = 100 + i64::try_from(id).unwrap();
+        let delivered = Delivered { partition: 3, offset, record: record(event) };
+        let handler = Arc::clone(&self.handler);
         self.store
             .db()
-            .write(move |tx| Box::pin(async move { handler.apply(tx, &record).await }))
+            .write(move |tx| Box::pin(async move { handler.apply(tx, &delivered).await }))
             .await
     }
 

@@ -21,7 +21,8 @@ create table patient (
 create index patient_by_name on patient (name_key, id);
 create index patient_by_registered_date on patient (registered_date, id);
 create index patient_by_created_at on patient (created_at, id);
-create index patient_without_account on patient (created_at) where billing_account is null;
+create index patient_without_account on patient (created_at, id)
+    where billing_account is null;
 create index patient_by_gram on patient using gin (grams);
 
 -- First answers by idempotency key, for 24 hours.

@@ -19,7 +19,8 @@ create table patient (
 create index patient_by_name on patient (name_key, id);
 create index patient_by_registered_date on patient (registered_date, id);
 create index patient_by_created_at on patient (created_at, id);
-create index patient_without_account on patient (created_at) where billing_account is null;
+create index patient_without_account on patient (created_at, id)
+    where billing_account is null;
 
 -- Which pieces of one, two and three characters a name and an email have, each as hex digits. So a
 -- part of any length is found by an index, in any language.

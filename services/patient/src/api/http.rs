@@ -14,7 +14,7 @@ use http::{
 use kit::{
     http::{IdInPath, JsonBody, QueryParams},
     page::Cursors,
-    service::{BearerAuth, document},
+    service::{BearerAuth, document, with_problems},
 };
 use shared_middleware::{
     error::{Failure, FieldError},
@@ -59,12 +59,12 @@ struct Document;
 
 /// The OpenAPI document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    documented().into_openapi()
+    with_problems(documented().into_openapi())
 }
 
 pub(crate) fn rest(app: Arc<App>, cursors: Cursors) -> Router {
-    let (routes, openapi) = documented().split_for_parts();
-    routes.with_state(Arc::new(Api { app, cursors })).merge(document(openapi))
+    let (routes, _) = documented().split_for_parts();
+    routes.with_state(Arc::new(Api { app, cursors })).merge(document(openapi()))
 }
 
 fn documented() -> OpenApiRouter<Arc<Api>> {
@@ -90,7 +90,7 @@ async fn list_patients(
     State(api): State<Arc<Api>>,
     QueryParams(query): QueryParams<ListQuery>,
 ) -> Result<Response, Failure> {
-    page(&api, query.into()).await
+    page(&api, query.into(), "search").await
 }
 
 /// Searches patients by part of a name or email, without putting it into a URL.
@@ -111,7 +111,7 @@ async fn search_patients(
     State(api): State<Arc<Api>>,
     JsonBody(body): JsonBody<SearchIn>,
 ) -> Result<Response, Failure> {
-    page(&api, body).await
+    page(&api, body, "query").await
 }
 
 /// One patient.
@@ -231,8 +231,8 @@ async fn delete_patient(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn page(api: &Api, asked: SearchIn) -> Result<Response, Failure> {
-    let page = Page::parse(asked, &api.cursors)?;
+async fn page(api: &Api, asked: SearchIn, searched_by: &'static str) -> Result<Response, Failure> {
+    let page = Page::parse(asked, searched_by, &api.cursors)?;
     let mut found = api.app.list(page.list.clone()).await?;
     let more = found.len() > page.size as usize;
     found.truncate(page.size as usize);

@@ -6,7 +6,7 @@ use shared_middleware::error::{Failure, FieldError};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    domain::Patient,
+    domain::{Patient, in_any_case},
     store::{After, List, Order, Sort},
 };
 
@@ -52,7 +52,7 @@ pub(super) struct SearchIn {
 }
 
 /// A list without its page: what a cursor is made for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Listing {
     sort: String,
     order: String,
@@ -79,9 +79,14 @@ impl From<ListQuery> for SearchIn {
 // === impl Page ===
 
 impl Page {
-    pub(super) fn parse(asked: SearchIn, cursors: &Cursors) -> Result<Self, Failure> {
+    /// What was asked; `searched_by` is what its text to search for is called there.
+    pub(super) fn parse(
+        asked: SearchIn,
+        searched_by: &'static str,
+        cursors: &Cursors,
+    ) -> Result<Self, Failure> {
         let size = page::size(asked.size)?;
-        let search = search(asked.query)?;
+        let search = search(searched_by, asked.query)?;
         let cursor = asked.cursor.map(|text| cursors.unseal_any(&text)).transpose()?;
         let remembered = cursor
             .as_ref()
@@ -131,12 +136,12 @@ fn after(cursor: &Cursor, sort: Sort) -> Result<(After, uuid::Uuid), Failure> {
     Ok((after.ok_or_else(not_ours)?, cursor.id))
 }
 
-fn search(text: Option<String>) -> Result<Option<String>, Failure> {
+fn search(field: &'static str, text: Option<String>) -> Result<Option<String>, Failure> {
     let Some(text) = text else { return Ok(None) };
-    let text = text.trim().to_lowercase();
+    let text = in_any_case(text.trim());
     if text.chars().count() > SEARCH_CHARS_MAX || text.chars().any(char::is_control) {
         let message = "must have at most 100 characters, and no control characters";
-        return Err(Failure::invalid_fields(vec![FieldError::new("search", message)]));
+        return Err(Failure::invalid_fields(vec![FieldError::new(field, message)]));
     }
     Ok(Some(text).filter(|text| !text.is_empty()))
 }

@@ -15,10 +15,10 @@ use super::{grams, patients};
 use crate::domain::Patient;
 
 /// More matches than this are many.
-const FEW: i64 = 2000;
+pub(super) const FEW_MATCHES: i64 = 2000;
 
 /// A page to be.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct List {
     pub(crate) sort: Sort,
     pub(crate) order: Order,
@@ -43,8 +43,8 @@ pub(crate) enum Order {
     Desc,
 }
 
-/// A row's sort key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A row's sort key: it may be a name, and is not printed.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum After {
     Name(String),
     RegisteredDate(Date),
@@ -106,9 +106,13 @@ impl Statement {
 }
 
 /// The page.
-pub(super) async fn list(tx: &mut Tx<'_>, list: List) -> Result<Vec<Patient>, DbError> {
+pub(super) async fn list(
+    tx: &mut Tx<'_>,
+    list: List,
+    few_matches: i64,
+) -> Result<Vec<Patient>, DbError> {
     let few = match &list.search {
-        Some(search) => matches_at_most(tx, search, FEW).await?,
+        Some(search) => matches_at_most(tx, search, few_matches).await?,
         None => false,
     };
     let Statement { sql, params } = statement(tx.engine(), list, few);

@@ -70,13 +70,21 @@ pub(crate) enum FirstAnswer {
 #[derive(Clone)]
 pub(crate) struct Store {
     db: Db,
+    /// See `list`.
+    few_matches: i64,
 }
 
 // === impl Store ===
 
 impl Store {
     pub(crate) const fn new(db: Db) -> Self {
-        Self { db }
+        Self { db, few_matches: list::FEW_MATCHES }
+    }
+
+    /// The same, taking searches with more matches than this for ones with many.
+    #[cfg(test)]
+    pub(crate) fn with_few_matches(self, few_matches: i64) -> Self {
+        Self { few_matches, ..self }
     }
 
     /// Registers a patient with its event, unless its key was used before.
@@ -114,16 +122,18 @@ impl Store {
     }
 
     pub(crate) async fn list(&self, list: List) -> Result<Vec<Patient>, DbError> {
-        self.db.read(move |tx| Box::pin(list::list(tx, list))).await
+        let few_matches = self.few_matches;
+        self.db.read(move |tx| Box::pin(list::list(tx, list, few_matches))).await
     }
 
-    /// Patients registered before then whose account is not open, oldest first.
+    /// Patients registered before then, and after this one, whose account is not open; oldest first.
     pub(crate) async fn without_account(
         &self,
         before: Timestamp,
+        after: Option<(Timestamp, Uuid)>,
         count: u32,
     ) -> Result<Vec<Patient>, DbError> {
-        self.db.read(move |tx| Box::pin(patients::without_account(tx, before, count))).await
+        self.db.read(move |tx| Box::pin(patients::without_account(tx, before, after, count))).await
     }
 
     pub(crate) async fn count_without_account(&self) -> Result<i64, DbError> {
@@ -148,3 +158,5 @@ impl Store {
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod conformance_list;

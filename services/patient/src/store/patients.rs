@@ -107,13 +107,16 @@ pub(super) async fn account_opened(
 pub(super) async fn without_account(
     tx: &mut Tx<'_>,
     before: Timestamp,
+    after: Option<(Timestamp, Uuid)>,
     count: u32,
 ) -> Result<Vec<Patient>, DbError> {
+    let (after, id) = after.unwrap_or((Timestamp::UNIX_EPOCH, Uuid::nil()));
     let sql = format!(
-        "select {COLUMNS} from patient where billing_account is null and created_at < $1
-         order by created_at limit $2"
+        "select {COLUMNS} from patient
+         where billing_account is null and created_at < $1 and (created_at, id) > ($2, $3)
+         order by created_at, id limit $4"
     );
-    tx.query(&sql, params![before, count]).await?.iter().map(patient).collect()
+    tx.query(&sql, params![before, after, id, count]).await?.iter().map(patient).collect()
 }
 
 pub(super) async fn count_without_account(tx: &mut Tx<'_>) -> Result<i64, DbError> {

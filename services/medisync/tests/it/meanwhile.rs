@@ -1,0 +1,53 @@
+//! Requests that go on while something else is done.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU32, Ordering},
+};
+
+use tokio::task::JoinHandle;
+
+use crate::world::until;
+
+/// Requests that go on, on another thread, until told to end.
+pub(crate) struct Meanwhile {
+    ends: Arc<AtomicBool>,
+    rounds: Arc<AtomicU32>,
+    going_on: JoinHandle<()>,
+}
+
+// === impl Meanwhile ===
+
+impl Meanwhile {
+    /// Makes round after round; one that panics fails the test at the end.
+    pub(crate) fn repeat<F>(mut round: impl FnMut() -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let (ends, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let (its_end, its_rounds) = (Arc::clone(&ends), Arc::clone(&rounds));
+        let going_on = tokio::spawn(async move {
+            while !its_end.load(Ordering::SeqCst) {
+                round().await;
+                its_rounds.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        Self { ends, rounds, going_on }
+    }
+
+    /// Waits for so many more rounds.
+    pub(crate) async fn goes_on(&self, rounds: u32) {
+        let wanted = self.rounds.load(Ordering::SeqCst) + rounds;
+        until("requests go on", || async {
+            assert!(!self.going_on.is_finished(), "a request failed");
+            self.rounds.load(Ordering::SeqCst) >= wanted
+        })
+        .await;
+    }
+
+    /// Ends it: every round has gone well.
+    pub(crate) async fn ends_well(self) {
+        self.ends.store(true, Ordering::SeqCst);
+        self.going_on.await.unwrap();
+    }
+}

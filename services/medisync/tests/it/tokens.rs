@@ -1,0 +1,202 @@
+//! Tokens: forged in every way that is known, of another issuer, and while keys change.
+
+use std::{fs, io, net::TcpListener};
+
+use base64::Engine as _;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{
+    forged::{by_claims, by_form, by_header, by_signature},
+    issuer::{Issuer, base64, claims, claims_with, now_s},
+    meanwhile::Meanwhile,
+    sign_in::part,
+    world::{ADMIN, CLINICIAN, World, until},
+};
+
+/// A mesh that trusts somebody else's key, by a file.
+struct Foreign {
+    issuer: Issuer,
+    world: World,
+    folder: TempDir,
+}
+
+#[tokio::test]
+async fn no_forged_token_is_taken() {
+    let foreign = Foreign::start().await;
+    let good = foreign.world.anybody().with(&foreign.issuer.token(&claims()));
+    good.get("/api/patients").await.expect(StatusCode::OK);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+    let mut forged = by_signature(&foreign.issuer);
+    forged.extend(by_header(&foreign.issuer, &url));
+    forged.extend(by_claims(&foreign.issuer));
+    forged.extend(by_form(&foreign.issuer));
+    assert!(forged.len() >= 100, "{}", forged.len());
+    for (what, token) in &forged {
+        refused_everywhere(&foreign.world, what, token).await;
+    }
+    let visitor = listener.accept().map_err(|error| error.kind());
+    assert!(matches!(visitor, Err(io::ErrorKind::WouldBlock)), "a key was fetched: {visitor:?}");
+    good.get("/api/patients").await.expect(StatusCode::OK);
+
+    for (name, value) in [
+        ("exp", json!(now_s() - 3)),
+        ("nbf", json!(now_s() + 3)),
+        ("iat", json!(now_s() + 3)),
+        ("aud", json!(["x", "medisync-api"])),
+        ("aud", json!(["medisync-api"])),
+        ("scope", json!("anything")),
+    ] {
+        let token = foreign.issuer.token(&claims_with(name, value.clone()));
+        let answer = foreign.world.anybody().with(&token).get("/api/patients").await;
+        assert_eq!(answer.status, StatusCode::OK, "{name}: {value}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn no_bit_of_a_token_may_be_another() {
+    let world = World::start().await;
+    let token = world.sign_in(ADMIN).await.token.unwrap();
+    let decode = |part: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part);
+    let parts: Vec<_> = token.split('.').map(|part| decode(part).unwrap()).collect();
+    let bits: usize = parts.iter().map(|part| part.len() * 8).sum();
+    for n in 0..256 {
+        let mut bit = n * bits / 256;
+        let mut changed = parts.clone();
+        for part in &mut changed {
+            if bit < part.len() * 8 {
+                part[bit / 8] ^= 1 << (bit % 8);
+                break;
+            }
+            bit -= part.len() * 8;
+        }
+        assert_ne!(changed, parts);
+        let changed: Vec<_> = changed.iter().map(base64).collect();
+        let caller = world.anybody().with(&changed.join("."));
+        caller.get("/auth/validate").await.refused(401, "unauthenticated");
+    }
+    for n in [0, 1, 10, token.len() / 2, token.len() - 43, token.len() - 2, token.len() - 1] {
+        refused_everywhere(&world, "cut off", &token[..n]).await;
+    }
+    let body = json!({"email": ADMIN, "password": "password123"});
+    let answer = world.anybody().post("/auth/login", &body).await.json();
+    let refresh = answer["refreshToken"].as_str().unwrap();
+    refused_everywhere(&world, "a refresh token", refresh).await;
+    world.anybody().with(&token).get("/auth/validate").await.expect(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_key_set_of_somebody_else_is_trusted_and_nobody_but_it() {
+    let foreign = Foreign::start().await;
+    let anybody = foreign.world.anybody();
+    let without_kid = foreign.issuer.sign(r#"{"alg":"ES256"}"#, &claims().to_string());
+    anybody.with(&without_kid).get("/api/patients").await.expect(StatusCode::OK);
+    let auditor = foreign.issuer.token(&claims_with("role", json!("AUDITOR")));
+    anybody.with(&auditor).get("/api/patients").await.refused(403, "forbidden");
+    anybody.with(&auditor).get("/api/analytics/summary").await.expect(StatusCode::OK);
+    let at_patient = foreign.world.at("patient").with(&foreign.issuer.token(&claims()));
+    at_patient.get("/patients").await.expect(StatusCode::OK);
+    // Auth still signs people in, for whoever trusts it.
+    let ours = foreign.world.sign_in(CLINICIAN).await;
+    ours.get("/api/patients").await.refused(401, "unauthenticated");
+
+    // With a second key, a token has to say which; a file that is broken changes nothing.
+    let second = Issuer::new("k2");
+    foreign.publish(&json!({"keys": [foreign.issuer.jwk(), second.jwk()]}).to_string());
+    let of_second = second.token(&claims());
+    until("the second key is trusted", || async {
+        anybody.with(&of_second).get("/api/patients").await.status == StatusCode::OK
+    })
+    .await;
+    anybody.with(&without_kid).get("/api/patients").await.refused(401, "unauthenticated");
+    foreign.publish("{\"keys\": [");
+    until("the broken file was read", || async {
+        foreign.world.log().contains("cannot read the key set")
+    })
+    .await;
+    anybody.with(&of_second).get("/api/patients").await.expect(StatusCode::OK);
+
+    // A key that is withdrawn takes its tokens along.
+    foreign.publish(&json!({"keys": [second.jwk()]}).to_string());
+    let of_first = foreign.issuer.token(&claims());
+    until("the first key is trusted no more", || async {
+        anybody.with(&of_first).get("/api/patients").await.status == StatusCode::UNAUTHORIZED
+    })
+    .await;
+    anybody.with(&of_second).get("/api/patients").await.expect(StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_rotated_while_requests_go_on() {
+    let world = World::start().await;
+    let old = world.sign_in(ADMIN).await;
+    let (caller, anybody) = (old.clone(), world.anybody());
+    let requests = Meanwhile::repeat(move || {
+        let (caller, anybody) = (caller.clone(), anybody.clone());
+        async move {
+            caller.get("/api/patients").await.expect(StatusCode::OK);
+            caller.get("/auth/me").await.expect(StatusCode::OK);
+            let fresh = anybody.log_in(CLINICIAN, "password123").await.expect(StatusCode::OK);
+            let fresh = anybody.with(fresh.json()["token"].as_str().unwrap());
+            fresh.get("/api/patients").await.expect(StatusCode::OK);
+            fresh.get("/api/analytics/summary").await.expect(StatusCode::OK);
+        }
+    });
+    requests.goes_on(3).await;
+    let kid = |token: &str| part(token, 0)["kid"].as_str().unwrap().to_owned();
+    let mut kids = vec![kid(old.token.as_ref().unwrap())];
+    for _ in 0..2 {
+        let told = world.command(&["keys", "rotate"], "");
+        let last = kids.last().unwrap().clone();
+        until("new tokens are signed by the new key", || async {
+            kid(world.sign_in(ADMIN).await.token.as_ref().unwrap()) != last
+        })
+        .await;
+        let new = kid(world.sign_in(ADMIN).await.token.as_ref().unwrap());
+        assert!(told.contains(&new), "{told}");
+        kids.push(new);
+        requests.goes_on(3).await;
+    }
+    requests.ends_well().await;
+    let jwks = world.anybody().get("/auth/.well-known/jwks.json").await;
+    let listed: Vec<_> = jwks.list("keys").iter().map(|key| key["kid"].clone()).collect();
+    for kid in &kids {
+        assert!(listed.contains(&json!(kid)), "{kid} in {listed:?}");
+    }
+    old.get("/api/patients").await.expect(StatusCode::OK);
+    assert!(!world.log().contains("http.status=5"), "a request failed");
+}
+
+// === impl Foreign ===
+
+impl Foreign {
+    async fn start() -> Self {
+        let (issuer, folder) = (Issuer::new("k1"), tempfile::tempdir().unwrap());
+        let path = folder.path().join("jwks.json");
+        fs::write(&path, json!({"keys": [issuer.jwk()]}).to_string()).unwrap();
+        let source = format!("file:{}", path.display());
+        let world = World::start_with(&[("MEDISYNC_GATEWAY__JWKS", &source)]).await;
+        Self { issuer, world, folder }
+    }
+
+    fn publish(&self, keys: &str) {
+        fs::write(self.folder.path().join("jwks.json"), keys).unwrap();
+    }
+}
+
+/// At the gateway and at two services' own ports, and as the same refusal.
+async fn refused_everywhere(world: &World, what: &str, token: &str) {
+    for (part, path) in
+        [("gateway", "/auth/validate"), ("patient", "/patients"), ("auth", "/validate")]
+    {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", &*bearer)];
+        let answer = world.at(part).send(Method::GET, path, &headers, None).await;
+        assert_eq!(answer.status.as_u16(), 401, "{what} at {part}: {}", answer.text);
+        assert!(answer.header("www-authenticate").starts_with("Bearer"), "{what} at {part}");
+        answer.refused(401, "unauthenticated");
+    }
+}

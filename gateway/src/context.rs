@@ -86,7 +86,7 @@ impl Context {
             http.route = metrics::label(self.route),
             http.method = method_label(method),
             http.status = status.as_u16(),
-            duration_ms = took.as_secs_f64() * 1000.0,
+            duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3,
             trace.id = self.trace().trace_id(),
             "answered"
         );

@@ -6,14 +6,17 @@
 //!          is dropped then, except what was already handed to a store.
 
 use std::{
-    task::{Context, Poll},
+    pin::Pin,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use axum::{extract::Request, response::Response};
+use axum::{body::Body, extract::Request, response::Response};
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::HeaderMap;
-use tokio::time::timeout;
+use http::{HeaderMap, HeaderValue};
+use hyper::body::{Body as HttpBody, Frame};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tower::{Layer, Service};
 
 use crate::{
@@ -72,6 +75,7 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let given = grpc_timeout(request.headers());
+        let until = given.map(|given| Instant::now() + given);
         let held = request.extensions().get::<Rule>().is_some_and(|rule| rule.long_poll);
         let ours = if held { self.longest + POLL_HELD_MAX } else { self.longest };
         let longest = given.map_or(ours, |given| given.min(ours));
@@ -82,11 +86,60 @@ where
             if !longest.is_zero()
                 && let Ok(answer) = timeout(longest, answer).await
             {
-                return answer;
+                return match until {
+                    None => answer,
+                    Some(until) => {
+                        answer.map(|answer| answer.map(|inner| BodyUntil::of(inner, until)))
+                    }
+                };
             }
             let late = Failure::new(ErrorCode::DeadlineExceeded, "the answer took too long");
             Ok(late.answer(&headers.unwrap_or_default()))
         })
+    }
+}
+
+/// A gRPC answer's body that ends when the caller's time does.
+struct BodyUntil {
+    inner: Body,
+    late: Pin<Box<Sleep>>,
+    ended: bool,
+}
+
+// === impl BodyUntil ===
+
+impl BodyUntil {
+    fn of(inner: Body, until: Instant) -> Body {
+        if inner.is_end_stream() {
+            return inner;
+        }
+        Body::new(Self { inner, late: Box::pin(sleep_until(until)), ended: false })
+    }
+}
+
+impl HttpBody for BodyUntil {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(next) = Pin::new(&mut self.inner).poll_frame(cx) {
+            return Poll::Ready(next);
+        }
+        ready!(self.late.as_mut().poll(cx));
+        self.ended = true;
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from(tonic::Code::DeadlineExceeded as i32));
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.inner.is_end_stream()
     }
 }
 
@@ -162,6 +215,16 @@ mod tests {
             let answer = answer_after(Duration::ZERO, Some(given)).await;
             assert_eq!(answer.headers()["grpc-status"], "4", "{given}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_with_the_callers_time() {
+        let body = BodyUntil::of(
+            Body::from_stream(futures_util::stream::pending::<Result<Bytes, Infallible>>()),
+            Instant::now() + Duration::from_millis(300),
+        );
+        let collected = http_body_util::BodyExt::collect(body).await.unwrap();
+        assert_eq!(collected.trailers().unwrap()["grpc-status"], "4");
     }
 
     proptest! {

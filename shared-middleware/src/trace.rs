@@ -85,7 +85,7 @@ where
         let traced = async move {
             let answer = answer.await;
             if let Ok(response) = &answer {
-                let duration_ms = started.elapsed().as_secs_f64() * 1000.0;
+                let duration_ms = (started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
                 tracing::info!(http.status = response.status().as_u16(), duration_ms, "answered");
             }
             answer

@@ -15,16 +15,16 @@ use std::sync::Arc;
 use axum::{Router, routing::get};
 use kit::{
     page::Cursors,
-    service::{DOCUMENT_RULE, document},
+    service::{BearerAuth, DOCUMENT_RULE, document},
 };
 use shared_middleware::{
     access::{Access, Rule},
     identity::Part,
     permission::Permission,
 };
-use utoipa::openapi::{
-    OpenApi, Paths,
-    security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+use utoipa::{
+    Modify as _,
+    openapi::{OpenApi, Paths},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -83,13 +83,7 @@ pub fn openapi() -> OpenApi {
         paths.paths.insert(format!("{prefix}{path}"), item);
     }
     openapi.paths = paths;
-    let bearer = HttpBuilder::new()
-        .scheme(HttpAuthScheme::Bearer)
-        .bearer_format("JWT")
-        .description(Some("The `token` of a login or a refresh."))
-        .build();
-    let components = openapi.components.get_or_insert_default();
-    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    BearerAuth.modify(&mut openapi);
     openapi
 }
 

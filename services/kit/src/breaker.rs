@@ -1,7 +1,7 @@
 //! A circuit breaker: a peer that keeps failing is left alone for a while.
 //!
-//! Closed, calls pass; after so many failures in a row it opens and calls fail at once; after a pause
-//! one call is let through (half open), which closes or opens it again.
+//! Closed, calls pass; after so many failures in a row it opens and calls fail at once; after a
+//! pause one call is let through (half open), which closes or opens it again.
 
 use std::{
     sync::{LazyLock, Mutex, PoisonError},

@@ -225,7 +225,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// To the dead letters, then on. A crash between the two buries it once: its origin is the same.
+    /// To the dead letters, then on. A crash between the two buries it once: its origin is the
+    /// same.
     async fn bury(&self, dead: Delivered, reason: &HandlerError) -> Result<(), ConsumerError> {
         self.count(&dead.record, "dead_letter");
         tracing::error!(

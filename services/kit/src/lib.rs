@@ -2,7 +2,8 @@
 //!
 //! - [`service`]: what a service is made of, and what it is given.
 //! - [`db`]: its store, on SQLite or PostgreSQL.
-//! - [`outbox`]: events that commit with the rows that cause them, and the relay that publishes them.
+//! - [`outbox`]: events that commit with the rows that cause them, and the relay that publishes
+//!   them.
 //! - [`log`]: where events are kept in order.
 //! - [`consumer`]: how a service reads them, once in effect.
 //! - [`http`] and [`page`]: what handlers read of a request, and how lists are paged.

@@ -1,7 +1,7 @@
 //! The transactional outbox: a row and the event that it causes commit together; a relay publishes.
 //!
-//! The relay publishes, then forgets what it published: a crash between the two publishes again, and
-//! consumers know an event by its id. It reads whatever is there, oldest first, and keeps no
+//! The relay publishes, then forgets what it published: a crash between the two publishes again,
+//! and consumers know an event by its id. It reads whatever is there, oldest first, and keeps no
 //! position: a transaction that commits late is not skipped, only later.
 
 use std::{
@@ -130,17 +130,19 @@ impl Outbox {
     async fn run(&self, stop: CancellationToken) {
         let mut back_off = BACK_OFF_FIRST;
         loop {
+            // Asked before it looks: what was committed before the stop is seen by this look.
+            let stopping = stop.is_cancelled();
             let pause = match self.publish_some().await {
                 Ok(true) => {
                     back_off = BACK_OFF_FIRST;
                     continue;
                 }
-                Ok(false) if stop.is_cancelled() => return,
+                Ok(false) if stopping => return,
                 Ok(false) => {
                     back_off = BACK_OFF_FIRST;
                     LOOKED_AT_EVERY
                 }
-                Err(_) if stop.is_cancelled() => return,
+                Err(_) if stopping => return,
                 Err(error) => {
                     tracing::warn!(
                         service = %self.service, error = causes(&error), "cannot publish events"
@@ -221,7 +223,8 @@ async fn forget(tx: &mut Tx<'_>, ids: Vec<i64>) -> Result<(), DbError> {
         Engine::Sqlite => "delete from outbox where id in (select value from json_each($1))",
         Engine::Postgres => {
             "delete from outbox where id in
-             (select cast(value as bigint) from json_array_elements_text(cast(cast($1 as text) as json)))"
+             (select cast(value as bigint)
+             from json_array_elements_text(cast(cast($1 as text) as json)))"
         }
     };
     tx.execute(sql, params![ids]).await.map(drop)

@@ -1,8 +1,8 @@
 //! Lists come in pages; a cursor says where the next one begins.
 //!
-//! A cursor holds the last row's sort key, which may be a name, and travels in URLs: so it is sealed
-//! (ChaCha20-Poly1305, RFC 8439), and opaque to everybody else. The key is kept in the store, so that
-//! every replica reads every other's cursors.
+//! A cursor holds the last row's sort key, which may be a name, and travels in URLs: so it is
+//! sealed (ChaCha20-Poly1305, RFC 8439), and opaque to everybody else. The key is kept in the
+//! store, so that every replica reads every other's cursors.
 
 use std::fmt;
 

@@ -149,7 +149,8 @@ impl App {
             Ok(account) => Patient { billing: Billing::Active(account), ..patient },
             Err(error) => {
                 // Billing has the account; the reconciler asks again and finds it.
-                tracing::warn!(patient.id = %patient.id, error = causes(&error), "account not kept");
+                let error = causes(&error);
+                tracing::warn!(patient.id = %patient.id, error, "account not kept");
                 self.reconcile.notify_one();
                 patient
             }

@@ -1,5 +1,5 @@
-//! What the tests of this crate share: patients, a billing that does as it is told, a time that goes
-//! on when it is told to.
+//! What the tests of this crate share: patients, a billing that does as it is told, a time that
+//! goes on when it is told to.
 
 use std::sync::{
     Arc, Mutex,

@@ -166,8 +166,9 @@ impl Db {
         }
     }
 
-    /// Does work in a transaction: all of it or, when the closure fails or panics, nothing. A closure
-    /// that passes over a failed statement has failed too: PostgreSQL would not commit it either.
+    /// Does work in a transaction: all of it or, when the closure fails or panics, nothing. A
+    /// closure that passes over a failed statement has failed too: PostgreSQL would not commit it
+    /// either.
     ///
     /// Once begun on SQLite it is finished even if the caller goes away.
     pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>

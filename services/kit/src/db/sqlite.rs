@@ -1,8 +1,8 @@
 //! SQLite: one writer's thread, several readers, one file.
 //!
 //! WAL with `synchronous=FULL`: a commit is on disk when it is acknowledged. The writer takes all
-//! transactions that wait, runs each in a savepoint, and commits them together: one `fsync` for many
-//! (group commit). An answer goes out only after that commit.
+//! transactions that wait, runs each in a savepoint, and commits them together: one `fsync` for
+//! many (group commit). An answer goes out only after that commit.
 
 use std::{
     path::Path,
@@ -253,8 +253,8 @@ where
     tx.verdict(done)
 }
 
-/// Opens the file and brings its tables up to date. Processes that start at once do so one after the
-/// other: the lock goes when its file is closed, however the process ends.
+/// Opens the file and brings its tables up to date. Processes that start at once do so one after
+/// the other: the lock goes when its file is closed, however the process ends.
 fn migrated(path: &Path, migrations: Migrations) -> Result<Connection, DbError> {
     let mut lock = path.as_os_str().to_owned();
     lock.push("-lock");

@@ -16,7 +16,8 @@ use uuid::Uuid;
 
 use super::DbError;
 
-/// A parameter, or a column of a row. It may be of a person: its type is printed, and not its value.
+/// A parameter, or a column of a row. It may be of a person: its type is printed, and not its
+/// value.
 #[derive(Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the table above says it")]
 pub enum Value {

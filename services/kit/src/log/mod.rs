@@ -72,8 +72,8 @@ pub struct LogError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 /// A place where events are kept in order.
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
-    /// Appends the records in this order; returns when they are on disk. A record whose event id the
-    /// topic has already may be passed over.
+    /// Appends the records in this order; returns when they are on disk. A record whose event id
+    /// the topic has already may be passed over.
     async fn publish(&self, topic: &str, records: Vec<Record>) -> Result<(), LogError>;
 
     /// Joins a consumer group.

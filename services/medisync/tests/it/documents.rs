@@ -93,8 +93,8 @@ async fn the_tour_gives_what_the_readme_shows() {
     assert!(shell.child.wait().unwrap().success());
 }
 
-/// Ids, times and tokens differ from one run to the next: the README writes `…` for them, and breaks
-/// lines where they are long.
+/// Ids, times and tokens differ from one run to the next: the README writes `…` for them, and
+/// breaks lines where they are long.
 fn normal(text: &str) -> String {
     let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     let word = |word: &str| {

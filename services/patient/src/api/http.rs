@@ -135,8 +135,8 @@ async fn get_patient(
 
 /// Registers a patient.
 ///
-/// With an `Idempotency-Key` (1 to 255 visible characters) it is safe to repeat for 24 hours: the same
-/// key and body get the first answer again.
+/// With an `Idempotency-Key` (1 to 255 visible characters) it is safe to repeat for 24 hours: the
+/// same key and body get the first answer again.
 #[utoipa::path(
     post,
     path = "/patients",

@@ -15,7 +15,12 @@ pub(super) struct NewPatientIn {
     #[schema(value_type = String, min_length = 1, max_length = 100, example = "Jane Roe")]
     name: Option<String>,
     /// A valid address, of no other patient.
-    #[schema(value_type = String, format = Email, max_length = 254, example = "jane.roe@example.com")]
+    #[schema(
+        value_type = String,
+        format = Email,
+        max_length = 254,
+        example = "jane.roe@example.com"
+    )]
     email: Option<String>,
     /// 1 to 255 characters.
     #[schema(value_type = String, min_length = 1, max_length = 255, example = "1 Demo Street")]
@@ -36,7 +41,12 @@ pub(super) struct PatientIn {
     #[schema(value_type = String, min_length = 1, max_length = 100, example = "Jane Roe")]
     name: Option<String>,
     /// A valid address, of no other patient.
-    #[schema(value_type = String, format = Email, max_length = 254, example = "jane.roe@example.com")]
+    #[schema(
+        value_type = String,
+        format = Email,
+        max_length = 254,
+        example = "jane.roe@example.com"
+    )]
     email: Option<String>,
     /// 1 to 255 characters.
     #[schema(value_type = String, min_length = 1, max_length = 255, example = "2 Demo Street")]

@@ -58,7 +58,10 @@ mod tests {
     proptest! {
         #[test]
         fn whoever_contains_the_query_has_its_terms(
-            before in "\\PC{0,8}", query in "\\PC{1,8}", after in "\\PC{0,8}", email in "[a-z@.]{0,9}",
+            before in "\\PC{0,8}",
+            query in "\\PC{1,8}",
+            after in "\\PC{0,8}",
+            email in "[a-z@.]{0,9}",
         ) {
             let terms = of_patient(&format!("{before}{query}{after}"), &email);
             prop_assert!(of_query(&query).is_subset(&terms));

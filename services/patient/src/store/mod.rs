@@ -126,7 +126,8 @@ impl Store {
         self.db.read(move |tx| Box::pin(list::list(tx, list, few_matches))).await
     }
 
-    /// Patients registered before then, and after this one, whose account is not open; oldest first.
+    /// Patients registered before then, and after this one, whose account is not open; oldest
+    /// first.
     pub(crate) async fn without_account(
         &self,
         before: Timestamp,

@@ -63,10 +63,12 @@ pub(crate) async fn services(
             log: Arc::clone(&log),
             tls: Arc::clone(tls),
         };
-        launched
-            .build(part, config, &kit, addresses)
-            .await
-            .with_context(|| format!("cannot start {part}"))?;
+        launched.build(part, config, &kit, addresses).await.with_context(|| {
+            match config.databases.get(&part) {
+                Some(store) => format!("cannot start {part} on {store:?}"),
+                None => format!("cannot start {part}"),
+            }
+        })?;
     }
     Ok(launched)
 }

@@ -5,7 +5,10 @@ use std::io::{BufRead as _, IsTerminal as _};
 use anyhow::{Context as _, bail};
 use auth::App;
 use secrecy::SecretString;
-use shared_middleware::clock::{Clock, Ids};
+use shared_middleware::{
+    clock::{Clock, Ids},
+    identity::Part,
+};
 
 use crate::{
     cli::{Cli, UserCommand},
@@ -17,7 +20,9 @@ pub(crate) fn command(cli: &Cli, command: &UserCommand) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let settings = launch::auth_config(&config);
-        let app = auth::open_app(settings, Clock::system(), Ids::system()).await?;
+        let app = auth::open_app(settings, Clock::system(), Ids::system())
+            .await
+            .with_context(|| format!("cannot open {:?}", config.database(Part::Auth).url))?;
         execute(&app, command).await
     })
 }

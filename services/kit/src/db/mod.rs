@@ -128,7 +128,15 @@ impl std::fmt::Debug for DbUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Postgres(_) => f.write_str("postgres://…"),
+            Self::Postgres(config) => {
+                // Where, and not as whom: enough to tell which server does not answer.
+                let host = match config.get_hosts().first() {
+                    Some(tokio_postgres::config::Host::Tcp(name)) => name.clone(),
+                    _ => String::new(),
+                };
+                let port = config.get_ports().first().copied().unwrap_or(5432);
+                write!(f, "postgres://{host}:{port}/{}", config.get_dbname().unwrap_or_default())
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::{
     collections::HashMap, error::Error as StdError, io, panic::AssertUnwindSafe, time::Duration,
 };
 
+use bb8_postgres::PostgresConnectionManager;
 use bytes::{BufMut as _, BytesMut};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp, ToSpan as _, civil::Date};
@@ -32,8 +33,8 @@ pub(super) struct Postgres {
     pool: bb8::Pool<Connections>,
 }
 
-/// Makes connections.
-struct Connections(tokio_postgres::Config);
+/// Makes connections, each with a place for its statements.
+struct Connections(PostgresConnectionManager<NoTls>);
 
 /// A connection and what it has prepared.
 struct Connection {
@@ -71,7 +72,7 @@ impl Postgres {
         let pool = bb8::Pool::builder()
             .max_size(config.pool_connections_max)
             .connection_timeout(config.acquire)
-            .build(Connections(url))
+            .build(Connections(PostgresConnectionManager::new(url, NoTls)))
             .await
             .map_err(failed)?;
         let mut connection = pool.get().await.map_err(pool_failed)?;
@@ -155,19 +156,17 @@ impl bb8::ManageConnection for Connections {
     type Error = tokio_postgres::Error;
 
     async fn connect(&self) -> Result<Connection, tokio_postgres::Error> {
-        let (client, connection) = self.0.connect(NoTls).await?;
-        // It ends with the client; why it broke, whoever uses the client is told.
-        tokio::spawn(async move { connection.await.map(drop) });
+        let client = self.0.connect().await?;
         client.batch_execute("set plan_cache_mode = force_custom_plan").await?;
         Ok(Connection { client, statements: HashMap::new() })
     }
 
     async fn is_valid(&self, connection: &mut Connection) -> Result<(), tokio_postgres::Error> {
-        connection.client.simple_query("").await.map(drop)
+        self.0.is_valid(&mut connection.client).await
     }
 
     fn has_broken(&self, connection: &mut Connection) -> bool {
-        connection.client.is_closed()
+        self.0.has_broken(&mut connection.client)
     }
 }
 

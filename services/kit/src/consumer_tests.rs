@@ -216,6 +216,9 @@ async fn publishing_again_changes_nothing() {
             world.log.publish(TOPIC, vec![record.clone(), record.clone()]).await.unwrap();
         }
         assert_eq!(world.records(TOPIC, 1).await.records.len(), 1);
+        let nameless = Record { headers: Vec::new(), ..record };
+        world.log.publish(TOPIC, vec![nameless.clone(), nameless]).await.unwrap();
+        assert_eq!(world.records(TOPIC, 3).await.records.len(), 3);
     }
 }
 

@@ -3,7 +3,7 @@ create table log_record (
     position   integer primary key autoincrement,
     topic      text    not null,
     record_key text    not null,
-    identity   text    not null, -- what makes it the same record when it is published again
+    identity   text,             -- what makes it the same record when it is published again
     headers    text    not null, -- JSON: [[name, value], …]
     payload    blob    not null
 ) strict;

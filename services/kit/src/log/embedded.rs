@@ -107,7 +107,8 @@ impl Subscription for EmbeddedSubscription {
 
 async fn append(tx: &mut Tx<'_>, topic: String, records: Vec<Record>) -> Result<(), DbError> {
     for record in records {
-        let identity = record.identity();
+        // Without one, every record is another.
+        let identity = Some(record.identity()).filter(|identity| !identity.is_empty());
         let headers = headers_json(&record.headers);
         tx.execute(
             "insert into log_record (topic, record_key, identity, headers, payload)

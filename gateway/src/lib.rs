@@ -77,7 +77,7 @@ use shared_middleware::{
 
 pub use crate::{
     config::{Config, NoRateLimit, RateLimit, parse_limit},
-    serve::{Running, StartError, start},
+    serve::{Bound, Running, StartError, bind, start},
 };
 
 /// What the gateway is given.

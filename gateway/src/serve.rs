@@ -67,6 +67,13 @@ pub enum StartError {
     Upstream(String),
 }
 
+/// An address that is listened on: taken before anything else starts.
+#[derive(Debug)]
+pub struct Bound {
+    socket: StdListener,
+    address: SocketAddr,
+}
+
 /// A gateway that serves.
 #[derive(Debug)]
 pub struct Running {
@@ -91,11 +98,27 @@ struct Door {
     drain: Duration,
 }
 
-/// Listens and serves until `stop` is cancelled; then see [`Running::join`].
+/// Listens, within a tokio runtime; clients wait until [`start`] serves them.
 ///
 /// # Errors
-/// When the address cannot be listened on, or the configuration cannot be used.
-pub fn start(config: Config, deps: Deps, stop: CancellationToken) -> Result<Running, StartError> {
+/// When the address cannot be listened on.
+pub fn bind(address: SocketAddr) -> Result<Bound, StartError> {
+    let failed = |error| StartError::Listen(error, address);
+    let socket = listen(address).and_then(TcpListener::into_std).map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    Ok(Bound { socket, address })
+}
+
+/// Serves until `stop` is cancelled; then see [`Running::join`].
+///
+/// # Errors
+/// When the configuration cannot be used.
+pub fn start(
+    config: Config,
+    bound: Bound,
+    deps: Deps,
+    stop: CancellationToken,
+) -> Result<Running, StartError> {
     metrics::register();
     let runtime = Builder::new_multi_thread()
         .worker_threads(config.threads.max(1))
@@ -106,13 +129,22 @@ pub fn start(config: Config, deps: Deps, stop: CancellationToken) -> Result<Runn
     let handle = runtime.handle().clone();
     let threads = Threads(Some(runtime));
     let entered = handle.enter();
-    let failed = |error| StartError::Listen(error, config.listen);
-    let socket = listen(config.listen).map_err(failed)?;
-    let address = socket.local_addr().map_err(failed)?;
+    let Bound { socket, address } = bound;
+    let failed = |error| StartError::Listen(error, address);
+    let socket = TcpListener::from_std(socket).map_err(failed)?;
     let door = Door::new(&config, deps, stop)?;
     drop(entered);
     let accepting = handle.spawn(door.serve(socket));
     Ok(Running { address, accepting, _threads: threads })
+}
+
+// === impl Bound ===
+
+impl Bound {
+    /// Where: the port that was free when 0 was asked for.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
 }
 
 // === impl Running ===

@@ -149,13 +149,6 @@ async fn one_connection_too_many_is_told_to_come_back() {
 async fn a_taken_port_is_told_with_its_address() {
     let world = World::start().await;
     let taken = world.gateway.address();
-    let config = crate::Config { listen: taken, ..crate::Config::default() };
-    let deps = crate::Deps {
-        tls: crate::test_support::mesh_tls(shared_middleware::identity::Part::Gateway),
-        verifier: std::sync::Arc::new(world.keys.verifier()),
-        clock: crate::test_support::clock(),
-        ids: crate::test_support::ids(),
-    };
-    let error = crate::start(config, deps, world.stop.clone()).unwrap_err();
+    let error = crate::bind(taken).unwrap_err();
     assert_eq!(error.to_string(), format!("the gateway cannot listen on {taken}"));
 }

@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, Deps, Running, start,
+    Config, Deps, Running, bind, start,
     test_support::{Keys, clock, ids, mesh_tls},
 };
 
@@ -98,7 +98,8 @@ impl World {
             ids: ids(),
         };
         let stop = CancellationToken::new();
-        let gateway = start(config, deps, stop.clone()).unwrap();
+        let bound = bind(config.listen).unwrap();
+        let gateway = start(config, bound, deps, stop.clone()).unwrap();
         Self { gateway, keys, part, stop }
     }
 

@@ -11,11 +11,19 @@ use serde::de::DeserializeOwned;
 use shared_middleware::error::{ErrorCode, Failure, FieldError};
 use uuid::Uuid;
 
+use crate::fields::{self, Fields};
+
 /// A JSON body, no longer than the mesh allows.
 pub struct JsonBody<T>(pub T);
 
+/// A JSON object, no longer than the mesh allows, to be read field by field.
+pub struct JsonFields(pub Fields);
+
 /// A query string, of which every parameter is known.
 pub struct QueryParams<T>(pub T);
+
+/// A query string, to be read parameter by parameter.
+pub struct QueryFields(pub Fields);
 
 /// The id in a path. One that is no UUID names nothing: 404.
 pub struct IdInPath(pub Uuid);
@@ -26,13 +34,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        if !is_json(request.headers()) {
-            let detail = "the content type must be application/json";
-            return Err(Failure::new(ErrorCode::UnsupportedMediaType, detail));
-        }
-        let body = Bytes::from_request(request, state).await.map_err(unread)?;
-        parse_object(&body).map(Self)
+        parse_object(&json(request, state).await?).map(Self)
     }
+}
+
+async fn json<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Failure> {
+    if !is_json(request.headers()) {
+        let detail = "the content type must be application/json";
+        return Err(Failure::new(ErrorCode::UnsupportedMediaType, detail));
+    }
+    Bytes::from_request(request, state).await.map_err(unread)
 }
 
 /// Every body is an object; serde alone would also take a list of the fields' values in order.
@@ -82,11 +93,18 @@ fn not_that_json(error: &serde_json::Error) -> Failure {
 
 /// The field that serde names, if it looks like one: it is the client's text.
 fn named_field(text: &str, before: &str) -> Option<String> {
-    const NAME_CHARS_MAX: usize = 40;
     let (name, _) = text.strip_prefix(before)?.split_once('`')?;
-    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let told = plain && !name.is_empty() && name.len() <= NAME_CHARS_MAX;
-    Some(if told { name.to_owned() } else { "?".to_owned() })
+    Some(fields::told(name))
+}
+
+// === impl JsonFields ===
+
+impl<S: Send + Sync> FromRequest<S> for JsonFields {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        Fields::of_json(&json(request, state).await?).map(Self)
+    }
 }
 
 // === impl QueryParams ===
@@ -102,6 +120,19 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T>
                 "a query parameter is unknown, there twice, or not of its form",
             )),
         }
+    }
+}
+
+// === impl QueryFields ===
+
+impl<S: Send + Sync> FromRequestParts<S> for QueryFields {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let Query(params) = Query::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Failure::new(ErrorCode::Invalid, "the query is not of its form"))?;
+        Fields::of_query(params).map(Self)
     }
 }
 

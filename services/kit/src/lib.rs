@@ -6,7 +6,7 @@
 //!   them.
 //! - [`log`]: where events are kept in order.
 //! - [`consumer`]: how a service reads them, once in effect.
-//! - [`http`] and [`page`]: what handlers read of a request, and how lists are paged.
+//! - [`http`], [`fields`] and [`page`]: what handlers read of a request, and how lists are paged.
 //! - [`client`] and [`breaker`]: how a service calls another.
 //! - `testing`: stores for tests, on every engine.
 
@@ -22,6 +22,7 @@ pub mod consumer;
 
 pub mod task;
 
+pub mod fields;
 pub mod http;
 pub mod page;
 

@@ -25,6 +25,9 @@ pub const SIZE_DEFAULT: u32 = 20;
 /// Rows in a page at most.
 pub const SIZE_MAX: u32 = 200;
 
+/// What a client is told whose cursor cannot be used.
+pub const NOT_OURS: &str = "is not a cursor of this list";
+
 /// A longer cursor is none of ours.
 const CURSOR_BYTES_MAX: usize = 2048;
 const KEY_BYTES: usize = 32;
@@ -123,19 +126,21 @@ impl Cursors {
     }
 }
 
-/// What a client is told whose cursor cannot be used.
+/// The refusal of a cursor that cannot be used.
 pub fn not_ours() -> Failure {
-    let message = "is not a cursor of this list";
-    Failure::invalid_fields(vec![FieldError::new("cursor", message)])
+    Failure::invalid_fields(vec![FieldError::new("cursor", NOT_OURS)])
 }
 
 /// A page's size as a client asked for it: 1 to [`SIZE_MAX`].
 pub fn size(asked: Option<u32>) -> Result<u32, Failure> {
+    let refused = |message| Failure::invalid_fields(vec![FieldError::new("size", message)]);
+    size_in_bounds(asked).map_err(refused)
+}
+
+/// As [`size`], for a service that tells what else is wrong too.
+pub fn size_in_bounds(asked: Option<u32>) -> Result<u32, &'static str> {
     let size = asked.unwrap_or(SIZE_DEFAULT);
-    if (1..=SIZE_MAX).contains(&size) {
-        return Ok(size);
-    }
-    Err(Failure::invalid_fields(vec![FieldError::new("size", "must be from 1 to 200")]))
+    if (1..=SIZE_MAX).contains(&size) { Ok(size) } else { Err("must be from 1 to 200") }
 }
 
 #[cfg(test)]

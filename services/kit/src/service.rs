@@ -13,7 +13,7 @@ use shared_middleware::{
 use utoipa::{
     PartialSchema as _, ToSchema,
     openapi::{
-        Content, OpenApi, Ref, RefOr,
+        Content, OpenApi, Ref, RefOr, Response,
         path::{Operation, PathItem},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -99,19 +99,38 @@ struct FieldProblem {
     message: String,
 }
 
-/// Says of every failure in a document that it comes as a [`Problem`], so that no operation has to.
+/// How the gateway and the mesh's layers fail whatever is asked.
+const OF_ANY: [(&str, &str); 4] = [
+    ("400", "The request is not of its form"),
+    ("429", "Too many requests: `Retry-After` says when to come back"),
+    ("503", "Not available right now: `Retry-After` says when to come back"),
+    ("504", "Not answered in time"),
+];
+/// How they fail what needs a token.
+const OF_SECURED: [(&str, &str); 2] =
+    [("401", "No valid token"), ("403", "Not for this caller's role")];
+/// How they fail what has a body.
+const OF_BODIES: [(&str, &str); 2] =
+    [("413", "The body is too long"), ("415", "The body is not JSON")];
+
+/// Adds the failures that all operations share, where one does not tell of them itself, and says of
+/// every failure that it comes as a [`Problem`]: so no operation has to.
 pub fn with_problems(mut openapi: OpenApi) -> OpenApi {
-    let responses = openapi
-        .paths
-        .paths
-        .values_mut()
-        .flat_map(operations)
-        .flat_map(|operation| &mut operation.responses.responses);
-    for (status, response) in responses {
-        let RefOr::T(response) = response else { continue };
-        if status.starts_with(['4', '5']) && response.content.is_empty() {
-            let problem = Content::new(Some(Ref::from_schema_name(Problem::name())));
-            response.content.insert(PROBLEM_JSON.to_owned(), problem.into());
+    for operation in openapi.paths.paths.values_mut().flat_map(operations) {
+        let secured = operation.security.as_ref().is_some_and(|schemes| !schemes.is_empty());
+        let of_secured = OF_SECURED.into_iter().filter(|_| secured);
+        let of_bodies = OF_BODIES.into_iter().filter(|_| operation.request_body.is_some());
+        let responses = &mut operation.responses.responses;
+        for (status, description) in OF_ANY.into_iter().chain(of_secured).chain(of_bodies) {
+            let missing = || Response::new(description).into();
+            responses.entry(status.to_owned()).or_insert_with(missing);
+        }
+        for (status, response) in responses {
+            let RefOr::T(response) = response else { continue };
+            if status.starts_with(['4', '5']) && response.content.is_empty() {
+                let problem = Content::new(Some(Ref::from_schema_name(Problem::name())));
+                response.content.insert(PROBLEM_JSON.to_owned(), problem.into());
+            }
         }
     }
     let schemas = &mut openapi.components.get_or_insert_default().schemas;
@@ -125,7 +144,8 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [get, put, post, delete, patch, head, options].into_iter().flatten()
 }
 
-/// Tells an OpenAPI document how callers sign in.
+/// Tells an OpenAPI document how callers sign in. Which operations need it is for each of them to
+/// say: documents are merged, and what is said of all would then be said of the open ones, too.
 pub struct BearerAuth;
 
 impl utoipa::Modify for BearerAuth {
@@ -144,7 +164,12 @@ impl utoipa::Modify for BearerAuth {
 mod tests {
     use serde_json::{Value, json};
     use shared_middleware::error::{Failure, FieldError};
-    use utoipa::openapi::{PathsBuilder, Response, path::HttpMethod, path::OperationBuilder};
+    use utoipa::openapi::{
+        PathsBuilder,
+        path::{HttpMethod, OperationBuilder},
+        request_body::RequestBody,
+        security::SecurityRequirement,
+    };
 
     use super::*;
 
@@ -153,7 +178,14 @@ mod tests {
             .response("200", Response::new("fine"))
             .response("404", Response::new("not there"))
             .build();
-        let paths = PathsBuilder::new().path("/x", PathItem::new(HttpMethod::Get, operation));
+        let secured = OperationBuilder::new()
+            .security(SecurityRequirement::new("bearer", [""; 0]))
+            .request_body(Some(RequestBody::new()))
+            .response("403", Response::new("only on Sundays"))
+            .build();
+        let paths = PathsBuilder::new()
+            .path("/x", PathItem::new(HttpMethod::Get, operation))
+            .path("/y", PathItem::new(HttpMethod::Post, secured));
         let mut openapi = OpenApi::default();
         openapi.paths = paths.build();
         serde_json::to_value(with_problems(openapi)).unwrap()
@@ -165,6 +197,21 @@ mod tests {
         let schema = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
         assert_eq!(responses["404"]["content"], json!({ PROBLEM_JSON: schema }));
         assert_eq!(responses["200"]["content"], Value::Null);
+    }
+
+    #[test]
+    fn an_operation_tells_of_the_failures_that_it_shares_with_all_and_of_no_others() {
+        let described = described();
+        let responses = |pointer| described.pointer(pointer).unwrap()["responses"].clone();
+        let statuses = |responses: &Value| -> Vec<_> {
+            responses.as_object().unwrap().keys().cloned().collect()
+        };
+        let open = responses("/paths/~1x/get");
+        assert_eq!(statuses(&open), ["200", "400", "404", "429", "503", "504"]);
+        let secured = responses("/paths/~1y/post");
+        let expected = ["400", "401", "403", "413", "415", "429", "503", "504"];
+        assert_eq!(statuses(&secured), expected);
+        assert_eq!(secured["403"]["description"], "only on Sundays");
     }
 
     #[test]

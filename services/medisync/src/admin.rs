@@ -20,17 +20,26 @@ use axum::{
     routing::get,
 };
 use kit::db::Db;
-use prometheus::{Encoder as _, IntGaugeVec, TextEncoder, opts, register_int_gauge_vec};
+use prometheus::{
+    Encoder as _, IntGauge, IntGaugeVec, TextEncoder, opts, register_int_gauge,
+    register_int_gauge_vec,
+};
 use serde_json::{Map, Value, json};
 use shared_middleware::{identity::Part, token::Verifier};
 use tokio::{net::TcpListener, time::timeout};
 
 /// A store that does not answer so soon is not ready.
 const CHECK_WITHIN: Duration = Duration::from_secs(2);
+/// Auth answers every few seconds, if only that nothing happened.
+const FEED_SILENT_S_MAX: i64 = 30;
 
 static CONNECTIONS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let options = opts!("db_pool_connections", "Connections to a service's store.");
     register_int_gauge_vec!(options, &["service", "state"]).expect("the name is registered once")
+});
+static FEED_AGE: LazyLock<IntGauge> = LazyLock::new(|| {
+    let help = "Seconds since auth's feed of keys and sign-outs answered.";
+    register_int_gauge!("auth_feed_age_seconds", help).expect("the name is registered once")
 });
 static BUILD_INFO: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let options = opts!("build_info", "1; the label tells which version runs.");
@@ -90,6 +99,13 @@ impl Health {
         }
     }
 
+    /// What is not wrong, but should be known now.
+    fn warnings(&self) -> Vec<&'static str> {
+        let silent = self.verifier.feed_age_s() > FEED_SILENT_S_MAX;
+        let silent = silent.then_some("auth's feed is silent: sign-outs are not heard of");
+        self.warnings.iter().copied().chain(silent).collect()
+    }
+
     /// Every check by name: whether it passed.
     async fn checks(&self) -> Map<String, Value> {
         let mut checks = Map::new();
@@ -133,6 +149,7 @@ async fn metrics(State(health): State<Arc<Health>>) -> Response {
             CONNECTIONS.with_label_values(&[part.as_str(), state]).set(count.into());
         }
     }
+    FEED_AGE.set(health.verifier.feed_age_s());
     let mut text = Vec::new();
     match TextEncoder::new().encode(&prometheus::gather(), &mut text) {
         Ok(()) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
@@ -155,7 +172,7 @@ async fn readyz(State(health): State<Arc<Health>>, RawQuery(query): RawQuery) ->
         "ready": ready,
         "stage": health.stage().as_str(),
         "checks": checks,
-        "warnings": health.warnings,
+        "warnings": health.warnings(),
     });
     (status, Json(body)).into_response()
 }

@@ -169,16 +169,17 @@ impl Cli {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what the command is for")]
 pub(crate) fn show_config(cli: &Cli, origin: bool) -> anyhow::Result<()> {
     cli.configuration(&[], true)?;
-    println!("{}", show(&cli.sources(), origin).trim_end());
+    say!("{}", show(&cli.sources(), origin).trim_end())?;
     Ok(())
 }
 
 pub(crate) fn completions(shell: Shell) -> anyhow::Result<()> {
     let mut command = Cli::command();
-    clap_complete::generate(shell, &mut command, "medisync", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, "medisync", &mut script);
+    say!("{}", String::from_utf8_lossy(&script).trim_end())?;
     Ok(())
 }
 

@@ -15,9 +15,8 @@ pub(crate) fn document(part: Part) -> OpenApi {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what the command is for")]
 pub(crate) fn print(part: Part) -> anyhow::Result<()> {
-    println!("{}", document(part).to_pretty_json()?);
+    say!("{}", document(part).to_pretty_json()?)?;
     Ok(())
 }
 

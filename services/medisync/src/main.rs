@@ -3,6 +3,9 @@
 //! Reading order: `cli` says what can be asked for, `config` what can be set, `run` how parts are
 //! started and stopped; the other files are a command each.
 
+#[macro_use]
+mod out;
+
 mod admin;
 mod cli;
 mod config;
@@ -20,10 +23,13 @@ mod users;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::{fs::Mode, process::umask};
 
 use crate::cli::{Cli, Command, ConfigCommand};
 
 fn main() -> ExitCode {
+    // Files and folders that we make hold keys and patients: they are for us alone.
+    umask(Mode::RWXG | Mode::RWXO);
     let cli = Cli::parse();
     shared_middleware::token::install_crypto();
     let done = match &cli.command {

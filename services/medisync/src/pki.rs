@@ -43,11 +43,16 @@ impl Pki {
         Self { dir, clock }
     }
 
-    /// Makes the authority if there is none; tells whether it did.
+    /// Makes the authority if there is none; tells whether it did. Half of one is left alone: to
+    /// make another in its place would end the trust in every certificate that it issued.
     pub(crate) fn init(&self) -> anyhow::Result<bool> {
         make_private_folder(&self.dir)?;
-        if self.path("ca.pem").exists() && self.path("ca.key").exists() {
-            return Ok(false);
+        let dir = self.dir.display();
+        match (self.path("ca.pem").exists(), self.path("ca.key").exists()) {
+            (true, true) => return Ok(false),
+            (false, false) => {}
+            (true, false) => bail!("there is a ca.pem in {dir}, and no ca.key to go with it"),
+            (false, true) => bail!("there is a ca.key in {dir}, and no ca.pem to go with it"),
         }
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::default();
@@ -86,27 +91,39 @@ impl Pki {
         Ok(())
     }
 
-    /// Makes what is missing and renews what is past half of its life.
+    /// Makes the authority if there is nothing of one, and the certificates that are due.
     pub(crate) fn ensure(&self, parts: &[Part]) -> anyhow::Result<()> {
-        self.init()?;
-        parts
-            .iter()
-            .filter(|part| self.wants_renewal(**part))
-            .try_for_each(|part| self.issue(*part))
+        if !self.path("ca.pem").exists() {
+            self.init()?;
+        }
+        self.issue_due(parts)
+    }
+
+    /// Renews what is past half of its life. An authority whose key is kept elsewhere cannot: then
+    /// whoever keeps it issues, and what is there is used as long as it lasts.
+    fn issue_due(&self, parts: &[Part]) -> anyhow::Result<()> {
+        let mut due = parts.iter().filter(|part| self.wants_renewal(**part));
+        if self.can_issue() {
+            return due.try_for_each(|part| self.issue(*part));
+        }
+        if let Some(part) = due.next() {
+            tracing::warn!(%part, "a certificate is due, and pki/ca.key is not here");
+        }
+        Ok(())
     }
 
     /// Renews for ever; the caller drops the future to stop.
     pub(crate) async fn renew(&self, parts: &[Part]) {
         loop {
             tokio::time::sleep(RENEWAL_LOOKS_EVERY).await;
-            if let Err(error) = self.ensure(parts) {
+            if let Err(error) = self.issue_due(parts) {
                 tracing::error!(error = format!("{error:#}"), "cannot renew certificates");
             }
         }
     }
 
     /// Whether this folder holds an authority that can issue.
-    pub(crate) fn can_issue(&self) -> bool {
+    fn can_issue(&self) -> bool {
         self.path("ca.key").exists()
     }
 
@@ -150,24 +167,22 @@ impl Pki {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what the commands are for")]
 pub(crate) fn command(cli: &Cli, command: &PkiCommand) -> anyhow::Result<()> {
     let config = cli.configuration(&[], false)?;
     let pki = Pki::new(config.pki_dir(), Clock::system());
     let dir = pki.dir.display();
     match command {
-        PkiCommand::Init if pki.init()? => println!("made the authority in {dir}"),
-        PkiCommand::Init => println!("there is an authority in {dir} already"),
+        PkiCommand::Init if pki.init()? => say!("made the authority in {dir}")?,
+        PkiCommand::Init => say!("there is an authority in {dir} already")?,
         PkiCommand::Issue { part } => {
             pki.issue(*part)?;
-            println!("issued {dir}/{part}.pem and {part}.key for {}", part.spiffe_id());
+            say!("issued {dir}/{part}.pem and {part}.key for {}", part.spiffe_id())?;
         }
         PkiCommand::Show => show(&pki)?,
     }
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "what the command is for")]
 fn show(pki: &Pki) -> anyhow::Result<()> {
     let authority = pki.path("ca.pem");
     if !authority.exists() {
@@ -179,12 +194,12 @@ fn show(pki: &Pki) -> anyhow::Result<()> {
             Err(error) if path.exists() => causes(&error),
             Err(_) => "not issued".to_owned(),
         };
-        println!("{name:<13} {id:<31} {expiry}");
+        say!("{name:<13} {id:<31} {expiry}")
     };
-    println!("{:<13} {:<31} VALID UNTIL", "PART", "SPIFFE ID");
-    row("authority", "-", &authority);
+    say!("{:<13} {:<31} VALID UNTIL", "PART", "SPIFFE ID")?;
+    row("authority", "-", &authority)?;
     for part in Part::ALL {
-        row(part.as_str(), &part.spiffe_id(), &pki.path(&format!("{part}.pem")));
+        row(part.as_str(), &part.spiffe_id(), &pki.path(&format!("{part}.pem")))?;
     }
     Ok(())
 }

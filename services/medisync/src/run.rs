@@ -31,12 +31,13 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// Longer than the gateway keeps an idle connection, so that it is the gateway that closes it.
 const HEADER_WITHIN: Duration = Duration::from_secs(60);
 /// Signing keys are there at once when auth is in this process.
-const KEYS_WITHIN: Duration = Duration::from_secs(30);
+const KEYS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Listeners that are bound, of the parts of this process.
 struct Bound {
     rest: HashMap<Part, Listener>,
     billing_grpc: Option<Listener>,
+    gateway: Option<gateway::Bound>,
     admin: tokio::net::TcpListener,
 }
 
@@ -94,7 +95,7 @@ async fn serve(config: Config, parts: Vec<Part>) -> anyhow::Result<()> {
     let unexpected = ended.map(|ended| ended.unwrap_or("a task that panicked"));
     tracing::info!("stopping");
     tokio::select! {
-        () = running.stop() => {}
+        () = running.stop(config.drain) => {}
         // Whoever asks twice does not want to wait.
         _ = interrupted.recv() => tracing::warn!("stopped at once"),
     }
@@ -137,11 +138,17 @@ async fn bind(
         addresses.billing_grpc = Some(listener.address()?);
         billing_grpc = Some(listener);
     }
+    let mut gateway = None;
+    if tls.contains_key(&Part::Gateway) {
+        let bound = gateway::bind(config.listen[&Part::Gateway])?;
+        addresses.rest.insert(Part::Gateway, bound.address());
+        gateway = Some(bound);
+    }
     let address = config.admin_listen;
     let admin = admin::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address} (admin.listen)"))?;
-    Ok((Bound { rest, billing_grpc, admin }, addresses))
+    Ok((Bound { rest, billing_grpc, gateway, admin }, addresses))
 }
 
 async fn listen(
@@ -169,7 +176,7 @@ async fn start(
     config: &Config,
     tls: &HashMap<Part, Arc<MeshTls>>,
     bound: Bound,
-    mut addresses: Addresses,
+    addresses: Addresses,
 ) -> anyhow::Result<(Running, Arc<Health>)> {
     let clock = Clock::system();
     let verifier = Arc::new(Verifier::new(VerifierConfig::default(), clock.clone()));
@@ -188,22 +195,43 @@ async fn start(
     running.until_stopped("the admin listener", admin);
     running.serve(config, services, bound.rest, bound.billing_grpc, &verifier);
     if auth.is_some() {
-        let known = tokio::time::timeout(KEYS_WITHIN, verifier.ready()).await;
-        known.context("auth's signing keys did not become known")?;
+        signing_keys(&verifier, true).await?;
     }
     if config.demo {
         demo(auth.as_deref(), patient.as_deref()).await?;
     }
-    if let Some(tls) = tls.get(&Part::Gateway) {
-        let deps = gateway::Deps { tls: Arc::clone(tls), verifier, clock, ids: Ids::system() };
-        let gateway_config = launch::gateway_config(config, &addresses);
-        let gateway = gateway::start(gateway_config, deps, running.stop_gateway.clone())?;
-        addresses.rest.insert(Part::Gateway, gateway.address());
+    if let (Some(bound), Some(tls)) = (bound.gateway, tls.get(&Part::Gateway)) {
+        let deps = gateway::Deps {
+            tls: Arc::clone(tls),
+            clock,
+            ids: Ids::system(),
+            verifier: Arc::clone(&verifier),
+        };
+        let settings = launch::gateway_config(config, &addresses);
+        let gateway = gateway::start(settings, bound, deps, running.stop_gateway.clone())?;
         running.gateway = Some(gateway);
     }
+    signing_keys(&verifier, false).await?;
     health.enter(Stage::Serving);
-    announce(config, &addresses, admin_address);
+    if let Err(error) = announce(config, &addresses, admin_address) {
+        // Nobody reads it; the mesh serves all the same.
+        tracing::warn!(error = %error, "cannot say that it is ready");
+    }
     Ok((running, health))
+}
+
+/// Waits for the keys that tokens are signed with: without them nobody can be served. Auth may
+/// start after us, unless it is in this process.
+async fn signing_keys(verifier: &Verifier, auth_is_here: bool) -> anyhow::Result<()> {
+    let known = tokio::time::timeout(KEYS_WITHIN, verifier.ready()).await;
+    if known.is_err() && auth_is_here {
+        anyhow::bail!("auth's signing keys did not become known");
+    }
+    if known.is_err() {
+        tracing::warn!("still waiting for auth's signing keys");
+        verifier.ready().await;
+    }
+    Ok(())
 }
 
 /// Demo users and patients, where those parts run here.
@@ -256,13 +284,16 @@ async fn warnings(
 }
 
 /// The one line that says that everything is ready, after what should be read before it.
-#[expect(clippy::print_stdout, reason = "what whoever started us waits for")]
-fn announce(config: &Config, addresses: &Addresses, admin: std::net::SocketAddr) {
+fn announce(
+    config: &Config,
+    addresses: &Addresses,
+    admin: std::net::SocketAddr,
+) -> std::io::Result<()> {
     if config.demo {
-        println!(
+        say!(
             "demo accounts are on: testuser@test.com / password123 \
              (MEDISYNC_DEMO=false turns them off)"
-        );
+        )?;
     }
     let mut urls = Vec::new();
     let gateway_first = std::iter::once(Part::Gateway)
@@ -272,5 +303,5 @@ fn announce(config: &Config, addresses: &Addresses, admin: std::net::SocketAddr)
     }
     urls.extend(addresses.billing_grpc.map(|at| format!("https://{at} (billing gRPC)")));
     urls.push(format!("http://{admin} (admin)"));
-    println!("ready {}", urls.join(" "));
+    say!("ready {}", urls.join(" "))
 }

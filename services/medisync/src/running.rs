@@ -11,13 +11,16 @@ use shared_middleware::{
     tls::MeshTls,
     token::{FeedConfig, Verifier, follow},
 };
-use tokio::task::JoinSet;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{config::Config, launch::Addresses, pki::Pki};
 
-/// Relays and consumers end within moments; a store that hangs must not keep the process.
-const TASKS_END_WITHIN: Duration = Duration::from_secs(3);
+/// Relays and consumers end within moments, which they get even when requests took all the time.
+const TASKS_END_AT_LEAST: Duration = Duration::from_millis(200);
 
 /// What runs, and how it is told to stop: from the outside in.
 pub(crate) struct Running {
@@ -58,7 +61,7 @@ impl Running {
             });
         }
         let pki = Pki::new(config.pki_dir(), Clock::system());
-        if !config.brings_certificates() && pki.can_issue() {
+        if !config.brings_certificates() {
             let parts: Vec<Part> = tls.keys().copied().collect();
             self.until_stopped("the renewal of certificates", async move {
                 pki.renew(&parts).await;
@@ -128,7 +131,11 @@ impl Running {
     }
 
     /// From the outside in, so that whoever is still working finds whom it needs.
-    pub(crate) async fn stop(mut self) {
+    ///
+    /// All of it together takes no longer than the configured time: each stage has what the one
+    /// before has left.
+    pub(crate) async fn stop(mut self, drain: Duration) {
+        let until = Instant::now() + drain;
         self.stop_gateway.cancel();
         if let Some(gateway) = self.gateway.take() {
             gateway.join().await;
@@ -137,9 +144,12 @@ impl Running {
         // and not yet published or reconciled is found at the next start.
         self.stop_services.cancel();
         self.stop_tasks.cancel();
-        while self.services.join_next().await.is_some() {}
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(TASKS_END_WITHIN, ended).await.is_err() {
+        let services = async { while self.services.join_next().await.is_some() {} };
+        if timeout_at(until, services).await.is_err() {
+            tracing::warn!("requests in flight were given up");
+        }
+        let tasks = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout_at(until.max(Instant::now() + TASKS_END_AT_LEAST), tasks).await.is_err() {
             tracing::warn!("background work did not end in time; it goes on at the next start");
         }
     }

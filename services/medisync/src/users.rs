@@ -27,31 +27,30 @@ pub(crate) fn command(cli: &Cli, command: &UserCommand) -> anyhow::Result<()> {
     })
 }
 
-#[expect(clippy::print_stdout, reason = "what the commands are for")]
 async fn execute(app: &App, command: &UserCommand) -> anyhow::Result<()> {
     match command {
         UserCommand::Add { email, role } => {
             app.add_user(email, password()?, *role).await.map_err(told)?;
-            println!("added {email} as {role}");
+            say!("added {email} as {role}")?;
         }
         UserCommand::Passwd { email } => {
             app.set_password(email, password()?).await.map_err(told)?;
-            println!("set the password of {email}; signed out everywhere");
+            say!("set the password of {email}; signed out everywhere")?;
         }
         UserCommand::Disable { email } => {
             app.disable_user(email).await.map_err(told)?;
-            println!("disabled {email}");
+            say!("disabled {email}")?;
         }
         UserCommand::List => {
-            println!("{:<40} {:<13} {:<9} CREATED", "EMAIL", "ROLE", "STATE");
+            say!("{:<40} {:<13} {:<9} CREATED", "EMAIL", "ROLE", "STATE")?;
             for user in app.list_users().await? {
                 let state = if user.disabled { "disabled" } else { "enabled" };
-                println!(
+                say!(
                     "{:<40} {:<13} {state:<9} {}",
                     user.email.as_str(),
                     user.role,
                     user.created_at
-                );
+                )?;
             }
         }
     }

@@ -123,6 +123,7 @@ fn described() -> OpenApiRouter<Api> {
 #[utoipa::path(
     get,
     path = "/notifications",
+    operation_id = "listNotifications",
     tag = "notifications",
     params(Params),
     security(("bearer" = [])),

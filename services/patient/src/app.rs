@@ -1,15 +1,17 @@
 //! The verbs: register, update, remove, find.
 
-use std::sync::Arc;
+use std::{future::Future, panic::resume_unwind, sync::Arc};
 
 use jiff::civil::Date;
-use kit::outbox::Outbox;
+use kit::{db::DbError, outbox::Outbox};
 use ring::digest::{SHA256, digest};
 use shared_middleware::{
     clock::{Clock, Ids},
     error::causes,
+    trace_context,
 };
 use tokio::sync::Notify;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{
@@ -55,7 +57,7 @@ impl App {
     ///
     /// Billing's silence does not fail it: the account is pending then, and the reconciler goes on.
     pub(crate) async fn register(
-        &self,
+        self: &Arc<Self>,
         input: Input,
         key: Option<RequestKey>,
         render: Render,
@@ -70,12 +72,18 @@ impl App {
         let registration = Registration {
             event: self.event_of(&patient, PATIENT_CREATED, patient.version),
             answer: render(&patient),
-            patient: patient.clone(),
-            key: key.clone(),
+            patient,
+            key,
         };
-        if let FirstAnswer::Before { patient_id, answer } =
-            self.store.register(registration).await?
-        {
+        let app = Arc::clone(self);
+        // A client that leaves would else take the key along: its request would seem in progress
+        // long after it ended.
+        to_its_end(async move { app.register_whole(registration, render).await }).await
+    }
+
+    async fn register_whole(&self, new: Registration, render: Render) -> Result<Registered, Error> {
+        let (patient, key) = (new.patient.clone(), new.key.clone());
+        if let FirstAnswer::Before { patient_id, answer } = self.store.register(new).await? {
             return Ok(Registered::Before { patient_id, answer });
         }
         self.outbox.wake();
@@ -113,7 +121,7 @@ impl App {
         versions: Option<Vec<i64>>,
     ) -> Result<Patient, Error> {
         let details = input.update(self.clock.today())?;
-        let change = Change { id, versions, now: self.clock.now(), event_id: self.ids.next() };
+        let change = self.change(id, versions);
         let changed = self.store.update(change, details, PATIENT_UPDATED).await?;
         self.outbox.wake();
         Ok(changed)
@@ -121,7 +129,7 @@ impl App {
 
     /// Removes a patient, if it still has one of these versions.
     pub(crate) async fn remove(&self, id: Uuid, versions: Option<Vec<i64>>) -> Result<(), Error> {
-        let change = Change { id, versions, now: self.clock.now(), event_id: self.ids.next() };
+        let change = self.change(id, versions);
         self.store.remove(change, PATIENT_DELETED).await?;
         self.outbox.wake();
         Ok(())
@@ -171,7 +179,30 @@ impl App {
     }
 
     fn event_of(&self, patient: &Patient, kind: &'static str, version: i64) -> kit::outbox::Event {
-        crate::events::event(kind, self.ids.next(), patient, version, patient.updated_at)
+        let (id, at) = (self.ids.next(), patient.updated_at);
+        crate::events::event(kind, id, patient, version, at, trace_context::current())
+    }
+
+    fn change(&self, id: Uuid, versions: Option<Vec<i64>>) -> Change {
+        let (now, event_id) = (self.clock.now(), self.ids.next());
+        Change { id, versions, now, event_id, trace: trace_context::current() }
+    }
+}
+
+/// Does the work, as part of the same trace, even when whoever asked for it goes away.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let work = work.in_current_span();
+    let task = match trace_context::current() {
+        Some(trace) => tokio::spawn(trace.scope(work)),
+        None => tokio::spawn(work),
+    };
+    match task.await.map_err(tokio::task::JoinError::try_into_panic) {
+        Ok(done) => done,
+        // On to where panics are caught and counted.
+        Err(Ok(panic)) => resume_unwind(panic),
+        Err(Err(stopped)) => Err(Error::Store(DbError::Unavailable(Box::new(stopped)))),
     }
 }
 

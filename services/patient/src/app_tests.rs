@@ -9,18 +9,21 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use kit::{db::Engine, testing::engines};
 use proto::billing::v1::CreateBillingAccountResponse;
-use shared_middleware::clock::Ids;
-use tokio::time::{Instant, sleep};
+use shared_middleware::{clock::Ids, trace_context::TraceContext};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
     app::{Registered, RequestKey},
-    billing::{CallBilling, Insistent, Patience},
+    billing::{BillingError, CallBilling, Insistent, OpenAccount, Patience},
     domain::{Billing, Patient},
     error::Error,
     reconcile::Rounds,
-    testing::{FakeBilling, World, account_of, count, events, input},
+    testing::{FakeBilling, World, account_of, count, events, input, traces},
 };
 
 /// A billing that answers long after everybody has gone.
@@ -35,6 +38,22 @@ impl CallBilling for Late {
     ) -> Result<CreateBillingAccountResponse, Status> {
         sleep(deadline).await;
         Err(Status::deadline_exceeded("late"))
+    }
+}
+
+/// A billing that answers when it is told to.
+#[derive(Default)]
+struct Held {
+    asked: Notify,
+    go_on: Notify,
+}
+
+#[async_trait]
+impl OpenAccount for Held {
+    async fn open(&self, patient: &Patient) -> Result<Uuid, BillingError> {
+        self.asked.notify_one();
+        self.go_on.notified().await;
+        Ok(account_of(patient.id))
     }
 }
 
@@ -169,6 +188,54 @@ async fn a_repeated_request_gets_the_final_answer_and_registers_nobody() {
         let other = world.register("john@example.com", Some("k")).await;
         assert!(matches!(other, Err(Error::KeyReused)));
         assert_eq!((world.opened(), events(&world.db).await.len()), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_registration_is_finished_when_its_client_has_gone() {
+    for engine in engines() {
+        let held = Arc::<Held>::default();
+        let world = Arc::new(World::with(engine, Arc::clone(&held) as _, Arc::default()).await);
+        let client = tokio::spawn({
+            let world = Arc::clone(&world);
+            async move { world.register("jane@example.com", Some("k")).await.map(drop) }
+        });
+        held.asked.notified().await;
+        client.abort();
+        assert!(client.await.unwrap_err().is_cancelled());
+        let again = async || world.register("jane@example.com", Some("k")).await;
+        assert!(matches!(again().await, Err(Error::InProgress)));
+        held.go_on.notify_one();
+        let answer = loop {
+            match again().await {
+                Err(Error::InProgress) => tokio::task::yield_now().await,
+                Ok(Registered::Before { answer, .. }) => break answer,
+                Ok(Registered::New(_)) => panic!("it was registered before"),
+                Err(error) => panic!("{error:?}"),
+            }
+        };
+        assert!(answer.ends_with(" ACTIVE"), "{answer}");
+        assert_eq!(events(&world.db).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn every_event_is_of_the_trace_that_caused_it() {
+    for engine in engines() {
+        let world = World::on(engine).await;
+        let trace = TraceContext::start();
+        let told = trace.scope(async {
+            let jane = world.registered("jane@example.com").await;
+            world.app.update(jane.id, input("Jane", "doe@example.com"), None).await.unwrap();
+            world.app.remove(jane.id, None).await.unwrap();
+            traces(&world.db).await
+        });
+        assert_eq!(told.await, vec![Some(trace.traceparent()); 3]);
+
+        let world = World::on(engine).await;
+        world.app.ensure_demo_patients().await.unwrap();
+        let told: std::collections::BTreeSet<_> = traces(&world.db).await.into_iter().collect();
+        assert_eq!((told.len(), told.contains(&None)), (15, false));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Demo patients: invented, and registered through the same path as anybody.
 
-use shared_middleware::error::causes;
+use shared_middleware::{error::causes, trace_context::TraceContext};
 use uuid::Uuid;
 
 use crate::{app::App, domain::Input, error::Error};
@@ -35,7 +35,9 @@ impl App {
             return Ok(());
         }
         let registered = PEOPLE.iter().enumerate().map(|(place, person)| async move {
-            match self.register_as(demo_id(place), input(*person)).await {
+            // Nobody asks for it, so each is a trace of its own.
+            let registered = self.register_as(demo_id(place), input(*person));
+            match TraceContext::start().scope(registered).await {
                 Err(Error::EmailTaken | Error::IdTaken) | Ok(()) => Ok(()),
                 Err(error) => Err(error),
             }
@@ -70,6 +72,7 @@ fn input((name, born, registered, address): (&str, &str, &str, &str)) -> Input {
         address: text(address),
         date_of_birth: text(born),
         registered_date: text(registered),
+        refused: Vec::new(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::{fmt, str::FromStr as _};
 
 use email_address::EmailAddress;
 use jiff::{Timestamp, civil::Date};
+use kit::fields::Faults;
 use shared_middleware::error::FieldError;
 use uuid::Uuid;
 
@@ -29,6 +30,8 @@ pub struct Input {
     pub date_of_birth: Option<String>,
     /// An ISO date; today when absent. On registration only.
     pub registered_date: Option<String>,
+    /// Fields that were refused before: unknown, or no texts.
+    pub refused: Vec<FieldError>,
 }
 
 /// What can change of a patient.
@@ -77,7 +80,7 @@ pub enum Billing {
 }
 
 /// Every field that is not what it must be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("one or more fields are invalid")]
 pub struct Invalid(Vec<FieldError>);
 
@@ -88,17 +91,17 @@ impl Input {
     ///
     /// # Errors
     /// Every field that is wrong, not only the first.
-    pub fn register(self, today: Date) -> Result<(Details, Date), Invalid> {
-        let mut invalid = Invalid::default();
-        let given = self.registered_date.clone();
-        let registered = match given.filter(|text| !text.trim().is_empty()) {
-            None => Some(today),
-            some => invalid.keep("registeredDate", past_day(some, today)),
-        };
-        let details = self.details(today, &mut invalid);
-        match (details, registered) {
-            (Some(details), Some(registered)) => Ok((details, registered)),
-            _ => Err(invalid),
+    pub fn register(mut self, today: Date) -> Result<(Details, Date), Invalid> {
+        let mut faults = Faults::new(std::mem::take(&mut self.refused));
+        let given = self.registered_date.take().filter(|text| !text.trim().is_empty());
+        let details = self.details(today, &mut faults);
+        let registered = given.map_or(Ok(today), |text| past_day(Some(text), today));
+        let registered = faults.field("registeredDate", registered);
+        match (details, registered, faults.end()) {
+            (Some(details), Some(registered), wrong) if wrong.is_empty() => {
+                Ok((details, registered))
+            }
+            (_, _, wrong) => Err(Invalid(wrong)),
         }
     }
 
@@ -106,20 +109,25 @@ impl Input {
     ///
     /// # Errors
     /// Every field that is wrong, not only the first.
-    pub fn update(self, today: Date) -> Result<Details, Invalid> {
-        let mut invalid = Invalid::default();
-        if self.registered_date.is_some() {
-            invalid.push("registeredDate", "can be given on registration only");
+    pub fn update(mut self, today: Date) -> Result<Details, Invalid> {
+        let mut faults = Faults::new(std::mem::take(&mut self.refused));
+        let registered = match self.registered_date.take() {
+            Some(_) => Err("can be given on registration only"),
+            None => Ok(()),
+        };
+        let details = self.details(today, &mut faults);
+        faults.field("registeredDate", registered);
+        match (details, faults.end()) {
+            (Some(details), wrong) if wrong.is_empty() => Ok(details),
+            (_, wrong) => Err(Invalid(wrong)),
         }
-        let details = self.details(today, &mut invalid);
-        details.filter(|_| invalid.0.is_empty()).ok_or(invalid)
     }
 
-    fn details(self, today: Date, invalid: &mut Invalid) -> Option<Details> {
-        let name = invalid.keep("name", Text::parse(self.name, NAME_CHARS_MAX));
-        let email = invalid.keep("email", email(self.email));
-        let address = invalid.keep("address", Text::parse(self.address, ADDRESS_CHARS_MAX));
-        let born = invalid.keep("dateOfBirth", past_day(self.date_of_birth, today));
+    fn details(self, today: Date, faults: &mut Faults) -> Option<Details> {
+        let name = faults.field("name", Text::parse(self.name, NAME_CHARS_MAX));
+        let email = faults.field("email", email(self.email));
+        let address = faults.field("address", Text::parse(self.address, ADDRESS_CHARS_MAX));
+        let born = faults.field("dateOfBirth", past_day(self.date_of_birth, today));
         Some(Details { name: name?, email: email?, address: address?, date_of_birth: born? })
     }
 }
@@ -131,10 +139,10 @@ impl Text {
     fn parse(text: Option<String>, chars_max: usize) -> Result<Self, String> {
         let text = text.unwrap_or_default();
         let text = text.trim();
-        if text.is_empty() {
+        if !text.chars().any(is_visible) {
             return Err("is required".to_owned());
         }
-        if text.chars().any(char::is_control) {
+        if text.chars().any(is_control) {
             return Err("must not have control characters".to_owned());
         }
         if text.chars().count() > chars_max {
@@ -198,20 +206,52 @@ impl Invalid {
     pub fn fields(&self) -> Vec<FieldError> {
         self.0.clone()
     }
-
-    fn keep<T>(&mut self, field: &'static str, parsed: Result<T, String>) -> Option<T> {
-        parsed.map_err(|message| self.push(field, message)).ok()
-    }
-
-    fn push(&mut self, field: &'static str, message: impl Into<String>) {
-        self.0.push(FieldError::new(field, message.into()));
-    }
 }
 
 /// A text as it is compared with others: in lower case. So is each part of it: a sigma that ends a
 /// word is written as any other.
 pub(crate) fn in_any_case(text: &str) -> String {
     text.to_lowercase().replace('ς', "σ")
+}
+
+/// Control characters, line and paragraph separators, and what turns the direction of writing:
+/// with it a text reads as another than it is.
+fn is_control(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{200e}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+        )
+}
+
+/// Whether it leaves a mark: no space, and nothing of Unicode's `Default_Ignorable_Code_Point`
+/// (or that is drawn blank all the same). What joins letters may stand among them.
+fn is_visible(c: char) -> bool {
+    let ignorable = matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    );
+    !(ignorable || c.is_whitespace() || c.is_control())
 }
 
 fn email(text: Option<String>) -> Result<Text, String> {
@@ -266,6 +306,7 @@ mod tests {
             address: text("1 Demo Street"),
             date_of_birth: text("1990-02-28"),
             registered_date: None,
+            refused: Vec::new(),
         }
     }
 
@@ -292,6 +333,47 @@ mod tests {
         let control = Input { address: Some("1\nDemo".to_owned()), ..jane() };
         assert_eq!(refused(control), ["address"]);
         Input { name: Some("é".repeat(100)), ..jane() }.register(TODAY).unwrap();
+    }
+
+    #[test]
+    fn fields_that_were_refused_before_are_named_in_their_place() {
+        let refused_before = ["email", "zzz"].map(|field| FieldError::new(field, "is refused"));
+        let input = Input {
+            email: None,
+            address: None,
+            refused: refused_before.to_vec(),
+            registered_date: Some("x".to_owned()),
+            ..jane()
+        };
+        assert_eq!(refused(input.clone()), ["email", "address", "registeredDate", "zzz"]);
+        assert_eq!(input.update(TODAY).unwrap_err().fields()[0].message, "is refused");
+        let unknown = Input { refused: refused_before[1..].to_vec(), ..jane() };
+        assert_eq!(refused(unknown.clone()), ["zzz"]);
+        unknown.update(TODAY).unwrap_err();
+    }
+
+    #[test]
+    fn names_can_be_seen_and_read_as_they_are_written() {
+        for name in [
+            "\u{200b}",
+            "\u{feff}",
+            "\u{200d}\u{ad}",
+            "\u{3164}",
+            "A\u{202e}B",
+            "A\u{2066}B",
+            "A\u{200e}",
+            "A\u{200f}B",
+            "A\u{61c}B",
+            "A\u{2028}B",
+            "A\u{2029}B",
+            "\u{202d}A",
+        ] {
+            let input = Input { name: Some(name.to_owned()), ..jane() };
+            assert_eq!(refused(input), ["name"], "{}", name.escape_unicode());
+        }
+        for name in ["न\u{200d}म", "می\u{200c}خواهم", "José", "李", "O\u{2019}Neil"] {
+            Input { name: Some(name.to_owned()), ..jane() }.register(TODAY).unwrap();
+        }
     }
 
     #[test]
@@ -336,6 +418,7 @@ mod tests {
                 address: Some(address),
                 date_of_birth: Some(day.clone()),
                 registered_date: Some(day),
+                refused: Vec::new(),
             };
             let _ = input.clone().register(TODAY);
             let _ = input.update(TODAY);

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use kit::outbox::Event;
 use prost::Message as _;
 use proto::patient_events::{PatientEvent, TOPIC};
-use shared_middleware::trace_context;
+use shared_middleware::trace_context::TraceContext;
 use uuid::Uuid;
 
 use crate::domain::Patient;
@@ -13,12 +13,15 @@ pub(crate) use proto::patient_events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT
 
 /// What happened to a patient. It says no more of the person than its readers need: notification
 /// writes to the patient, analytics counts age bands.
+///
+/// The trace is its cause's; where the event is made, on the writer's thread, nobody knows it.
 pub(crate) fn event(
     kind: &'static str,
     id: Uuid,
     patient: &Patient,
     version: i64,
     at: Timestamp,
+    trace: Option<TraceContext>,
 ) -> Event {
     let message = PatientEvent {
         patient_id: patient.id.to_string(),
@@ -37,6 +40,6 @@ pub(crate) fn event(
         kind,
         payload: message.encode_to_vec(),
         at,
-        trace: trace_context::current(),
+        trace,
     }
 }

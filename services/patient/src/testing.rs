@@ -19,6 +19,7 @@ use proto::patient_events::PatientEvent;
 use shared_middleware::{
     clock::{Clock, Ids},
     identity::Part,
+    trace_context::TRACEPARENT,
 };
 use tonic::Code;
 use uuid::Uuid;
@@ -42,6 +43,7 @@ pub(crate) fn input(name: &str, email: &str) -> Input {
         address: text("1 Demo Street"),
         date_of_birth: text("1990-02-28"),
         registered_date: None,
+        refused: Vec::new(),
     }
 }
 
@@ -161,6 +163,19 @@ pub(crate) async fn events(db: &Db) -> Vec<PatientEvent> {
     let rows = read.await.map_err(|error: DbError| error).unwrap();
     let event = |payload: Vec<u8>| PatientEvent::decode(payload.as_slice()).unwrap();
     rows.iter().map(|row| event(row.get(0).unwrap())).collect()
+}
+
+/// The traces of the events in the outbox, oldest first.
+pub(crate) async fn traces(db: &Db) -> Vec<Option<String>> {
+    let read = db.read(|tx| {
+        Box::pin(async { tx.query("select headers from outbox order by id", &[]).await })
+    });
+    let rows = read.await.map_err(|error: DbError| error).unwrap();
+    let trace = |headers: String| {
+        let headers: Vec<(String, String)> = serde_json::from_str(&headers).unwrap();
+        headers.into_iter().find(|(name, _)| name == TRACEPARENT).map(|(_, trace)| trace)
+    };
+    rows.iter().map(|row| trace(row.get(0).unwrap())).collect()
 }
 
 /// How many rows a query counts.

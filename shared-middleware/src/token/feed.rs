@@ -12,9 +12,11 @@ use super::{KeySet, RevocationPage, Verifier};
 use crate::{client, error::causes, identity::Part, tls::MeshTls};
 
 /// How long auth may hold a poll before it answers that nothing happened.
-pub const POLL_HELD_S_MAX: u64 = 20;
+pub const POLL_HELD_S_MAX: u64 = 5;
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(POLL_HELD_S_MAX + 10);
+const ANSWER_WITHIN: Duration = Duration::from_secs(POLL_HELD_S_MAX + 5);
+/// Silence for so long is told.
+const SILENT_AT_MOST: Duration = Duration::from_secs(30);
 const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
 const BACK_OFF_LAST: Duration = Duration::from_secs(2);
 const FILE_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
@@ -74,6 +76,8 @@ async fn follow_auth(config: &FeedConfig, verifier: &Verifier, with_keys: bool) 
     let mut position = 0;
     let mut keys_version = String::new();
     let mut back_off = BACK_OFF_FIRST;
+    let mut heard = Instant::now();
+    let mut silent = false;
     for url in config.auth_urls.iter().cycle() {
         let outcome = async {
             let path = format!("/.well-known/revocations?after={position}&keys={keys_version}");
@@ -87,12 +91,24 @@ async fn follow_auth(config: &FeedConfig, verifier: &Verifier, with_keys: bool) 
         match outcome.await {
             Ok(page) => {
                 verifier.revoke(&page.revoked);
+                verifier.heard_of_auth();
+                heard = Instant::now();
+                if std::mem::take(&mut silent) {
+                    tracing::info!("auth's feed answers again");
+                }
                 position = page.next;
                 keys_version = page.keys_version;
                 back_off = BACK_OFF_FIRST;
             }
             Err(error) => {
                 tracing::debug!(error = causes(&error), "auth's feed did not answer");
+                if !silent && heard.elapsed() > SILENT_AT_MOST {
+                    silent = true;
+                    tracing::warn!(
+                        error = causes(&error),
+                        "auth's feed is silent: sign-outs are not heard of"
+                    );
+                }
                 sleep(back_off).await;
                 back_off = (back_off * 2).min(BACK_OFF_LAST);
             }
@@ -104,7 +120,8 @@ async fn follow_url(config: &FeedConfig, url: &Uri, verifier: &Verifier) {
     loop {
         let fetched = Instant::now();
         let keys = async {
-            let answer = client::get(url, url.path(), Part::Auth, &config.tls);
+            let path = url.path_and_query().map_or("/", |path| path.as_str());
+            let answer = client::get(url, path, Part::Auth, &config.tls);
             let json = timeout(ANSWER_WITHIN, answer).await.map_err(|_| FeedError::TooLate)??;
             Ok::<_, FeedError>(KeySet::parse(&json)?)
         };

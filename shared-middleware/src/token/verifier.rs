@@ -1,6 +1,9 @@
 //! Is this token ours, and whose is it?
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::{Algorithm, Validation};
@@ -64,6 +67,7 @@ pub struct Verifier {
     cache: Cache<Box<str>, Arc<Verified>>,
     ready: watch::Sender<bool>,
     unknown_key: Notify,
+    heard_of_auth_at_s: AtomicI64,
 }
 
 /// A token that was verified.
@@ -99,13 +103,14 @@ impl Verifier {
         validation.validate_nbf = false;
         Self {
             config,
-            clock,
             validation,
             keys: ArcSwap::default(),
             revoked: Revoked::default(),
             cache: Cache::new(config.tokens_cached_max),
             ready: watch::Sender::new(false),
             unknown_key: Notify::new(),
+            heard_of_auth_at_s: AtomicI64::new(clock.unix_s()),
+            clock,
         }
     }
 
@@ -141,6 +146,16 @@ impl Verifier {
     /// Refuses these sign-ins from now on.
     pub fn revoke(&self, sessions: &[RevokedSession]) {
         self.revoked.add(sessions, self.clock.unix_s());
+    }
+
+    /// Notes that auth's feed answered.
+    pub(super) fn heard_of_auth(&self) {
+        self.heard_of_auth_at_s.store(self.clock.unix_s(), Ordering::Relaxed);
+    }
+
+    /// For how long auth's feed has been silent, in seconds: a sign-out since then may be unknown.
+    pub fn feed_age_s(&self) -> i64 {
+        self.clock.unix_s().saturating_sub(self.heard_of_auth_at_s.load(Ordering::Relaxed)).max(0)
     }
 
     /// Whether a key is known, so that tokens can be verified.
@@ -224,8 +239,6 @@ fn refusal(error: &jsonwebtoken::errors::Error) -> TokenError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicI64, Ordering};
-
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     use jiff::Timestamp;
     use jsonwebtoken::{EncodingKey, Header};

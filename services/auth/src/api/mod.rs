@@ -15,7 +15,7 @@ use std::sync::Arc;
 use axum::{Router, routing::get};
 use kit::{
     page::Cursors,
-    service::{BearerAuth, DOCUMENT_RULE, document},
+    service::{BearerAuth, DOCUMENT_RULE, document, with_problems},
 };
 use shared_middleware::{
     access::{Access, Rule},
@@ -84,7 +84,7 @@ pub fn openapi() -> OpenApi {
     }
     openapi.paths = paths;
     BearerAuth.modify(&mut openapi);
-    openapi
+    with_problems(openapi)
 }
 
 /// The routes that clients see, with what the document says of each.

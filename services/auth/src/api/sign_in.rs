@@ -15,7 +15,7 @@ use shared_middleware::{
 
 use super::{
     Api,
-    words::{FeedQuery, ForUsers, KeySetBody, LoginBody, MeBody, Problem, RefreshBody, TokensBody},
+    words::{FeedQuery, KeySetBody, LoginBody, MeBody, RefreshBody, TokensBody},
 };
 use crate::{app::TokenPair, domain::Login, error::Error};
 
@@ -27,14 +27,10 @@ use crate::{app::TokenPair, domain::Login, error::Error};
     request_body = LoginBody,
     responses(
         (status = 200, description = "A new sign-in", body = TokensBody),
-        (status = 400, description = "A field is missing or too long", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 401, description = "Email or password is wrong", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 429, description = "Too many logins from this address", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 503, description = "Too many logins at once", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 400, description = "A field is missing or too long"),
+        (status = 401, description = "Email or password is wrong"),
+        (status = 429, description = "Too many logins from this address"),
+        (status = 503, description = "Too many logins at once"),
     ),
 )]
 pub(super) async fn login(
@@ -54,10 +50,8 @@ pub(super) async fn login(
     request_body = RefreshBody,
     responses(
         (status = 200, description = "A new pair", body = TokensBody),
-        (status = 400, description = "The token is missing", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 401, description = "The token is spent, expired or revoked", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 400, description = "The token is missing"),
+        (status = 401, description = "The token is spent, expired or revoked"),
     ),
 )]
 pub(super) async fn refresh(
@@ -72,13 +66,13 @@ pub(super) async fn refresh(
 /// Sign out
 ///
 /// Ends the sign-in that the token belongs to: its access and refresh tokens are refused everywhere
-/// within a second.
+/// within a second. It ends our own sign-ins only: a token that another issuer signed has none
+/// here, so it gets the same answer and stays valid until it expires.
 #[utoipa::path(
     post, path = "/logout", operation_id = "logout", tag = "sign-in",
     security(("bearer" = [])),
     responses(
-        (status = 204, description = "Signed out"),
-        ForUsers,
+        (status = 204, description = "Signed out, if the token is of a sign-in of ours"),
     ),
 )]
 pub(super) async fn logout(
@@ -97,7 +91,6 @@ pub(super) async fn logout(
     security(("bearer" = [])),
     responses(
         (status = 200, description = "The token is valid"),
-        ForUsers,
     ),
 )]
 pub(super) async fn validate(_caller: Extension<Caller>) -> StatusCode {
@@ -112,7 +105,6 @@ pub(super) async fn validate(_caller: Extension<Caller>) -> StatusCode {
     security(("bearer" = [])),
     responses(
         (status = 200, description = "The user", body = MeBody),
-        ForUsers,
     ),
 )]
 pub(super) async fn me(

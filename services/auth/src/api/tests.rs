@@ -367,11 +367,25 @@ fn the_document_shows_what_clients_see() {
     }
     let users = &paths["/api/users"]["get"];
     assert_eq!(users["security"], json!([{"bearer": []}]));
-    for status in ["200", "400", "401", "403"] {
+    for status in ["200", "400", "401", "403", "429", "503", "504"] {
         assert!(users["responses"][status].is_object(), "{status}");
     }
+    for (method, path) in [
+        ("post", "/auth/login"),
+        ("post", "/auth/refresh"),
+        ("post", "/api/users"),
+        ("patch", "/api/users/{id}"),
+    ] {
+        let responses = &paths[path][method]["responses"];
+        assert!(responses["413"].is_object() && responses["415"].is_object(), "{method} {path}");
+    }
+    for path in ["/auth/login", "/auth/refresh"] {
+        assert!(paths[path]["post"].get("security").is_none(), "{path} is open");
+    }
+    let logout = &paths["/auth/logout"]["post"];
+    assert!(logout["description"].as_str().unwrap().contains("our own sign-ins only"));
     let schemas = document["components"]["schemas"].as_object().unwrap();
-    for name in ["Login", "Tokens", "NewUser", "User", "Users", "Role", "Problem"] {
+    for name in ["Login", "Tokens", "NewUser", "User", "Users", "Role", "Problem", "FieldError"] {
         assert!(schemas.contains_key(name), "{name}: {:?}", schemas.keys());
     }
     assert!(!document.to_string().contains("revocations"));

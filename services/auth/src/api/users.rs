@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::{
     Api,
-    words::{ChangeBody, ForAdmins, NewUserBody, PageQuery, Problem, UserBody, UsersBody},
+    words::{ChangeBody, NewUserBody, PageQuery, UserBody, UsersBody},
 };
 use crate::{
     domain::{Change, NewUser},
@@ -38,9 +38,7 @@ const USERS_LIST: &str = "users createdAt asc";
     params(PageQuery),
     responses(
         (status = 200, description = "A page of users", body = UsersBody),
-        (status = 400, description = "The size or the cursor is not valid", body = Problem,
-            content_type = "application/problem+json"),
-        ForAdmins,
+        (status = 400, description = "The size or the cursor is not valid"),
     ),
 )]
 pub(super) async fn list_users(
@@ -71,11 +69,8 @@ pub(super) async fn list_users(
     responses(
         (status = 201, description = "The user", body = UserBody,
             headers(("Location" = String, description = "Where the user is"))),
-        (status = 400, description = "One or more fields are invalid", body = Problem,
-            content_type = "application/problem+json"),
-        ForAdmins,
-        (status = 409, description = "The email is taken", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 400, description = "One or more fields are invalid"),
+        (status = 409, description = "The email is taken"),
     ),
 )]
 pub(super) async fn create_user(
@@ -97,9 +92,7 @@ pub(super) async fn create_user(
     params(("id" = Uuid, Path, description = "The user's id")),
     responses(
         (status = 200, description = "The user", body = UserBody),
-        ForAdmins,
-        (status = 404, description = "No such user", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 404, description = "No such user"),
     ),
 )]
 pub(super) async fn get_user(
@@ -119,13 +112,9 @@ pub(super) async fn get_user(
     request_body = ChangeBody,
     responses(
         (status = 200, description = "The user, changed", body = UserBody),
-        (status = 400, description = "One or more fields are invalid", body = Problem,
-            content_type = "application/problem+json"),
-        ForAdmins,
-        (status = 404, description = "No such user", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 409, description = "The last enabled ADMIN must stay one", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 400, description = "One or more fields are invalid"),
+        (status = 404, description = "No such user"),
+        (status = 409, description = "The last enabled ADMIN must stay one"),
     ),
 )]
 pub(super) async fn change_user(
@@ -149,11 +138,8 @@ pub(super) async fn change_user(
     params(("id" = Uuid, Path, description = "The user's id")),
     responses(
         (status = 204, description = "Deleted"),
-        ForAdmins,
-        (status = 404, description = "No such user", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 409, description = "The last enabled ADMIN must stay", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 404, description = "No such user"),
+        (status = 409, description = "The last enabled ADMIN must stay"),
     ),
 )]
 pub(super) async fn delete_user(

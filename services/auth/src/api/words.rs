@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize};
 use shared_middleware::{identity::Role, token::Jwk};
-use utoipa::{IntoParams, IntoResponses, OpenApi as _, ToSchema, openapi::OpenApi};
+use utoipa::{IntoParams, OpenApi as _, ToSchema, openapi::OpenApi};
 use uuid::Uuid;
 
 use crate::{app::TokenPair, domain::User};
@@ -148,7 +148,7 @@ pub(super) struct ChangeBody {
 #[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
     /// Users in a page.
-    #[param(minimum = 1, maximum = 200, example = 20)]
+    #[param(minimum = 1, maximum = 200, default = 20)]
     pub(super) size: Option<u32>,
     /// The `nextCursor` of the page before.
     pub(super) cursor: Option<String>,
@@ -176,51 +176,6 @@ pub(super) enum RoleName {
     Auditor,
 }
 
-/// Why a request was refused (RFC 9457).
-#[derive(ToSchema)]
-#[schema(as = Problem, rename_all = "camelCase")]
-#[expect(dead_code, reason = "only described: the mesh answers it")]
-pub(super) struct Problem {
-    #[schema(example = "urn:medisync:problem:invalid")]
-    r#type: String,
-    #[schema(example = "Bad Request")]
-    title: String,
-    #[schema(example = 400)]
-    status: u16,
-    #[schema(example = "one or more fields are invalid")]
-    detail: String,
-    /// What a program decides by.
-    #[schema(example = "invalid")]
-    code: String,
-    #[schema(example = "4bf92f3577b34da6a3ce929d0e0e4736")]
-    trace_id: Option<String>,
-    /// Every field that failed validation.
-    #[schema(value_type = Option<Vec<Object>>,
-        example = json!([{"field": "email", "message": "is required"}]))]
-    errors: Option<Vec<()>>,
-}
-
-/// How a route for any user refuses.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "only described: the mesh answers it")]
-pub(super) enum ForUsers {
-    /// No valid token
-    #[response(status = 401, content_type = "application/problem+json")]
-    Unauthenticated(Problem),
-}
-
-/// How a route for administrators refuses.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "only described: the mesh answers it")]
-pub(super) enum ForAdmins {
-    /// No valid token
-    #[response(status = 401, content_type = "application/problem+json")]
-    Unauthenticated(Problem),
-    /// Not an ADMIN
-    #[response(status = 403, content_type = "application/problem+json")]
-    Forbidden(Problem),
-}
-
 /// The document, before it has paths.
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -232,7 +187,7 @@ pub(super) enum ForAdmins {
             within a second.",
     ),
     servers((url = "/", description = "The gateway")),
-    components(schemas(Problem, RoleName)),
+    components(schemas(RoleName)),
     tags(
         (name = "sign-in", description = "Login, refresh, logout, and who is behind a token."),
         (name = "users", description = "For ADMIN only."),

@@ -73,25 +73,27 @@ impl SignIn {
         let now_s = self.app.clock.unix_s();
         let fresh = RefreshToken::random()?;
         let new = self.to_store(&fresh);
-        match self.app.store.refresh(old.hash(), new, self.app.clock.now()).await? {
+        let (now, until_s) = (self.app.clock.now(), self.app.tokens_gone_s());
+        match self.app.store.refresh(old.hash(), new, now, until_s).await? {
             Refreshed::Done { user_id, session, role } => {
                 self.pair(user_id, session, role, now_s, fresh)
             }
             Refreshed::Spent { session } => {
                 tracing::warn!(session.id = %session, "a spent refresh token came back");
-                self.end(session).await?;
+                self.app.wake_feed();
                 Err(Error::RefreshRefused)
             }
             Refreshed::Refused => Err(Error::RefreshRefused),
         }
     }
 
-    /// Ends the caller's sign-in. A token of none has nothing to end: it expires.
+    /// Ends the caller's sign-in. A token of none (without a `sid`: not we signed it) has nothing
+    /// to end: it is valid until it expires, as its issuer wants it.
     pub(crate) async fn logout(&self, caller: &Caller) -> Result<(), Error> {
-        match caller.session {
-            Some(session) => self.end(session).await,
-            None => Ok(()),
-        }
+        let Some(session) = caller.session else { return Ok(()) };
+        self.app.store.end_session(session, self.app.tokens_gone_s()).await?;
+        self.app.wake_feed();
+        Ok(())
     }
 
     /// Who the caller is now.
@@ -131,12 +133,6 @@ impl SignIn {
             Some(role) => self.pair(user.id, session, role, now_s, fresh).map(Some),
             None => Ok(None),
         }
-    }
-
-    async fn end(&self, session: Uuid) -> Result<(), Error> {
-        self.app.store.end_session(session, self.app.tokens_gone_s()).await?;
-        self.app.wake_feed();
-        Ok(())
     }
 
     fn to_store(&self, token: &RefreshToken) -> NewToken {

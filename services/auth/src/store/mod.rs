@@ -2,11 +2,11 @@
 //!
 //! Two rules keep concurrent transactions apart, on both engines:
 //!
-//! - Whoever changes users or ends sign-ins first takes a turn ([`take_turn`]): they run one after
-//!   another, so nobody counts admins while another leaves, and revocations commit in the order of
-//!   their ids.
-//! - Whoever begins or refreshes a sign-in first writes the row that its end would delete or has
-//!   written: one of the two waits for the other, and then sees what it did.
+//! - Whoever changes users, or refreshes or ends sign-ins, first takes a turn ([`take_turn`]): they
+//!   run one after another, so nobody counts admins while another leaves, and revocations commit in
+//!   the order of their ids.
+//! - Whoever begins a sign-in first writes the row that its end would have written: one of the two
+//!   waits for the other, and then sees what it did.
 
 mod sessions;
 mod users;
@@ -85,7 +85,7 @@ impl Store {
 }
 
 /// Waits until nobody else changes users or ends sign-ins, and keeps others waiting until the
-/// commit. It must be a transaction's first statement, or two may wait for each other.
+/// commit. It must be the first statement that writes, or two may wait for each other.
 async fn take_turn(tx: &mut Tx<'_>) -> Result<(), DbError> {
     tx.execute("update turn set taken = taken + 1", &[]).await.map(drop)
 }

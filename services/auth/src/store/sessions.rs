@@ -33,7 +33,7 @@ pub(crate) struct NewToken {
 pub(crate) enum Refreshed {
     /// The old token is spent, the new one is in force.
     Done { user_id: Uuid, session: Uuid, role: Role },
-    /// The token was spent before: somebody else has it too.
+    /// The token was spent before: somebody else has it too. Its sign-in was ended.
     Spent { session: Uuid },
     /// There is no such token, or its sign-in is over.
     Refused,
@@ -71,14 +71,20 @@ impl Store {
             .await
     }
 
-    /// Spends a refresh token for a new one.
+    /// Spends a refresh token for a new one. When it was spent before, its sign-in ends, and tokens
+    /// of it are refused until then.
     pub(crate) async fn refresh(
         &self,
         old_hash: Vec<u8>,
         new: NewToken,
         now: Timestamp,
+        until_s: i64,
     ) -> Result<Refreshed, DbError> {
-        self.0.write(move |tx| Box::pin(async move { refresh(tx, old_hash, new, now).await })).await
+        self.0
+            .write(move |tx| {
+                Box::pin(async move { refresh(tx, old_hash, new, now, until_s).await })
+            })
+            .await
     }
 
     /// Ends a sign-in. It may be one that we do not know (any more): its tokens are refused too.
@@ -87,13 +93,7 @@ impl Store {
             .write(move |tx| {
                 Box::pin(async move {
                     take_turn(tx).await?;
-                    tx.execute("delete from sessions where id = $1", params![session]).await?;
-                    tx.execute(
-                        "insert into revocations (session_id, until_s) values ($1, $2)",
-                        params![session, until_s],
-                    )
-                    .await
-                    .map(drop)
+                    end_session(tx, session, until_s).await
                 })
             })
             .await
@@ -131,7 +131,9 @@ async fn refresh(
     old_hash: Vec<u8>,
     new: NewToken,
     now: Timestamp,
+    until_s: i64,
 ) -> Result<Refreshed, DbError> {
+    // Read, not written: whoever guesses tokens costs nobody a turn.
     let found = tx
         .query_opt(
             "select session_id, expires_at from refresh_tokens where token_hash = $1",
@@ -143,7 +145,10 @@ async fn refresh(
     if found.get::<Timestamp>(1)? <= now {
         return Ok(Refreshed::Refused);
     }
-    // Whoever ends the session waits for us, or we find it gone.
+    // Before it shows whether the token is spent: then the sign-in ends in this transaction, so
+    // that nothing which befalls us or the client can come between.
+    take_turn(tx).await?;
+    // Whoever ended the session had a turn before us, and we find it gone.
     let user = tx
         .query_opt(
             "update sessions set expires_at = $1 where id = $2 returning user_id",
@@ -159,6 +164,7 @@ async fn refresh(
         )
         .await?;
     if spent == 0 {
+        end_session(tx, session, until_s).await?;
         return Ok(Refreshed::Spent { session });
     }
     // The role of today, not of the sign-in.
@@ -176,6 +182,17 @@ async fn insert_token(tx: &mut Tx<'_>, session: Uuid, token: NewToken) -> Result
         "insert into refresh_tokens (token_hash, session_id, spent, expires_at)
          values ($1, $2, 0, $3)",
         params![token.hash, session, token.expires_at],
+    )
+    .await
+    .map(drop)
+}
+
+/// Ends a sign-in. The caller has taken a turn.
+async fn end_session(tx: &mut Tx<'_>, session: Uuid, until_s: i64) -> Result<(), DbError> {
+    tx.execute("delete from sessions where id = $1", params![session]).await?;
+    tx.execute(
+        "insert into revocations (session_id, until_s) values ($1, $2)",
+        params![session, until_s],
     )
     .await
     .map(drop)

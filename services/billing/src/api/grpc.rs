@@ -9,7 +9,12 @@ use proto::billing::v1::{
     billing_service_server::{BillingService, BillingServiceServer},
 };
 use shared_middleware::error::{ErrorCode, Failure};
-use tonic::{Request, Response, Status, service::Routes};
+use tonic::{
+    Code, Request, Response, Status,
+    body::Body,
+    service::{LayerExt as _, Routes},
+};
+use tower::ServiceBuilder;
 use uuid::Uuid;
 
 use super::Api;
@@ -18,11 +23,16 @@ use crate::error::Error;
 /// A name or email longer than this is none.
 const TEXT_CHARS_MAX: usize = 254;
 
+/// A message longer than this is refused before it is read.
+pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 10;
+
 /// The gRPC routes, as one router.
 pub(crate) async fn grpc(api: Arc<Api>) -> Router {
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter.set_serving::<BillingServiceServer<Calls>>().await;
-    let mut routes = Routes::new(BillingServiceServer::new(Calls(api))).add_service(health);
+    let calls = BillingServiceServer::new(Calls(api)).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let calls = ServiceBuilder::new().map_response(too_large).named_layer(calls);
+    let mut routes = Routes::new(calls).add_service(health);
     if let Ok(reflection) = reflection().build_v1() {
         routes = routes.add_service(reflection);
     }
@@ -72,6 +82,16 @@ impl BillingService for Calls {
             status: account.status,
         }))
     }
+}
+
+/// Tonic says `OUT_OF_RANGE` of a message that is too long, and nothing else here does; the mesh
+/// says `RESOURCE_EXHAUSTED`.
+fn too_large(response: http::Response<Body>) -> http::Response<Body> {
+    let status = Status::from_header_map(response.headers());
+    if status.is_none_or(|status| status.code() != Code::OutOfRange) {
+        return response;
+    }
+    Status::from(Failure::new(ErrorCode::TooLarge, "the message is too long")).into_http()
 }
 
 fn failure(error: impl Into<Error>) -> Status {

@@ -51,7 +51,8 @@ struct AccountsOut {
 struct AccountsQuery {
     /// Only this patient's account.
     patient_id: Option<String>,
-    /// Accounts in a page, 1 to 200; 20 when absent.
+    /// Accounts in a page.
+    #[param(minimum = 1, maximum = 200, default = 20)]
     size: Option<u32>,
     /// The `nextCursor` of the page before.
     cursor: Option<String>,
@@ -66,7 +67,6 @@ struct AccountsQuery {
     ),
     servers((url = "/api/billing", description = "through the gateway")),
     modifiers(&BearerAuth),
-    security(("bearer" = [])),
 )]
 struct Document;
 
@@ -90,9 +90,10 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
 #[utoipa::path(
     get,
     path = "/accounts",
+    security(("bearer" = [])),
     params(AccountsQuery),
     responses(
-        (status = OK, body = AccountsOut),
+        (status = OK, description = "a page", body = AccountsOut),
         (status = BAD_REQUEST, description = "a parameter is not of its form"),
         (status = UNAUTHORIZED, description = "no valid token"),
         (status = FORBIDDEN, description = "the role may not read billing"),
@@ -131,9 +132,10 @@ async fn list_accounts(
 #[utoipa::path(
     get,
     path = "/accounts/{id}",
+    security(("bearer" = [])),
     params(("id" = Uuid, Path, description = "the account's id")),
     responses(
-        (status = OK, body = AccountOut),
+        (status = OK, description = "the account", body = AccountOut),
         (status = NOT_FOUND, description = "there is no such account"),
         (status = UNAUTHORIZED, description = "no valid token"),
         (status = FORBIDDEN, description = "the role may not read billing"),

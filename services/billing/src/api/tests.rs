@@ -9,7 +9,8 @@ use kit::{
     page::Cursors,
 };
 use proto::billing::v1::{
-    CreateBillingAccountRequest, GetBillingAccountRequest, billing_service_server::BillingService,
+    CreateBillingAccountRequest, GetBillingAccountRequest,
+    billing_service_client::BillingServiceClient, billing_service_server::BillingService,
 };
 use serde_json::Value;
 use shared_middleware::clock::{Clock, Ids};
@@ -18,12 +19,17 @@ use tonic::Code;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use super::{Api, RULES, grpc::Calls, openapi, rest};
+use super::{
+    Api, RULES,
+    grpc::{Calls, MESSAGE_BYTES_MAX, grpc},
+    openapi, rest,
+};
 use crate::store::{Store, migrations};
 
 struct World {
     calls: Calls,
     routes: Router,
+    grpc: Router,
     _folder: TempDir,
 }
 
@@ -35,7 +41,8 @@ async fn world() -> World {
     let cursors = Cursors::open(&db).await.unwrap();
     let (clock, ids) = (Clock::system(), Ids::system());
     let api = Arc::new(Api { store: Store::new(db), cursors, clock, ids });
-    World { calls: Calls(Arc::clone(&api)), routes: rest(api), _folder: folder }
+    let calls = Calls(Arc::clone(&api));
+    World { calls, routes: rest(Arc::clone(&api)), grpc: grpc(api).await, _folder: folder }
 }
 
 impl World {
@@ -97,6 +104,22 @@ async fn what_is_no_patient_gets_no_account() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_too_long_is_refused_as_the_mesh_refuses_it() {
+    let world = world().await;
+    let send = async |name: String| {
+        let patient_id = Uuid::from_u128(1).to_string();
+        let email = "jane@example.com".to_owned();
+        let request = CreateBillingAccountRequest { patient_id, name, email };
+        let mut client = BillingServiceClient::new(world.grpc.clone());
+        client.create_billing_account(request).await.map_err(|status| status.code())
+    };
+    let long = "x".repeat(MESSAGE_BYTES_MAX);
+    assert_eq!(send(long).await.err(), Some(Code::ResourceExhausted));
+    assert_eq!(send("x".repeat(300)).await.err(), Some(Code::InvalidArgument));
+    assert!(send("Jane".to_owned()).await.is_ok());
+}
+
+#[tokio::test]
 async fn pages_follow_each_other_without_gap_or_repetition() {
     let world = world().await;
     for patient in 1..=25 {
@@ -130,6 +153,16 @@ async fn bad_questions_are_told_what_is_wrong() {
         let (status, _) = world.get(&format!("/accounts/{id}")).await;
         assert_eq!(status, StatusCode::NOT_FOUND, "{id}");
     }
+}
+
+#[test]
+fn the_document_tells_how_long_a_page_may_be() {
+    let document = serde_json::to_value(openapi()).unwrap();
+    let parameters = &document["paths"]["/accounts"]["get"]["parameters"];
+    let size = parameters.as_array().unwrap().iter().find(|one| one["name"] == "size").unwrap();
+    let schema = &size["schema"];
+    let told = [&schema["minimum"], &schema["maximum"], &schema["default"]];
+    assert_eq!(told.map(Value::as_f64), [Some(1.0), Some(200.0), Some(20.0)]);
 }
 
 #[test]

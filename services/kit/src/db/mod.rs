@@ -43,7 +43,7 @@ pub struct DbConfig {
     pub url: DbUrl,
     /// So many connections at most: PostgreSQL's pool, SQLite's readers.
     pub pool_connections_max: u32,
-    /// Waiting longer for a connection is a failure.
+    /// Waiting longer for a connection, or for a place in SQLite's writer's queue, is a failure.
     pub acquire: Duration,
 }
 
@@ -158,9 +158,7 @@ impl Db {
     /// Opens a store and brings its tables up to date.
     pub async fn open(config: &DbConfig, migrations: Migrations) -> Result<Self, DbError> {
         let inner = match &config.url {
-            DbUrl::Sqlite(path) => {
-                Inner::Sqlite(Sqlite::open(path, config.pool_connections_max, migrations).await?)
-            }
+            DbUrl::Sqlite(path) => Inner::Sqlite(Sqlite::open(path, config, migrations).await?),
             DbUrl::Postgres(url) => Inner::Postgres(Postgres::open(url, config, migrations).await?),
         };
         Ok(Self(Arc::new(inner)))

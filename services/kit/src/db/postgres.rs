@@ -5,13 +5,20 @@
 //! which index is good.
 
 use std::{
-    collections::HashMap, error::Error as StdError, io, panic::AssertUnwindSafe, time::Duration,
+    collections::HashMap,
+    error::Error as StdError,
+    io,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
+use bb8::ManageConnection as _;
 use bb8_postgres::PostgresConnectionManager;
 use bytes::{BufMut as _, BytesMut};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use jiff::{SignedDuration, Timestamp, ToSpan as _, civil::Date};
+use shared_middleware::error::causes;
 use tokio_postgres::{
     Client, IsolationLevel, NoTls, Statement, Transaction,
     error::SqlState,
@@ -31,10 +38,19 @@ const SILENT_AT_MOST: Duration = Duration::from_secs(30);
 /// A store on a server.
 pub(super) struct Postgres {
     pool: bb8::Pool<Connections>,
+    unreached: Unreached,
 }
 
 /// Makes connections, each with a place for its statements.
-struct Connections(PostgresConnectionManager<NoTls>);
+struct Connections {
+    manager: PostgresConnectionManager<NoTls>,
+    unreached: Unreached,
+}
+
+/// Why the last try to connect failed, if it did: the pool tries again until the time is up, and
+/// then tells only that it is.
+#[derive(Clone, Default)]
+struct Unreached(Arc<Mutex<Option<String>>>);
 
 /// A connection and what it has prepared.
 struct Connection {
@@ -69,13 +85,14 @@ impl Postgres {
         if url.get_tcp_user_timeout().is_none() {
             url.tcp_user_timeout(SILENT_AT_MOST).keepalives_idle(SILENT_AT_MOST);
         }
+        let manager = PostgresConnectionManager::new(url, NoTls);
+        let unreached = Unreached::default();
         let pool = bb8::Pool::builder()
             .max_size(config.pool_connections_max)
             .connection_timeout(config.acquire)
-            .build(Connections(PostgresConnectionManager::new(url, NoTls)))
-            .await
-            .map_err(failed)?;
-        let mut connection = pool.get().await.map_err(pool_failed)?;
+            .build(Connections { manager, unreached: unreached.clone() })
+            .await?;
+        let mut connection = pool.get().await.map_err(|error| unreached.cause_of(error))?;
         let client = &mut connection.client;
         client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await.map_err(failed)?;
         for runner in migrations.postgres_runners() {
@@ -89,7 +106,7 @@ impl Postgres {
             .await
             .map_err(failed)?;
         drop(connection);
-        Ok(Self { pool })
+        Ok(Self { pool, unreached })
     }
 
     pub(super) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
@@ -119,7 +136,8 @@ impl Postgres {
         E: From<DbError>,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
     {
-        let mut connection = self.pool.get().await.map_err(pool_failed)?;
+        let reached = self.pool.get().await;
+        let mut connection = reached.map_err(|error| self.unreached.cause_of(error))?;
         let Connection { client, statements } = &mut *connection;
         let begin = client.build_transaction().isolation_level(isolation).read_only(read_only);
         let transaction = begin.start().await.map_err(failed)?;
@@ -153,20 +171,50 @@ impl Postgres {
 
 impl bb8::ManageConnection for Connections {
     type Connection = Connection;
-    type Error = tokio_postgres::Error;
+    type Error = DbError;
 
-    async fn connect(&self) -> Result<Connection, tokio_postgres::Error> {
-        let client = self.0.connect().await?;
-        client.batch_execute("set plan_cache_mode = force_custom_plan").await?;
-        Ok(Connection { client, statements: HashMap::new() })
+    async fn connect(&self) -> Result<Connection, DbError> {
+        let connected = self.try_connect().await.map_err(failed);
+        self.unreached.keep(connected.as_ref().err());
+        connected
     }
 
-    async fn is_valid(&self, connection: &mut Connection) -> Result<(), tokio_postgres::Error> {
-        self.0.is_valid(&mut connection.client).await
+    async fn is_valid(&self, connection: &mut Connection) -> Result<(), DbError> {
+        self.manager.is_valid(&mut connection.client).await.map_err(failed)
     }
 
     fn has_broken(&self, connection: &mut Connection) -> bool {
-        self.0.has_broken(&mut connection.client)
+        self.manager.has_broken(&mut connection.client)
+    }
+}
+
+impl Connections {
+    async fn try_connect(&self) -> Result<Connection, tokio_postgres::Error> {
+        let client = self.manager.connect().await?;
+        client.batch_execute("set plan_cache_mode = force_custom_plan").await?;
+        Ok(Connection { client, statements: HashMap::new() })
+    }
+}
+
+// === impl Unreached ===
+
+impl Unreached {
+    fn keep(&self, error: Option<&DbError>) {
+        // Without our own words for it, which are said again when it is told.
+        let cause = error.map(|error| error.source().map_or_else(|| error.to_string(), causes));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+    }
+
+    fn cause_of(&self, error: bb8::RunError<DbError>) -> DbError {
+        match error {
+            bb8::RunError::User(error) => error,
+            bb8::RunError::TimedOut => {
+                let cause = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                DbError::Unavailable(
+                    cause.map_or_else(|| Box::new(error) as Box<_>, |cause| cause.into()),
+                )
+            }
+        }
     }
 }
 
@@ -309,10 +357,6 @@ fn failed(error: tokio_postgres::Error) -> DbError {
     }
 }
 
-fn pool_failed(error: bb8::RunError<tokio_postgres::Error>) -> DbError {
-    DbError::Unavailable(Box::new(error))
-}
-
 // === impl Refused ===
 
 impl Refused {
@@ -321,5 +365,29 @@ impl Refused {
         let quotes = code.code().starts_with("22");
         let message = if quotes { "a value is not of its type" } else { message };
         Self { code: code.code().to_owned(), message: message.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use refinery::Runner;
+
+    use super::*;
+    use crate::db::{Db, DbUrl};
+
+    #[tokio::test]
+    async fn a_server_out_of_reach_is_told_with_the_cause_and_without_the_password() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let url: DbUrl = format!("postgres://u:hunter2@127.0.0.1:{port}/d").parse().unwrap();
+        let acquire = Duration::from_millis(200);
+        let config = DbConfig { url, pool_connections_max: 1, acquire };
+        let runner = || Runner::new(&[]);
+        let migrations = Migrations { sqlite: runner(), postgres: runner() };
+        let Err(error) = Db::open(&config, migrations).await else { panic!("nobody listens") };
+        assert!(matches!(error, DbError::Unavailable(_)));
+        let told = causes(&error).to_lowercase();
+        assert!(told.contains("refused") && !told.contains("hunter2"), "{told}");
     }
 }

@@ -8,6 +8,7 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread,
+    time::Duration,
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -15,12 +16,15 @@ use rusqlite::{
     Connection, ErrorCode, OpenFlags, ToSql,
     types::{ToSqlOutput, ValueRef},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    time::timeout,
+};
 
-use super::{DbError, Migrations, Row, Tx, TxInner, Value, panicked};
+use super::{DbConfig, DbError, Migrations, Row, Tx, TxInner, Value, panicked};
 
 /// So many transactions wait for the writer at most; a further one waits to wait.
-const WAITING_MAX: usize = 1024;
+pub(super) const WAITING_MAX: usize = 1024;
 /// So many share one commit at most.
 const GROUP_MAX: usize = 64;
 /// Prepared statements kept by each connection.
@@ -30,6 +34,8 @@ const STATEMENTS_KEPT: usize = 64;
 pub(super) struct Sqlite {
     writer: mpsc::Sender<Job>,
     readers: Arc<Readers>,
+    /// Waiting longer for either is a failure.
+    acquire: Duration,
 }
 
 /// Work for the writer: runs in the open transaction, and says whom to tell of the commit.
@@ -58,11 +64,12 @@ pub(super) struct SqliteTx<'c>(&'c mut Connection);
 impl Sqlite {
     pub(super) async fn open(
         path: &Path,
-        readers_max: u32,
+        config: &DbConfig,
         migrations: Migrations,
     ) -> Result<Self, DbError> {
         let path = path.to_owned();
-        let size = usize::try_from(readers_max.clamp(1, 64)).unwrap_or(1);
+        let acquire = config.acquire;
+        let size = usize::try_from(config.pool_connections_max.clamp(1, 64)).unwrap_or(1);
         tokio::task::spawn_blocking(move || {
             if let Some(folder) = path.parent() {
                 std::fs::create_dir_all(folder)
@@ -78,7 +85,7 @@ impl Sqlite {
                 .name("sqlite-writer".to_owned())
                 .spawn(move || write_all(writer, jobs))
                 .map_err(unavailable)?;
-            Ok(Self { writer: sender, readers })
+            Ok(Self { writer: sender, readers, acquire })
         })
         .await
         .map_err(unavailable)?
@@ -103,7 +110,10 @@ impl Sqlite {
             };
             Outcome { keep, tell: Box::new(tell) }
         });
-        self.writer.send(job).await.map_err(|_| unavailable("the writer has ended"))?;
+        timeout(self.acquire, self.writer.send(job))
+            .await
+            .map_err(|_| unavailable("too many transactions wait for the writer"))?
+            .map_err(|_| unavailable("the writer has ended"))?;
         answer.await.map_err(unavailable)?
     }
 
@@ -114,7 +124,10 @@ impl Sqlite {
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
     {
         let readers = Arc::clone(&self.readers);
-        let place = Arc::clone(&readers.places).acquire_owned().await.map_err(unavailable)?;
+        let place = timeout(self.acquire, Arc::clone(&readers.places).acquire_owned())
+            .await
+            .map_err(|_| unavailable("all readers are busy"))?
+            .map_err(unavailable)?;
         let read = move || {
             // Held until the connection is back, even when the caller goes away before.
             let _place = place;

@@ -126,7 +126,8 @@ fn notification(s: &mut Sources) -> Option<Notification> {
         notification::check_smtp_url(url).map(|()| SecretString::from(url))
     });
     let outbox_dir = s.read("notification.outbox_dir", PathBuf::from_str);
-    let from = s.read("notification.from", String::from_str);
+    let from = s
+        .read("notification.from", |from| notification::check_from(from).map(|()| from.to_owned()));
     let smtp = if given { Some(smtp?) } else { None };
     Some(Notification { smtp, outbox_dir: outbox_dir?, from: from? })
 }
@@ -255,7 +256,8 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
 fn url(text: &str) -> Result<Uri, &'static str> {
     let form = "must be http://host:port or https://host:port, or a comma-separated list of those";
     let uri: Uri = text.trim().parse().map_err(|_| form)?;
-    let plain = uri.path() == "/" && uri.query().is_none();
+    let no_user = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    let plain = uri.path() == "/" && uri.query().is_none() && no_user;
     match (uri.scheme_str(), uri.host()) {
         (Some("http" | "https"), Some(_)) if plain => Ok(uri),
         _ => Err(form),

@@ -11,16 +11,10 @@ pub(crate) struct Setting {
     pub(crate) default: &'static str,
     /// What it means.
     pub(crate) help: &'static str,
-    /// Whether its value may hold a password: shown masked.
-    pub(crate) secret: bool,
 }
 
 const fn setting(key: &'static str, default: &'static str, help: &'static str) -> Setting {
-    Setting { key, default, help, secret: false }
-}
-
-const fn secret(key: &'static str, default: &'static str, help: &'static str) -> Setting {
-    Setting { key, default, help, secret: true }
+    Setting { key, default, help }
 }
 
 /// A default that is worked out from other settings.
@@ -64,7 +58,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("gateway.threads", "2", "worker threads of the proxy"),
     setting("auth.listen", "127.0.0.1:4005", "REST"),
     setting("auth.url", DERIVED, "where others find it; a comma-separated list balances"),
-    secret(
+    setting(
         "auth.database",
         "sqlite:{data}/auth.db",
         "sqlite:PATH or postgres://user:pass@host:port/db",
@@ -81,7 +75,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("auth.hashes_at_once_max", "2", "passwords hashed at the same time"),
     setting("patient.listen", "127.0.0.1:4000", "REST"),
     setting("patient.url", DERIVED, "where others find it"),
-    secret("patient.database", "sqlite:{data}/patient.db", "sqlite:PATH or postgres://…"),
+    setting("patient.database", "sqlite:{data}/patient.db", "sqlite:PATH or postgres://…"),
     setting("patient.billing_call_ms", "1000", "one call to billing may take so long"),
     setting(
         "patient.billing_total_ms",
@@ -93,14 +87,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("billing.grpc_listen", "127.0.0.1:9001", "gRPC, mTLS always"),
     setting("billing.url", DERIVED, "where others find its REST"),
     setting("billing.grpc_url", DERIVED, "where patient finds its gRPC"),
-    secret("billing.database", "sqlite:{data}/billing.db", "sqlite:PATH or postgres://…"),
+    setting("billing.database", "sqlite:{data}/billing.db", "sqlite:PATH or postgres://…"),
     setting("analytics.listen", "127.0.0.1:4002", "REST"),
     setting("analytics.url", DERIVED, "where others find it"),
-    secret("analytics.database", "sqlite:{data}/analytics.db", "sqlite:PATH or postgres://…"),
+    setting("analytics.database", "sqlite:{data}/analytics.db", "sqlite:PATH or postgres://…"),
     setting("notification.listen", "127.0.0.1:4003", "REST"),
     setting("notification.url", DERIVED, "where others find it"),
-    secret("notification.database", "sqlite:{data}/notification.db", "sqlite:PATH or postgres://…"),
-    secret(
+    setting(
+        "notification.database",
+        "sqlite:{data}/notification.db",
+        "sqlite:PATH or postgres://…",
+    ),
+    setting(
         "notification.smtp",
         DERIVED,
         "smtp://user:pass@host:port or smtps://…; without it messages are files",

@@ -41,8 +41,7 @@ fn line(setting: &Setting, sources: &Sources) -> String {
     let (_, name) = split(setting);
     match sources.value(setting.key) {
         None => format!("# {name} ="),
-        Some((value, _)) if setting.secret => format!("{name} = {}", quoted(&masked(&value))),
-        Some((value, _)) => format!("{name} = {}", quoted(&value)),
+        Some((value, _)) => format!("{name} = {}", quoted(&masked(&value))),
     }
 }
 
@@ -50,12 +49,31 @@ fn quoted(value: &str) -> String {
     toml::Value::String(value.to_owned()).to_string()
 }
 
-/// A URL without its password; what is no URL with one is shown as it is.
-fn masked(url: &str) -> String {
+/// URLs without what they keep secret: a password before the host, and parameters that are named
+/// like one. What is no URL is shown as it is.
+fn masked(urls: &str) -> String {
+    urls.split(',').map(masked_url).collect::<Vec<_>>().join(",")
+}
+
+fn masked_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let Some((credentials, host)) = rest.rsplit_once('@') else { return url.to_owned() };
-    match credentials.split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:***@{host}"),
-        None => url.to_owned(),
-    }
+    let (place, query) = match rest.split_once('?') {
+        Some((place, query)) => (place, Some(query)),
+        None => (rest, None),
+    };
+    let place = match place.rsplit_once('@') {
+        Some((user, host)) => format!("{}:***@{host}", user.split(':').next().unwrap_or_default()),
+        None => place.to_owned(),
+    };
+    let parameter = |parameter: &str| match parameter.split_once('=') {
+        Some((name, _)) if is_secret(name) => format!("{name}=***"),
+        _ => parameter.to_owned(),
+    };
+    let query = query.map(|query| query.split('&').map(parameter).collect::<Vec<_>>().join("&"));
+    format!("{scheme}://{place}{}", query.map(|query| format!("?{query}")).unwrap_or_default())
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_lowercase();
+    ["pass", "secret", "token", "key"].iter().any(|mark| name.contains(mark))
 }

@@ -188,7 +188,7 @@ impl Sources {
 
     fn read_variable(&mut self, name: &str, value: String) {
         let Some(rest) = name.strip_prefix(PREFIX) else { return };
-        if name == FILE_VARIABLE || name.starts_with(TEST_PREFIX) {
+        if name == FILE_VARIABLE || name.starts_with(TEST_PREFIX) || is_service_link(rest) {
             return;
         }
         let key = rest.to_lowercase().replace("__", ".");
@@ -209,6 +209,16 @@ impl Sources {
             }
         }
     }
+}
+
+/// What Kubernetes tells every container of a Service that is named like us
+/// (`MEDISYNC_SERVICE_HOST`, `MEDISYNC_GATEWAY_PORT_4004_TCP`, …): no setting of ours, all of which
+/// have two underscores before such an ending.
+fn is_service_link(rest: &str) -> bool {
+    let rest = format!("_{rest}");
+    let marks = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT_"];
+    !rest.contains("__")
+        && (marks.iter().any(|mark| rest.contains(mark)) || rest.ends_with("_PORT"))
 }
 
 /// A setting's name in the environment.

@@ -56,6 +56,9 @@ fn every_fault_is_found_at_once() {
         ("MEDISYNC_PATIENT__DATABASE", "mysql://user:secret@host/db"),
         ("MEDISYNC_NO__SUCH", "1"),
         ("MEDISYNC_TEST_POSTGRES", "ignored"),
+        ("MEDISYNC_SERVICE_HOST", "10.0.0.1"),
+        ("MEDISYNC_PORT", "tcp://10.0.0.1:4004"),
+        ("MEDISYNC_GATEWAY_PORT_4004_TCP_ADDR", "10.0.0.1"),
     ];
     let found = faults(gather(file, &environment, &[]));
     assert_eq!(found.len(), 7, "{found:#?}");
@@ -94,9 +97,12 @@ fn passwords_are_not_shown() {
     let environment = [
         ("MEDISYNC_AUTH__DATABASE", "postgres://user:hunter2@host/db"),
         ("MEDISYNC_NOTIFICATION__SMTP", "smtp://user:hunter2@host:25"),
+        ("MEDISYNC_BILLING__DATABASE", "postgres://u@h/db?password=hunter2&sslmode=disable"),
+        ("MEDISYNC_GATEWAY__JWKS", "https://u:hunter2@h/jwks?api_key=hunter2"),
     ];
     let shown = show(&gather("", &environment, &[]), true);
     assert!(shown.contains("postgres://user:***@host/db") && !shown.contains("hunter2"));
+    assert!(shown.contains("password=***&sslmode=disable"), "{shown}");
     assert!(shown.contains("# environment") && shown.contains("# default"));
     shown.parse::<toml::Table>().unwrap();
 }

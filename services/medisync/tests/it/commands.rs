@@ -48,11 +48,16 @@ fn bad_configuration_exits_64_and_tells_every_fault() {
     let file = folder.path().join("medisync.toml");
     fs::write(&file, "drain_seconds = -1\n[gateway]\nlisten = 'x'\n").unwrap();
     let args = ["up", "--config", file.to_str().unwrap(), "--log-format", "xml"];
-    let refused = run(&args, &[("MEDISYNC_DEMO", "perhaps"), ("MEDISYNC_NOPE", "1")]);
+    let environment = [
+        ("MEDISYNC_DEMO", "perhaps"),
+        ("MEDISYNC_NOPE", "1"),
+        ("MEDISYNC_NOTIFICATION__FROM", "nobody"),
+    ];
+    let refused = run(&args, &environment);
     assert_eq!(refused.status.code(), Some(64));
     let told = stderr(&refused);
-    for part in ["drain_seconds", "gateway.listen", "log_format", "MEDISYNC_DEMO", "MEDISYNC_NOPE"]
-    {
+    let faults = ["drain_seconds", "gateway.listen", "log_format", "_DEMO", "_NOPE", "__FROM"];
+    for part in faults {
         assert!(told.contains(part), "{part} in {told}");
     }
     assert!(stdout(&refused).is_empty());
@@ -124,6 +129,13 @@ fn the_authority_is_made_once_and_its_keys_are_private() {
     assert!(args(&["init"]).status.success());
     assert_eq!(fs::read(data.join("pki/ca.pem")).unwrap(), authority);
     assert!(args(&["issue", "patient"]).status.success());
+    // An authority whose key is kept elsewhere is not replaced.
+    let (key, elsewhere) = (data.join("pki/ca.key"), data.join("elsewhere.key"));
+    fs::rename(&key, &elsewhere).unwrap();
+    assert_eq!(args(&["init"]).status.code(), Some(1));
+    assert_eq!(args(&["issue", "patient"]).status.code(), Some(1));
+    assert_eq!(fs::read(data.join("pki/ca.pem")).unwrap(), authority);
+    fs::rename(&elsewhere, &key).unwrap();
     let shown = stdout(&args(&["show"]));
     assert!(shown.contains("spiffe://medisync/patient") && shown.contains("not issued"), "{shown}");
     for key in ["ca.key", "patient.key"] {
@@ -182,6 +194,23 @@ fn every_part_has_an_openapi_document() {
     for path in ["/auth/login", "/api/patients/{id}", "/api/billing/accounts", "/api/notifications"]
     {
         assert!(document["paths"][path].is_object(), "{path}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_failure() {
+    let script = "set -o pipefail; \"$0\" openapi gateway | head -1 && \"$0\" help | head -1";
+    let binary = env!("CARGO_BIN_EXE_medisync");
+    let piped = std::process::Command::new("bash").args(["-c", script, binary]).output().unwrap();
+    assert!(piped.status.success(), "{}", stderr(&piped));
+}
+
+#[tokio::test]
+async fn what_it_keeps_is_for_its_owner_alone() {
+    let world = World::start().await;
+    for file in ["", "patient.db", "patient.db-wal", "auth.db", "events.db", "keys", "outbox"] {
+        let mode = fs::metadata(world.data().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{file}");
     }
 }
 

@@ -72,6 +72,26 @@ fn in_halves(address: &str, token: &str, sent: &Barrier, told: &Barrier) -> Stri
 }
 
 #[tokio::test]
+async fn a_request_that_never_ends_does_not_keep_the_process() {
+    let mut world = World::start_with(&[("MEDISYNC_DRAIN_SECONDS", "1")]).await;
+    let token = world.sign_in(ADMIN).await.token.unwrap();
+    let mut streams = Vec::new();
+    for part in ["gateway", "patient"] {
+        let mut stream = TcpStream::connect(world.url(part).trim_start_matches("http://")).unwrap();
+        let path = if part == "gateway" { "/api/patients" } else { "/patients" };
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: medisync\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        streams.push(stream);
+    }
+    world.terminate();
+    assert_eq!(world.ended().code(), Some(0));
+    drop(streams);
+}
+
+#[tokio::test]
 async fn an_idle_mesh_stops_and_starts_again_with_all_that_it_had() {
     let mut world = World::start().await;
     let clerk = world.sign_in(ADMIN).await;

@@ -45,28 +45,28 @@ const METRICS: &[(&str, &[&str])] = &[
 async fn a_clients_trace_reaches_the_event_and_every_refusal() {
     let world = World::start().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
+    let admin = world.sign_in(ADMIN).await;
     let traced = [("traceparent", TRACEPARENT)];
     let post =
         async |body: Value| clerk.send(Method::POST, "/api/patients", &traced, Some(&body)).await;
     let patient = post(a_patient()).await.expect(StatusCode::CREATED).json();
+    let path = format!("/api/patients/{}", patient["id"].as_str().unwrap());
+    let changed = clerk.send(Method::PUT, &path, &traced, Some(&a_patient())).await;
+    changed.expect(StatusCode::OK);
+    let removed = admin.send(Method::DELETE, &path, &traced, None).await;
+    removed.expect(StatusCode::NO_CONTENT);
     world.drain().await;
 
-    let events = rusqlite::Connection::open(world.data().join("events.db")).unwrap();
-    let headers: String = events
-        .query_row(
-            "select headers from log_record where topic = 'patient' and record_key = ?1",
-            [patient["id"].as_str().unwrap()],
-            |row| row.get(0),
-        )
-        .unwrap();
-    let headers: Vec<(String, String)> = serde_json::from_str(&headers).unwrap();
-    let headers: BTreeMap<_, _> = headers.into_iter().collect();
-    let names: Vec<_> = headers.keys().map(String::as_str).collect();
-    assert_eq!(names, ["content-type", "event-id", "event-type", "traceparent"]);
-    assert!(headers["traceparent"].starts_with(&format!("00-{TRACE}-")), "{headers:?}");
-    assert_ne!(headers["traceparent"], TRACEPARENT, "the span is the client's own");
-    assert_eq!(headers["content-type"], "application/x-protobuf");
-    assert_eq!(headers["event-type"], "PATIENT_CREATED");
+    let events = headers_of(&world, patient["id"].as_str().unwrap());
+    let types: Vec<_> = events.iter().map(|headers| headers["event-type"].as_str()).collect();
+    assert_eq!(types, ["PATIENT_CREATED", "PATIENT_UPDATED", "PATIENT_DELETED"]);
+    for headers in events {
+        let names: Vec<_> = headers.keys().map(String::as_str).collect();
+        assert_eq!(names, ["content-type", "event-id", "event-type", "traceparent"]);
+        assert!(headers["traceparent"].starts_with(&format!("00-{TRACE}-")), "{headers:?}");
+        assert_ne!(headers["traceparent"], TRACEPARENT, "the span is the client's own");
+        assert_eq!(headers["content-type"], "application/x-protobuf");
+    }
 
     let refused = |answer: crate::world::Answer, status, code| {
         let problem: Value = answer.refused(status, code);
@@ -160,6 +160,18 @@ async fn what_clients_invent_adds_no_series() {
     let new: Vec<_> = after.difference(&before).collect();
     assert!(new.is_empty(), "{new:?}");
     assert!(before.len() > 100);
+}
+
+/// The headers of a patient's events, oldest first.
+fn headers_of(world: &World, id: &str) -> Vec<BTreeMap<String, String>> {
+    let events = rusqlite::Connection::open(world.data().join("events.db")).unwrap();
+    let sql = "select headers from log_record where topic = 'patient' and record_key = ?1
+               order by position";
+    let mut found = events.prepare(sql).unwrap();
+    let headers = found.query_map([id], |row| row.get::<_, String>(0)).unwrap();
+    let read =
+        |headers: String| -> Vec<(String, String)> { serde_json::from_str(&headers).unwrap() };
+    headers.map(|headers| read(headers.unwrap()).into_iter().collect()).collect()
 }
 
 /// Every series: name and labels as they are.

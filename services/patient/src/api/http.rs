@@ -12,7 +12,7 @@ use http::{
     header::{CONTENT_TYPE, ETAG, LINK, LOCATION},
 };
 use kit::{
-    http::{IdInPath, JsonBody, QueryParams},
+    http::{IdInPath, JsonFields, QueryFields},
     page::Cursors,
     service::{BearerAuth, document, with_problems},
 };
@@ -25,12 +25,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     etag,
-    query::{ListQuery, Page, SearchIn},
-    wire::{NewPatientIn, PatientIn, PatientOut, PatientsOut},
+    query::{Asked, ListQuery, Page, SearchIn},
+    wire::{self, NewPatientIn, PatientIn, PatientOut, PatientsOut},
 };
 use crate::{
     app::{App, Registered, RequestKey},
     domain::Patient,
+    error::Error,
 };
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -53,7 +54,6 @@ struct Api {
     ),
     servers((url = "/api", description = "through the gateway")),
     modifiers(&BearerAuth),
-    security(("bearer" = [])),
 )]
 struct Document;
 
@@ -78,9 +78,12 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
 #[utoipa::path(
     get,
     path = "/patients",
+    security(("bearer" = [])),
     params(ListQuery),
     responses(
-        (status = OK, body = PatientsOut, headers(("Link", description = "`rel=\"next\"`"))),
+        (status = OK, description = "a page", body = PatientsOut, headers(
+            ("Link", description = "`rel=\"next\"`"),
+        )),
         (status = BAD_REQUEST, description = "a parameter is not of its form"),
         (status = UNAUTHORIZED, description = "no valid token"),
         (status = FORBIDDEN, description = "the role may not read patients"),
@@ -88,18 +91,21 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
 )]
 async fn list_patients(
     State(api): State<Arc<Api>>,
-    QueryParams(query): QueryParams<ListQuery>,
+    QueryFields(query): QueryFields,
 ) -> Result<Response, Failure> {
-    page(&api, query.into(), "search").await
+    page(&api, Asked::read(query, "search")).await
 }
 
 /// Searches patients by part of a name or email, without putting it into a URL.
 #[utoipa::path(
     post,
     path = "/patients/search",
+    security(("bearer" = [])),
     request_body = SearchIn,
     responses(
-        (status = OK, body = PatientsOut, headers(("Link", description = "`rel=\"next\"`"))),
+        (status = OK, description = "a page", body = PatientsOut, headers(
+            ("Link", description = "`rel=\"next\"`"),
+        )),
         (status = BAD_REQUEST, description = "a field is not of its form"),
         (status = UNAUTHORIZED, description = "no valid token"),
         (status = FORBIDDEN, description = "the role may not read patients"),
@@ -109,18 +115,21 @@ async fn list_patients(
 )]
 async fn search_patients(
     State(api): State<Arc<Api>>,
-    JsonBody(body): JsonBody<SearchIn>,
+    JsonFields(body): JsonFields,
 ) -> Result<Response, Failure> {
-    page(&api, body, "query").await
+    page(&api, Asked::read(body, "query")).await
 }
 
 /// One patient.
 #[utoipa::path(
     get,
     path = "/patients/{id}",
+    security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "the patient's id")),
     responses(
-        (status = OK, body = PatientOut, headers(("ETag", description = "the version, quoted"))),
+        (status = OK, description = "the patient", body = PatientOut, headers(
+            ("ETag", description = "the version, quoted"),
+        )),
         (status = NOT_FOUND, description = "there is no such patient"),
         (status = UNAUTHORIZED, description = "no valid token"),
         (status = FORBIDDEN, description = "the role may not read patients"),
@@ -140,10 +149,11 @@ async fn get_patient(
 #[utoipa::path(
     post,
     path = "/patients",
+    security(("bearer" = [])),
     request_body = NewPatientIn,
     params(("Idempotency-Key" = Option<String>, Header, description = "makes it safe to repeat")),
     responses(
-        (status = CREATED, body = PatientOut, headers(
+        (status = CREATED, description = "the patient", body = PatientOut, headers(
             ("Location", description = "where the patient is"),
             ("ETag", description = "the version, quoted"),
         )),
@@ -160,10 +170,11 @@ async fn register_patient(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    JsonBody(body): JsonBody<NewPatientIn>,
+    JsonFields(body): JsonFields,
 ) -> Result<Response, Failure> {
     let key = request_key(&headers, &caller)?;
-    let (id, answer) = match api.app.register(body.into(), key, json).await? {
+    let registered = api.app.register(wire::input(body), key, json).await;
+    let (id, answer) = match registered.map_err(refused)? {
         Registered::New(patient) => (patient.id, json(&patient)),
         Registered::Before { patient_id, answer } => (patient_id, answer),
     };
@@ -180,13 +191,16 @@ async fn register_patient(
 #[utoipa::path(
     put,
     path = "/patients/{id}",
+    security(("bearer" = [])),
     request_body = PatientIn,
     params(
         ("id" = uuid::Uuid, Path, description = "the patient's id"),
         ("If-Match" = Option<String>, Header, description = "change only this version"),
     ),
     responses(
-        (status = OK, body = PatientOut, headers(("ETag", description = "the version, quoted"))),
+        (status = OK, description = "the patient", body = PatientOut, headers(
+            ("ETag", description = "the version, quoted"),
+        )),
         (status = BAD_REQUEST, description = "fields are not what they must be"),
         (status = NOT_FOUND, description = "there is no such patient"),
         (status = CONFLICT, description = "another patient has this email"),
@@ -201,15 +215,16 @@ async fn update_patient(
     State(api): State<Arc<Api>>,
     IdInPath(id): IdInPath,
     headers: HeaderMap,
-    JsonBody(body): JsonBody<PatientIn>,
+    JsonFields(body): JsonFields,
 ) -> Result<Response, Failure> {
-    Ok(one(api.app.update(id, body.into(), etag::if_match(&headers)).await?))
+    Ok(one(api.app.update(id, wire::input(body), etag::if_match(&headers)).await?))
 }
 
 /// Removes a patient. The billing account stays.
 #[utoipa::path(
     delete,
     path = "/patients/{id}",
+    security(("bearer" = [])),
     params(
         ("id" = uuid::Uuid, Path, description = "the patient's id"),
         ("If-Match" = Option<String>, Header, description = "remove only this version"),
@@ -231,8 +246,8 @@ async fn delete_patient(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn page(api: &Api, asked: SearchIn, searched_by: &'static str) -> Result<Response, Failure> {
-    let page = Page::parse(asked, searched_by, &api.cursors)?;
+async fn page(api: &Api, asked: Asked) -> Result<Response, Failure> {
+    let page = Page::parse(asked, &api.cursors)?;
     let mut found = api.app.list(page.list.clone()).await?;
     let more = found.len() > page.size as usize;
     found.truncate(page.size as usize);
@@ -254,6 +269,13 @@ fn one(patient: Patient) -> Response {
     let mut response = Json(PatientOut::from(patient)).into_response();
     response.headers_mut().insert(ETAG, tag);
     response
+}
+
+/// A request in progress is over soon: whoever repeats it is told when to come back.
+fn refused(error: Error) -> Failure {
+    let soon = matches!(error, Error::InProgress);
+    let failure = Failure::from(error);
+    if soon { failure.retry_after_s(1) } else { failure }
 }
 
 /// The body that answers a registration: kept to be given again.

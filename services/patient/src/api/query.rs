@@ -1,6 +1,9 @@
 //! What a client asks of the list, and the cursor that goes on with it.
 
-use kit::page::{self, Cursor, Cursors, not_ours};
+use kit::{
+    fields::{Faults, Fields},
+    page::{self, Cursor, Cursors, NOT_OURS},
+};
 use serde::{Deserialize, Serialize};
 use shared_middleware::error::{Failure, FieldError};
 use utoipa::{IntoParams, ToSchema};
@@ -17,6 +20,7 @@ const SEARCH_CHARS_MAX: usize = 100;
 #[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a document of what `Asked` reads")]
 pub(super) struct ListQuery {
     /// Patients in a page, 1 to 200; 20 when absent.
     size: Option<u32>,
@@ -34,6 +38,7 @@ pub(super) struct ListQuery {
 /// Which page, asked by body: keeps names out of URLs.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "a document of what `Asked` reads")]
 pub(super) struct SearchIn {
     /// Part of a name or an email, in any case.
     #[schema(example = "roe")]
@@ -49,6 +54,19 @@ pub(super) struct SearchIn {
     /// `asc` (the default) or `desc`.
     #[schema(example = "asc")]
     order: Option<String>,
+}
+
+/// Which page, asked in either way: every field as it came, if it came.
+pub(super) struct Asked {
+    /// What its text to search for is called.
+    searched_by: &'static str,
+    size: Option<u32>,
+    search: Option<String>,
+    sort: Option<String>,
+    order: Option<String>,
+    cursor: Option<String>,
+    /// What is wrong already.
+    refused: Vec<FieldError>,
 }
 
 /// A list without its page: what a cursor is made for.
@@ -69,47 +87,73 @@ pub(super) struct Page {
     pub(super) list: List,
 }
 
-impl From<ListQuery> for SearchIn {
-    fn from(query: ListQuery) -> Self {
-        let ListQuery { size, cursor, sort, order, search } = query;
-        Self { query: search, size, cursor, sort, order }
+/// Where a list goes on, as its cursor remembers it.
+struct Opened {
+    listing: Listing,
+    sort: Sort,
+    order: Order,
+    after: (After, uuid::Uuid),
+}
+
+// === impl Asked ===
+
+impl Asked {
+    pub(super) fn read(mut fields: Fields, searched_by: &'static str) -> Self {
+        Self {
+            searched_by,
+            size: fields.number("size"),
+            search: fields.text(searched_by),
+            sort: fields.text("sort"),
+            order: fields.text("order"),
+            cursor: fields.text("cursor"),
+            refused: fields.end(),
+        }
     }
 }
 
 // === impl Page ===
 
 impl Page {
-    /// What was asked; `searched_by` is what its text to search for is called there.
-    pub(super) fn parse(
-        asked: SearchIn,
-        searched_by: &'static str,
-        cursors: &Cursors,
-    ) -> Result<Self, Failure> {
-        let size = page::size(asked.size)?;
-        let search = search(searched_by, asked.query)?;
-        let cursor = asked.cursor.map(|text| cursors.unseal_any(&text)).transpose()?;
-        let remembered = cursor
-            .as_ref()
-            .map(|cursor| serde_json::from_str::<Listing>(&cursor.list).map_err(|_| not_ours()))
-            .transpose()?;
-        let listing = match remembered {
-            None => Listing {
-                sort: asked.sort.unwrap_or_else(|| "name".to_owned()),
-                order: asked.order.unwrap_or_else(|| "asc".to_owned()),
-                search,
-            },
-            // What is asked beside a cursor may only repeat what the cursor remembers.
-            Some(listing) => {
-                let same = asked.sort.is_none_or(|sort| sort == listing.sort)
-                    && asked.order.is_none_or(|order| order == listing.order)
-                    && search.is_none_or(|search| Some(search) == listing.search);
-                if same { listing } else { return Err(not_ours()) }
-            }
+    /// What was asked.
+    ///
+    /// # Errors
+    /// Every field that is wrong, not only the first.
+    pub(super) fn parse(asked: Asked, cursors: &Cursors) -> Result<Self, Failure> {
+        let Asked { searched_by, .. } = asked;
+        let mut faults = Faults::new(asked.refused);
+        let size = faults.field("size", page::size_in_bounds(asked.size));
+        let searched = faults.field(searched_by, search(asked.search));
+        let sorted = faults.field("sort", asked.sort.as_deref().map(sort).transpose());
+        let ordered = faults.field("order", asked.order.as_deref().map(order).transpose());
+        // What is asked beside a cursor may only repeat what the cursor remembers.
+        let repeats = |opened: &Opened| {
+            let search = searched.as_ref().and_then(Option::as_ref);
+            sorted.flatten().is_none_or(|sort| sort == opened.sort)
+                && ordered.flatten().is_none_or(|order| order == opened.order)
+                && search.is_none_or(|search| Some(search) == opened.listing.search.as_ref())
         };
-        let (sort, order) = (sort(&listing.sort)?, order(&listing.order)?);
-        let after = cursor.map(|cursor| after(&cursor, sort)).transpose()?;
+        let opened = asked.cursor.map(|text| {
+            Opened::unseal(&text, cursors).filter(|opened| repeats(opened)).ok_or(NOT_OURS)
+        });
+        let opened = faults.field("cursor", opened.transpose()).flatten();
+        let wrong = faults.end();
+        let Some(size) = size.filter(|_| wrong.is_empty()) else {
+            return Err(Failure::invalid_fields(wrong));
+        };
+        if let Some(Opened { listing, sort, order, after }) = opened {
+            let search = listing.search.clone();
+            let list = List { sort, order, search, after: Some(after), count: size + 1 };
+            return Ok(Self { listing, sort, size, list });
+        }
+        let listing = Listing {
+            sort: asked.sort.unwrap_or_else(|| "name".to_owned()),
+            order: asked.order.unwrap_or_else(|| "asc".to_owned()),
+            search: searched.flatten(),
+        };
+        let sort = sorted.flatten().unwrap_or(Sort::Name);
+        let order = ordered.flatten().unwrap_or(Order::Asc);
         let search = listing.search.clone();
-        let list = List { sort, order, search, after, count: size + 1 };
+        let list = List { sort, order, search, after: None, count: size + 1 };
         Ok(Self { listing, sort, size, list })
     }
 
@@ -125,43 +169,51 @@ impl Page {
     }
 }
 
-fn after(cursor: &Cursor, sort: Sort) -> Result<(After, uuid::Uuid), Failure> {
-    let key = &cursor.key;
-    let time = || jiff::Timestamp::from_microsecond(key.parse().ok()?).ok();
-    let after = match sort {
-        Sort::Name => Some(After::Name(key.clone())),
-        Sort::RegisteredDate => key.parse().ok().map(After::RegisteredDate),
-        Sort::CreatedAt => time().map(After::CreatedAt),
-    };
-    Ok((after.ok_or_else(not_ours)?, cursor.id))
-}
+// === impl Opened ===
 
-fn search(field: &'static str, text: Option<String>) -> Result<Option<String>, Failure> {
-    let Some(text) = text else { return Ok(None) };
-    let text = in_any_case(text.trim());
-    if text.chars().count() > SEARCH_CHARS_MAX || text.chars().any(char::is_control) {
-        let message = "must have at most 100 characters, and no control characters";
-        return Err(Failure::invalid_fields(vec![FieldError::new(field, message)]));
+impl Opened {
+    fn unseal(text: &str, cursors: &Cursors) -> Option<Self> {
+        let cursor = cursors.unseal_any(text).ok()?;
+        let listing: Listing = serde_json::from_str(&cursor.list).ok()?;
+        let (sort, order) = (sort(&listing.sort).ok()?, order(&listing.order).ok()?);
+        let after = (after(cursor.key, sort)?, cursor.id);
+        Some(Self { listing, sort, order, after })
     }
-    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-fn sort(name: &str) -> Result<Sort, Failure> {
-    match name {
-        "name" => Ok(Sort::Name),
-        "registeredDate" => Ok(Sort::RegisteredDate),
-        "createdAt" => Ok(Sort::CreatedAt),
-        _ => {
-            let message = "must be name, registeredDate or createdAt";
-            Err(Failure::invalid_fields(vec![FieldError::new("sort", message)]))
+fn after(key: String, sort: Sort) -> Option<After> {
+    match sort {
+        Sort::Name => Some(After::Name(key)),
+        Sort::RegisteredDate => key.parse().ok().map(After::RegisteredDate),
+        Sort::CreatedAt => {
+            let time = jiff::Timestamp::from_microsecond(key.parse().ok()?);
+            time.ok().map(After::CreatedAt)
         }
     }
 }
 
-fn order(name: &str) -> Result<Order, Failure> {
+fn search(text: Option<String>) -> Result<Option<String>, &'static str> {
+    let Some(text) = text else { return Ok(None) };
+    let text = in_any_case(text.trim());
+    if text.chars().count() > SEARCH_CHARS_MAX || text.chars().any(char::is_control) {
+        return Err("must have at most 100 characters, and no control characters");
+    }
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+fn sort(name: &str) -> Result<Sort, &'static str> {
+    match name {
+        "name" => Ok(Sort::Name),
+        "registeredDate" => Ok(Sort::RegisteredDate),
+        "createdAt" => Ok(Sort::CreatedAt),
+        _ => Err("must be name, registeredDate or createdAt"),
+    }
+}
+
+fn order(name: &str) -> Result<Order, &'static str> {
     match name {
         "asc" => Ok(Order::Asc),
         "desc" => Ok(Order::Desc),
-        _ => Err(Failure::invalid_fields(vec![FieldError::new("order", "must be asc or desc")])),
+        _ => Err("must be asc or desc"),
     }
 }

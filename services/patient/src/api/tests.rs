@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode, header::CONTENT_TYPE};
-use kit::{page::Cursors, testing::engines};
+use kit::{db::DbError, page::Cursors, testing::engines};
 use serde_json::{Value, json};
 use shared_middleware::identity::{Caller, Role};
 use tower::ServiceExt as _;
@@ -170,7 +170,12 @@ async fn every_field_that_is_wrong_is_named_and_none_is_quoted() {
     assert_eq!(world.register(&json!({})).await.fields(), all);
     let future = json!("2026-03-02");
     let wrong = with(&[("dateOfBirth", future.clone()), ("registeredDate", future)]);
-    assert_eq!(world.register(&wrong).await.fields(), ["registeredDate", "dateOfBirth"]);
+    assert_eq!(world.register(&wrong).await.fields(), ["dateOfBirth", "registeredDate"]);
+    let wrong = json!({"name": 5, "email": "bad", "zzz": 1, "<i>": 1, "registeredDate": []});
+    let named = ["name", "email", "address", "dateOfBirth", "registeredDate", "?", "zzz"];
+    assert_eq!(world.register(&wrong).await.fields(), named);
+    let wrong = with(&[("zzz", json!(1)), ("yyy", json!(2)), ("email", json!("bad"))]);
+    assert_eq!(world.register(&wrong).await.fields(), ["email", "yyy", "zzz"]);
     assert_eq!(world.register(&with(&[("ssn", json!(SECRET))])).await.fields(), ["ssn"]);
     assert_eq!(world.register(&with(&[("id", json!("1"))])).await.fields(), ["id"]);
     let odd = ["null", "[]", "7", "\"Jane Roe\"", "", "{", "[\"Jane Roe\"]", "{\"name\":[\"a\"]}"];
@@ -184,7 +189,7 @@ async fn every_field_that_is_wrong_is_named_and_none_is_quoted() {
     }
     let headers = &[("content-type", "application/json")];
     let asked = Asked { method: "POST", path: "/patients", headers, body: twice.to_owned() };
-    assert_eq!(world.ask(asked).await.fields(), ["name"]);
+    assert_eq!(world.ask(asked).await.fields(), all);
     assert_eq!(world.get("/patients").await.body["patients"], json!([]));
 }
 
@@ -301,6 +306,25 @@ async fn a_request_with_an_idempotency_key_is_answered_as_before() {
 }
 
 #[tokio::test]
+async fn whoever_repeats_a_request_in_progress_is_told_when_to_come_back() {
+    for engine in engines() {
+        let world = World::on(engine).await;
+        let key = &[("Idempotency-Key", "k")];
+        let first = world.send("POST", "/patients", key, &jane()).await;
+        assert_eq!(first.status, StatusCode::CREATED);
+        let unfinish = "update idempotency set finished = 0";
+        let unfinished = world
+            .inner
+            .db
+            .write(move |tx| Box::pin(async move { tx.execute(unfinish, &[]).await }));
+        assert_eq!(unfinished.await.map_err(|error: DbError| error).unwrap(), 1);
+        let again = world.send("POST", "/patients", key, &jane()).await;
+        assert_eq!(again.code(), (StatusCode::CONFLICT, "conflict"));
+        assert_eq!(again.headers["retry-after"], "1");
+    }
+}
+
+#[tokio::test]
 async fn an_idempotency_key_is_there_once_and_visible() {
     let world = World::sqlite().await;
     let long = "k".repeat(256);
@@ -375,9 +399,11 @@ async fn odd_questions_are_told_what_is_wrong() {
         (format!("cursor={cursor}&order=desc"), vec!["cursor"]),
         (format!("cursor={cursor}&search=john"), vec!["cursor"]),
         (format!("search={}", "x".repeat(101)), vec!["search"]),
-        ("size=x".to_owned(), vec![]),
-        ("size=1&size=2".to_owned(), vec![]),
-        ("other=1".to_owned(), vec![]),
+        ("size=x".to_owned(), vec!["size"]),
+        ("size=1&size=2".to_owned(), vec!["size"]),
+        ("other=1".to_owned(), vec!["other"]),
+        ("size=201&sort=x&order=y".to_owned(), vec!["size", "sort", "order"]),
+        (format!("x=1&y=2&size=abc&cursor={cursor}&order=desc"), vec!["size", "cursor", "x", "y"]),
     ];
     for (query, fields) in table {
         assert_eq!(world.get(&format!("/patients?{query}")).await.fields(), fields, "{query}");
@@ -385,6 +411,9 @@ async fn odd_questions_are_told_what_is_wrong() {
     let long = json!({"query": "x".repeat(101)});
     let refused = world.send("POST", "/patients/search", &[], &long).await;
     assert_eq!(refused.fields(), ["query"]);
+    let all = json!({"query": 1, "size": "2", "sort": [], "order": "x", "cursor": "x", "y": 1});
+    let refused = world.send("POST", "/patients/search", &[], &all).await;
+    assert_eq!(refused.fields(), ["size", "query", "sort", "order", "cursor", "y"]);
     for query in ["", "search=", "search=%20", "sort=createdAt&order=desc"] {
         let all = world.get(&format!("/patients?{query}")).await;
         assert_eq!(all.body["patients"].as_array().unwrap().len(), 2, "{query}");

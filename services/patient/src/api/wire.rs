@@ -1,6 +1,7 @@
 //! What goes over the wire: JSON, camelCase.
 
 use jiff::{Timestamp, civil::Date};
+use kit::fields::Fields;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -10,6 +11,7 @@ use crate::domain::{Billing, Input, Patient};
 /// A patient to register.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "a document of what `input` reads")]
 pub(super) struct NewPatientIn {
     /// 1 to 100 characters.
     #[schema(value_type = String, min_length = 1, max_length = 100, example = "Jane Roe")]
@@ -36,6 +38,7 @@ pub(super) struct NewPatientIn {
 /// A patient's new details: all of them.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "a document of what `input` reads")]
 pub(super) struct PatientIn {
     /// 1 to 100 characters.
     #[schema(value_type = String, min_length = 1, max_length = 100, example = "Jane Roe")]
@@ -54,9 +57,6 @@ pub(super) struct PatientIn {
     /// ISO 8601, not in the future.
     #[schema(value_type = String, format = Date, example = "1990-02-28")]
     date_of_birth: Option<String>,
-    /// Refused: it can be given on registration only.
-    #[schema(ignore)]
-    registered_date: Option<String>,
 }
 
 /// A patient.
@@ -106,17 +106,15 @@ pub(super) struct PatientsOut {
     pub(super) next_cursor: Option<String>,
 }
 
-impl From<NewPatientIn> for Input {
-    fn from(body: NewPatientIn) -> Self {
-        let NewPatientIn { name, email, address, date_of_birth, registered_date } = body;
-        Self { name, email, address, date_of_birth, registered_date }
-    }
-}
-
-impl From<PatientIn> for Input {
-    fn from(body: PatientIn) -> Self {
-        let PatientIn { name, email, address, date_of_birth, registered_date } = body;
-        Self { name, email, address, date_of_birth, registered_date }
+/// Reads a [`NewPatientIn`] or a [`PatientIn`], and what is wrong with it.
+pub(super) fn input(mut fields: Fields) -> Input {
+    Input {
+        name: fields.text("name"),
+        email: fields.text("email"),
+        address: fields.text("address"),
+        date_of_birth: fields.text("dateOfBirth"),
+        registered_date: fields.text("registeredDate"),
+        refused: fields.end(),
     }
 }
 

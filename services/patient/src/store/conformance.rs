@@ -68,7 +68,7 @@ fn key() -> IdempotencyKey {
 fn registration(patient: &Patient, key: Option<IdempotencyKey>) -> Registration {
     let event_id = Uuid::from_u128(patient.id.as_u128() << 64);
     Registration {
-        event: event(PATIENT_CREATED, event_id, patient, patient.version, patient.created_at),
+        event: event(PATIENT_CREATED, event_id, patient, patient.version, patient.created_at, None),
         patient: patient.clone(),
         answer: "first".to_owned(),
         key,
@@ -76,7 +76,8 @@ fn registration(patient: &Patient, key: Option<IdempotencyKey>) -> Registration 
 }
 
 fn change(id: Uuid, versions: Option<Vec<i64>>) -> Change {
-    Change { id, versions, now: NOW + SignedDuration::from_secs(1), event_id: Uuid::nil() }
+    let now = NOW + SignedDuration::from_secs(1);
+    Change { id, versions, now, event_id: Uuid::nil(), trace: None }
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use kit::{
     db::{Db, DbError, Migrations},
     outbox::Event,
 };
+use shared_middleware::trace_context::TraceContext;
 use uuid::Uuid;
 
 pub(crate) use self::{
@@ -56,6 +57,8 @@ pub(crate) struct Change {
     pub(crate) versions: Option<Vec<i64>>,
     pub(crate) now: Timestamp,
     pub(crate) event_id: Uuid,
+    /// The request that asks for it.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// Whether a registration is the first with its key.

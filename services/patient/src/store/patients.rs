@@ -60,7 +60,7 @@ pub(super) async fn update(
     index(tx, change.id, &details).await?;
     let version = before.version + 1;
     let after = Patient { details, version, updated_at: change.now, ..before };
-    let event = events::event(event, change.event_id, &after, version, change.now);
+    let event = events::event(event, change.event_id, &after, version, change.now, change.trace);
     outbox::append(tx, event).await?;
     Ok(after)
 }
@@ -81,7 +81,7 @@ pub(super) async fn remove(
     tx.execute("delete from patient where id = $1", params![change.id]).await?;
     idempotency::erase(tx, change.id).await?;
     let version = before.version + 1;
-    let event = events::event(event, change.event_id, &before, version, change.now);
+    let event = events::event(event, change.event_id, &before, version, change.now, change.trace);
     outbox::append(tx, event).await?;
     Ok(())
 }

@@ -25,7 +25,7 @@ use crate::{
     keys::{self, Keys},
     open_app,
     password::Passwords,
-    store::Store,
+    store::{NewToken, Refreshed, Store},
     testing::World,
 };
 

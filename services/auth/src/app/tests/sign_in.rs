@@ -62,6 +62,39 @@ async fn a_refresh_token_works_once_and_its_return_ends_the_sign_in() {
     assert_eq!(world.revoked().await, [claims(&first).sid.unwrap()]);
 }
 
+/// Nothing is left to do for whoever asked the store: no crash and no client that leaves before its
+/// answer keeps the sign-in alive.
+#[tokio::test]
+async fn the_transaction_that_finds_a_token_spent_ends_the_sign_in() {
+    let world = World::demo().await;
+    let first = world.login(ADMIN).await;
+    let second = world.refresh(&first).await.unwrap();
+    let session = claims(&first).sid.unwrap();
+    let (store, now) = (&world.app().store, world.hand.clock().now());
+    let again = async |until_s| {
+        let new = NewToken { hash: vec![0; 32], expires_at: now + world.app().lifetimes.refresh() };
+        store.refresh(first.refresh.hash(), new, now, until_s).await.unwrap()
+    };
+    assert_eq!(again(42).await, Refreshed::Spent { session });
+    let revoked = store.revocations_after(0, 10).await.unwrap();
+    let revoked: Vec<_> = revoked.into_iter().map(|(_, it)| (it.session, it.until_s)).collect();
+    assert_eq!(revoked, [(session, 42)]);
+    assert!(matches!(world.refresh(&second).await, Err(Error::RefreshRefused)));
+    // It is gone with its sign-in, and ends nothing twice.
+    assert_eq!(again(43).await, Refreshed::Refused);
+    assert_eq!(store.revocations_after(0, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_logout_without_a_sign_in_of_ours_ends_nothing() {
+    let world = World::demo().await;
+    let pair = world.login(ADMIN).await;
+    let foreign = Caller { session: None, ..caller(&pair) };
+    world.sign_in().await.logout(&foreign).await.unwrap();
+    assert!(world.app().store.revocations_after(0, 10).await.unwrap().is_empty());
+    assert!(world.refresh(&pair).await.is_ok());
+}
+
 #[tokio::test]
 async fn of_refreshes_at_once_one_succeeds_and_the_sign_in_ends() {
     let world = World::demo().await;

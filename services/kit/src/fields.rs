@@ -1,0 +1,235 @@
+//! Fields of a request, read one by one: a client is told every one that is wrong, not only the
+//! first, as serde would.
+//!
+//! A field's value never comes back in an error, and its name only if it looks like one.
+
+use std::{borrow::Cow, fmt};
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+use shared_middleware::error::{ErrorCode, Failure, FieldError};
+
+/// So many fields at most: no request of ours has nearly as many.
+const FIELDS_MAX: usize = 64;
+/// A longer name is not told.
+const NAME_CHARS_MAX: usize = 40;
+
+/// The fields of a JSON object or of a query string, as they came.
+pub struct Fields {
+    /// In order of appearance; a name may be there twice.
+    members: Vec<(String, Value)>,
+    /// In a query string every value is a text.
+    from_query: bool,
+    refused: Vec<FieldError>,
+}
+
+/// Gathers what is wrong, field by field, after [`Fields`] was read.
+pub struct Faults {
+    refused: Vec<FieldError>,
+    found: Vec<FieldError>,
+}
+
+/// An object's members; none when there are too many.
+struct Members(Option<Vec<(String, Value)>>);
+
+// === impl Fields ===
+
+impl Fields {
+    /// Of a body, which must be a JSON object.
+    pub fn of_json(body: &[u8]) -> Result<Self, Failure> {
+        use serde_json::error::Category;
+        let invalid = |detail: Cow<'static, str>| Failure::new(ErrorCode::Invalid, detail);
+        let Members(members) = serde_json::from_slice(body).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            match error.classify() {
+                Category::Data => invalid("the body is not a JSON object".into()),
+                _ => {
+                    invalid(format!("the body is not JSON at line {line}, column {column}").into())
+                }
+            }
+        })?;
+        let members = members.ok_or_else(|| invalid("the body has too many fields".into()))?;
+        Ok(Self { members, from_query: false, refused: Vec::new() })
+    }
+
+    /// Of a query string, decoded.
+    pub fn of_query(params: Vec<(String, String)>) -> Result<Self, Failure> {
+        if params.len() > FIELDS_MAX {
+            return Err(Failure::new(ErrorCode::Invalid, "the query has too many parameters"));
+        }
+        let members = params.into_iter().map(|(name, text)| (name, Value::String(text))).collect();
+        Ok(Self { members, from_query: true, refused: Vec::new() })
+    }
+
+    /// A field that is a text; none when it is absent, null or refused.
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
+        match self.take(name)? {
+            Value::String(text) => Some(text),
+            _ => self.refuse(name, "must be a text"),
+        }
+    }
+
+    /// A field that is a whole number; none when it is absent, null or refused. One that is too
+    /// big for a `u32` is the biggest: all that we ask for are smaller.
+    pub fn number(&mut self, name: &'static str) -> Option<u32> {
+        let number = match self.take(name)? {
+            Value::Number(number) => number.as_u64(),
+            Value::String(text) if self.from_query => text.parse().ok(),
+            _ => None,
+        };
+        match number {
+            Some(number) => Some(u32::try_from(number).unwrap_or(u32::MAX)),
+            None => self.refuse(name, "must be a whole number, and not negative"),
+        }
+    }
+
+    /// What was refused: fields in the order in which they were read, then those that nobody read.
+    pub fn end(mut self) -> Vec<FieldError> {
+        for (name, _) in &self.members {
+            let name = told(name);
+            if self.refused.iter().all(|error| error.field != name) {
+                self.refused.push(FieldError::new(name, "is not known here"));
+            }
+        }
+        self.refused
+    }
+
+    fn take(&mut self, name: &'static str) -> Option<Value> {
+        let mut values = self.members.extract_if(.., |(member, _)| *member == name);
+        let value = values.next().map(|(_, value)| value);
+        let twice = values.next().is_some();
+        // All of them are taken: what is left is unknown.
+        values.for_each(drop);
+        if twice {
+            return self.refuse(name, "is there twice");
+        }
+        value.filter(|value| !value.is_null())
+    }
+
+    fn refuse<T>(&mut self, name: &'static str, message: &'static str) -> Option<T> {
+        self.refused.push(FieldError::new(name, message));
+        None
+    }
+}
+
+// === impl Faults ===
+
+impl Faults {
+    /// Begins with what [`Fields::end`] gave.
+    pub const fn new(refused: Vec<FieldError>) -> Self {
+        Self { refused, found: Vec::new() }
+    }
+
+    /// A field's value. What was refused when it was read counts, not what became of its absence.
+    pub fn field<T, M>(&mut self, name: &'static str, parsed: Result<T, M>) -> Option<T>
+    where
+        M: Into<Cow<'static, str>>,
+    {
+        if let Some(place) = self.refused.iter().position(|error| error.field == name) {
+            self.found.push(self.refused.remove(place));
+            return None;
+        }
+        parsed.map_err(|message| self.found.push(FieldError::new(name, message))).ok()
+    }
+
+    /// Everything that is wrong: known fields in the order in which they were asked for, then the
+    /// others.
+    pub fn end(mut self) -> Vec<FieldError> {
+        self.found.append(&mut self.refused);
+        self.found
+    }
+}
+
+// === impl Members ===
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while members.len() < FIELDS_MAX {
+                    match map.next_entry()? {
+                        Some(member) => members.push(member),
+                        None => return Ok(Members(Some(members))),
+                    }
+                }
+                let mut more = false;
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+                    more = true;
+                }
+                Ok(Members((!more).then_some(members)))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// A field's name as it is told: it is the client's text, and may be anything.
+pub(crate) fn told(name: &str) -> String {
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let told = plain && !name.is_empty() && name.len() <= NAME_CHARS_MAX;
+    if told { name.to_owned() } else { "?".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(errors: &[FieldError]) -> Vec<&str> {
+        errors.iter().map(|error| error.field.as_ref()).collect()
+    }
+
+    #[test]
+    fn every_field_that_is_wrong_is_told_and_no_value() {
+        let body = br#"{"zzz":1,"b":7,"<i>":"12345678","c":"x","c":"y","zzz":2,"n":null}"#;
+        let mut fields = Fields::of_json(body).unwrap();
+        assert_eq!((fields.text("a"), fields.text("n")), (None, None));
+        assert_eq!((fields.text("b"), fields.text("c")), (None, None));
+        let mut faults = Faults::new(fields.end());
+        assert_eq!(faults.field("c", Ok::<_, &str>(1)), None, "it was refused already");
+        faults.field("a", Err::<(), _>("is required"));
+        let told = faults.end();
+        assert_eq!(names(&told), ["c", "a", "b", "zzz", "?"]);
+        assert!(!format!("{told:?}").contains("12345678"));
+    }
+
+    #[test]
+    fn numbers_are_numbers_in_json_and_digits_in_a_query() {
+        let number = |mut fields: Fields| (fields.number("size"), fields.end().len());
+        let json = |text: &str| number(Fields::of_json(text.as_bytes()).unwrap());
+        assert_eq!(json(r#"{"size":20}"#), (Some(20), 0));
+        assert_eq!(json(r#"{"size":99999999999}"#), (Some(u32::MAX), 0));
+        for wrong in [r#"{"size":"20"}"#, r#"{"size":-1}"#, r#"{"size":1.5}"#, r#"{"size":[]}"#] {
+            assert_eq!(json(wrong), (None, 1), "{wrong}");
+        }
+        let query = |text: &str| {
+            number(Fields::of_query(vec![("size".to_owned(), text.to_owned())]).unwrap())
+        };
+        assert_eq!(query("20"), (Some(20), 0));
+        for wrong in ["abc", "-1", "", "1.5"] {
+            assert_eq!(query(wrong), (None, 1), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_or_too_long_is_refused() {
+        for body in ["", "{", "[]", "null", "7", "[\"a\"]", "{} {}", "{\"a\":1,}"] {
+            assert!(Fields::of_json(body.as_bytes()).is_err(), "{body}");
+        }
+        let object = |members: usize| {
+            let members: Vec<_> = (0..members).map(|n| format!("\"f{n}\":0")).collect();
+            Fields::of_json(format!("{{{}}}", members.join(",")).as_bytes())
+        };
+        assert_eq!(object(FIELDS_MAX).map(|fields| fields.end().len()).unwrap(), FIELDS_MAX);
+        assert!(object(FIELDS_MAX + 1).is_err());
+    }
+}

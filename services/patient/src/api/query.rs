@@ -23,6 +23,7 @@ const SEARCH_CHARS_MAX: usize = 100;
 #[expect(dead_code, reason = "a document of what `Asked` reads")]
 pub(super) struct ListQuery {
     /// Patients in a page, 1 to 200; 20 when absent.
+    #[param(minimum = 1, maximum = 200, default = 20)]
     size: Option<u32>,
     /// The `nextCursor` of the page before; it remembers sort, order and search.
     cursor: Option<String>,

@@ -1,10 +1,11 @@
 //! The black-box tests: the real binary on free ports, spoken to as its users do.
 //!
-//! One file a story. `world` starts and stops the mesh and has a verb for everything that a story
-//! does; no test reaches into a crate for what the outside can tell.
+//! One file a story. `world` starts and stops the mesh, `caller` has a verb for everything that a
+//! story does; no test reaches into a crate for what the outside can tell.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a story that cannot go on fails")]
 
+mod caller;
 mod certs;
 mod forged;
 mod issuer;

@@ -7,9 +7,7 @@ pub(crate) fn command(cli: &Cli, command: &KeysCommand) -> anyhow::Result<()> {
     match command {
         KeysCommand::Rotate => {
             let kid = auth::keys::rotate(&config.auth.keys_dir)?;
-            say!(
-                "made signing key {kid}; a running auth publishes it at once and signs with it seconds later"
-            )?;
+            say!("made signing key {kid}; a running auth signs with it within seconds")?;
         }
     }
     Ok(())

@@ -61,7 +61,8 @@ impl TestStore {
                 (DbUrl::Postgres(Box::new(url)), Some((server, name)))
             }
         };
-        let config = DbConfig { url, pool_connections_max: 4, acquire: Duration::from_secs(10) };
+        let acquire = Duration::from_secs(10);
+        let config = DbConfig { pool_connections_max: 4, acquire, ..DbConfig::new(url) };
         Self { engine, config, folder, made }
     }
 

@@ -45,6 +45,8 @@ pub struct DbConfig {
     pub pool_connections_max: u32,
     /// Waiting longer for a connection, or for a place in SQLite's writer's queue, is a failure.
     pub acquire: Duration,
+    /// PostgreSQL gives up a statement that takes longer.
+    pub statement: Duration,
 }
 
 /// What can go wrong with a store.
@@ -138,6 +140,16 @@ impl std::fmt::Debug for DbUrl {
                 write!(f, "postgres://{host}:{port}/{}", config.get_dbname().unwrap_or_default())
             }
         }
+    }
+}
+
+// === impl DbConfig ===
+
+impl DbConfig {
+    /// A store there, with bounds that fit a small service.
+    pub const fn new(url: DbUrl) -> Self {
+        let (acquire, statement) = (Duration::from_secs(3), Duration::from_secs(10));
+        Self { url, pool_connections_max: 8, acquire, statement }
     }
 }
 

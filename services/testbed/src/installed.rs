@@ -43,6 +43,21 @@ pub(crate) fn psql() -> io::Result<PathBuf> {
     all.find(|psql| psql.exists()).ok_or_else(|| missing("psql"))
 }
 
+/// The folder of Kafka's jars, and its version.
+pub(crate) fn kafka() -> io::Result<(PathBuf, &'static str)> {
+    let version = version("KAFKA");
+    let folder = cache().join(format!("kafka-{version}"));
+    if folder.is_dir() { Ok((folder, version)) } else { Err(missing("Apache Kafka")) }
+}
+
+/// The `java` of `JAVA_HOME`, else of the path.
+pub(crate) fn java() -> io::Result<PathBuf> {
+    let home = env::var_os("JAVA_HOME").map(|home| Path::new(&home).join("bin"));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut all = home.into_iter().chain(env::split_paths(&path)).map(|bin| bin.join("java"));
+    all.find(|java| java.exists()).ok_or_else(|| missing("Java"))
+}
+
 /// What to do when something is not there.
 pub(crate) fn missing(what: &str) -> io::Error {
     let message = format!("{what} is not installed: run `make test`, or once `make tools`");

@@ -1,6 +1,7 @@
 //! The real servers that tests need, each test's own: started, hurt, started again, gone with it.
 //!
 //! - [`postgres`]: PostgreSQL, of two major versions.
+//! - [`kafka`]: Apache Kafka, of one broker or three.
 //! - `process`: what is started dies with whoever started it, even by `kill -9`; and `folder`,
 //!   which is gone then, too.
 //! - `certs`: an authority, and the certificates by which servers show themselves.
@@ -9,6 +10,8 @@
 //! All of it is blocking, for servers are slow and tests few. Failures say what was missing.
 
 pub mod postgres;
+
+pub mod kafka;
 
 mod certs;
 mod folder;
@@ -23,7 +26,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::postgres::{Postgres, Version};
+pub use self::{
+    kafka::{Kafka, Listener, Security},
+    postgres::{Postgres, Version},
+};
 
 /// A server that is not up by then will not be. Machines of CI are slow and shared.
 const UP_WITHIN: Duration = Duration::from_secs(120);

@@ -264,6 +264,7 @@ fn settings(port: u16, folder: &Path) -> String {
          unix_socket_directories = ''\n\
          max_connections = 300\n\
          shared_buffers = 64MB\n\
+         dynamic_shared_memory_type = mmap\n\
          max_wal_size = 256MB\n\
          fsync = on\n\
          password_encryption = 'scram-sha-256'\n\

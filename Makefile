@@ -6,9 +6,9 @@
 up:
 	cargo run --release --locked -- up
 
-# Installs what the tests need and runs every test.
+# Installs what the tests need, starts the servers and runs every test.
 test: tools
-	cargo test --workspace --locked
+	cargo run --quiet --package testbed --locked -- with-servers cargo test --workspace --locked
 
 # What CI runs.
 check: fmt lint test release figures

@@ -1,6 +1,9 @@
 //! An authority of the tests' own, and the certificates of servers and clients on this machine.
 
-use std::{fs, io, net::IpAddr, net::Ipv4Addr, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{
+    fs, io, net::IpAddr, net::Ipv4Addr, os::unix::fs::OpenOptionsExt as _, path::Path,
+    sync::OnceLock,
+};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -19,7 +22,17 @@ pub(crate) struct Issued {
 // === impl Authority ===
 
 impl Authority {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// That of this process, so that clients need to trust one only.
+    pub(crate) fn ours() -> io::Result<&'static Self> {
+        static OURS: OnceLock<Authority> = OnceLock::new();
+        if let Some(ours) = OURS.get() {
+            return Ok(ours);
+        }
+        let new = Self::new()?;
+        Ok(OURS.get_or_init(|| new))
+    }
+
+    fn new() -> io::Result<Self> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.distinguished_name.push(DnType::CommonName, "MediSync testbed authority");

@@ -2,6 +2,7 @@
 //!
 //! - [`postgres`]: PostgreSQL, of two major versions.
 //! - [`kafka`]: Apache Kafka, of one broker or three.
+//! - [`with_servers`]: the command that `make test` runs the tests by.
 //! - `process`: what is started dies with whoever started it, even by `kill -9`; and `folder`,
 //!   which is gone then, too.
 //! - `certs`: an authority, and the certificates by which servers show themselves.
@@ -12,6 +13,8 @@
 pub mod postgres;
 
 pub mod kafka;
+
+pub mod with_servers;
 
 mod certs;
 mod folder;

@@ -1,0 +1,120 @@
+//! What brokers are told: quick to start, quick to notice each other's death, else as in earnest.
+
+use std::{fmt::Write as _, io, path::Path};
+
+use super::{Kafka, Listener, Security};
+use crate::free_port;
+
+/// Any, since no broker ever meets one of another cluster.
+pub(super) const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
+
+/// All brokers and their ports.
+pub(super) struct Cluster {
+    pub(super) brokers: Vec<Broker>,
+}
+
+/// A broker and its ports.
+pub(super) struct Broker {
+    pub(super) id: i32,
+    controller: u16,
+    listeners: Vec<(Listener, u16)>,
+}
+
+// === impl Broker ===
+
+impl Broker {
+    pub(super) fn port_of(&self, listener: Listener) -> u16 {
+        let found = self.listeners.iter().find(|(it, _)| *it == listener);
+        found.expect("the cluster was started with this listener").1
+    }
+
+    /// As callers count.
+    pub(super) fn number(&self) -> usize {
+        usize::try_from(self.id).expect("ids begin at 1")
+    }
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    pub(super) fn new(brokers: usize, security: Security) -> io::Result<Self> {
+        let listeners = match security {
+            Security::None => &Listener::ALL[..1],
+            Security::Every => &Listener::ALL[..],
+        };
+        let port = |listener: &Listener| Ok((*listener, free_port()?));
+        let broker = |id| {
+            let listeners = listeners.iter().map(port).collect::<io::Result<_>>()?;
+            Ok(Broker { id, controller: free_port()?, listeners })
+        };
+        let count = i32::try_from(brokers).map_err(io::Error::other)?;
+        Ok(Self { brokers: (1..=count).map(broker).collect::<io::Result<_>>()? })
+    }
+
+    /// The broker's file of settings.
+    pub(super) fn settings(&self, broker: &Broker, folder: &Path) -> String {
+        let voter = |it: &Broker| format!("{}@127.0.0.1:{}", it.id, it.controller);
+        let voters = self.brokers.iter().map(voter).collect::<Vec<_>>().join(",");
+        let listener =
+            |(it, port): &(Listener, u16)| format!("{}://127.0.0.1:{port}", it.protocol());
+        let listeners = broker.listeners.iter().map(listener).collect::<Vec<_>>().join(",");
+        let (id, controller) = (broker.id, broker.controller);
+        let protocols = Listener::ALL.map(|it| format!("{0}:{0}", it.protocol())).join(",");
+        let all = self.brokers.len();
+        let most = all.min(2);
+        let folder = folder.display();
+        let mut text = format!(
+            "process.roles=broker,controller
+node.id={id}
+controller.quorum.voters={voters}
+controller.listener.names=CONTROLLER
+listeners={listeners},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={listeners}
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,{protocols}
+log.dirs={folder}/{id}
+auto.create.topics.enable=false
+default.replication.factor={all}
+min.insync.replicas={most}
+offsets.topic.replication.factor={all}
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor={all}
+transaction.state.log.min.isr={most}
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor={all}
+share.coordinator.state.topic.min.isr={most}
+share.coordinator.state.topic.num.partitions=1
+group.initial.rebalance.delay.ms=0
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=4000
+num.network.threads=2
+num.io.threads=2
+log.cleaner.dedupe.buffer.size=4194304
+"
+        );
+        if broker.listeners.len() > 1 {
+            let (user, password) = (Kafka::USER, Kafka::PASSWORD);
+            let module = "org.apache.kafka.common.security";
+            for listener in ["sasl_plaintext", "sasl_ssl"] {
+                let name = format!("listener.name.{listener}");
+                let _ = write!(
+                    text,
+                    "{name}.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256
+{name}.plain.sasl.jaas.config={module}.plain.PlainLoginModule required user_{user}=\"{password}\";
+{name}.scram-sha-256.sasl.jaas.config={module}.scram.ScramLoginModule required;
+"
+                );
+            }
+            let _ = write!(
+                text,
+                "ssl.keystore.type=PEM
+ssl.keystore.location={folder}/server.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={folder}/ca.pem
+ssl.client.auth=requested
+"
+            );
+        }
+        text
+    }
+}

@@ -12,6 +12,7 @@ use shared_middleware::{
     clock::{Clock, Ids},
     identity::Part,
     listen::{ListenConfig, Listener, Mode},
+    ready::Readiness,
     tls::MeshTls,
     token::{Verifier, VerifierConfig},
 };
@@ -23,6 +24,7 @@ use crate::{
     config::{Config, log_format},
     launch::{self, Addresses, Launched},
     pki::{Pki, make_private_folder},
+    readiness::StoresReady,
     running::Running,
     telemetry,
 };
@@ -193,7 +195,8 @@ async fn start(
     let admin_address = bound.admin.local_addr()?;
     let admin = admin::serve(bound.admin, Arc::clone(&health));
     running.until_stopped("the admin listener", admin);
-    running.serve(config, services, bound.rest, bound.billing_grpc, &verifier);
+    let readiness: Arc<dyn Readiness> = Arc::new(StoresReady::new(Arc::clone(&health)));
+    running.serve(config, services, bound.rest, bound.billing_grpc, &verifier, &readiness);
     if auth.is_some() {
         signing_keys(&verifier, true).await?;
     }

@@ -7,6 +7,7 @@ use shared_middleware::{
     clock::Clock,
     identity::Part,
     listen::Listener,
+    ready::Readiness,
     stack::{Mesh, wrap},
     tls::MeshTls,
     token::{FeedConfig, Verifier, follow},
@@ -101,12 +102,14 @@ impl Running {
         mut rest: HashMap<Part, Listener>,
         mut billing_grpc: Option<Listener>,
         verifier: &Arc<Verifier>,
+        readiness: &Arc<dyn Readiness>,
     ) {
         for service in services {
             let mesh = Mesh {
                 service: service.part,
                 rules: service.rules,
                 verifier: Arc::clone(verifier),
+                readiness: Arc::clone(readiness),
                 in_flight_max: config.limits.in_flight_max,
                 deadline: config.limits.deadline,
                 body_bytes_max: config.limits.body_bytes_max,

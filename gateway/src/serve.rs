@@ -182,6 +182,7 @@ impl Door {
         let (stopping, stopping_seen) = watch::channel(false);
         let upstreams = Upstreams::new(config, deps.tls)
             .map_err(|error| StartError::Upstream(error.to_string()))?;
+        upstreams.watch(config.health_every);
         let gateway = Gateway {
             limits: Limits::new(config),
             verifier: deps.verifier,

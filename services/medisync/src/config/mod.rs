@@ -57,6 +57,7 @@ pub(crate) struct Gateway {
     pub(crate) jwks: KeySource,
     pub(crate) clients_tracked_max: usize,
     pub(crate) upstream: Duration,
+    pub(crate) health_every: Duration,
     pub(crate) threads: usize,
 }
 

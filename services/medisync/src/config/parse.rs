@@ -79,6 +79,7 @@ fn gateway(s: &mut Sources) -> Option<Gateway> {
     let jwks = s.value("gateway.jwks").map(|_| s.read("gateway.jwks", jwks));
     let clients_tracked_max = s.read("gateway.clients_tracked_max", at_least_one);
     let upstream = milliseconds(s, "gateway.upstream_ms");
+    let health_every = milliseconds(s, "gateway.health_every_ms");
     let threads = s.read("gateway.threads", at_least_one);
     Some(Gateway {
         user_limit: user_limit?,
@@ -87,6 +88,7 @@ fn gateway(s: &mut Sources) -> Option<Gateway> {
         jwks: jwks.unwrap_or(Some(KeySource::Auth))?,
         clients_tracked_max: clients_tracked_max?,
         upstream: upstream?,
+        health_every: health_every?,
         threads: threads?,
     })
 }

@@ -55,6 +55,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "rate limits remember so many users and addresses",
     ),
     setting("gateway.upstream_ms", "15000", "a part's answer must begin so soon"),
+    setting(
+        "gateway.health_every_ms",
+        "1000",
+        "every address of a part is asked so often whether it is ready",
+    ),
     setting("gateway.threads", "2", "worker threads of the proxy"),
     setting("auth.listen", "127.0.0.1:4005", "REST"),
     setting("auth.url", DERIVED, "where others find it; a comma-separated list balances"),

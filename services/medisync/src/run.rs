@@ -2,7 +2,7 @@
 //!
 //! Everything that can be taken or out of reach (ports, certificates, stores) is tried before
 //! anything is served. On the way down the gateway goes first, then the services behind it, then
-//! what they do beside answering.
+//! what they do beside answering; where the gateways are elsewhere, they are given time to notice.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -97,7 +97,7 @@ async fn serve(config: Config, parts: Vec<Part>) -> anyhow::Result<()> {
     let unexpected = ended.map(|ended| ended.unwrap_or("a task that panicked"));
     tracing::info!("stopping");
     tokio::select! {
-        () = running.stop(config.drain) => {}
+        () = running.stop(config.drain, config.leave) => {}
         // Whoever asks twice does not want to wait.
         _ = interrupted.recv() => tracing::warn!("stopped at once"),
     }

@@ -32,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) demo: bool,
     pub(crate) drain: Duration,
+    /// Of `drain`, how long a process that leaves still takes requests.
+    pub(crate) leave: Duration,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) gateway: Gateway,
     pub(crate) auth: Auth,

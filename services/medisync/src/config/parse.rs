@@ -17,6 +17,7 @@ use shared_middleware::{identity::Part, listen::Mode, token::KeySource};
 
 use super::{
     Auth, Config, Faults, Gateway, Limits, LogFormat, Mesh, Notification, Patient, Sources,
+    sources::Origin,
 };
 
 /// Parts that have a store.
@@ -44,6 +45,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
     let embedded = databases.values().all(|url| matches!(url, DbUrl::Sqlite(_)));
     let demo = s.read("demo", truth).unwrap_or(up && embedded);
     let drain = seconds(s, "drain_seconds");
+    let leave = leave(s, drain);
     let (gateway, auth) = (gateway(s), auth(s));
     let (patient, notification) = (patient(s), notification(s));
     let (mesh, limits) = (mesh(s, parts), limits(s));
@@ -57,6 +59,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
         data_dir: data_dir?,
         demo,
         drain: drain?,
+        leave: leave?,
         admin_listen: admin_listen?,
         gateway: gateway?,
         auth: auth?,
@@ -70,6 +73,18 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
         mesh: mesh?,
         limits: limits?,
     })
+}
+
+/// It is a part of the drain; what nobody set must not be a fault of a drain that somebody did.
+fn leave(s: &mut Sources, drain: Option<Duration>) -> Option<Duration> {
+    const KEY: &str = "mesh.leave_ms";
+    let given = s.value(KEY).is_some_and(|(_, origin)| origin != Origin::Default);
+    let leave_ms = s.read(KEY, |text| from_to(text, 0, 600_000))?;
+    let (leave, drain) = (Duration::from_millis(u64::try_from(leave_ms).ok()?), drain?);
+    if given && leave > drain {
+        s.fault(KEY, "must not be longer than drain_seconds, of which it is a part");
+    }
+    Some(if given { leave } else { leave.min(drain / 2) })
 }
 
 fn gateway(s: &mut Sources) -> Option<Gateway> {

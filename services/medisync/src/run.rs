@@ -203,6 +203,8 @@ async fn start(
     if config.demo {
         demo(auth.as_deref(), patient.as_deref()).await?;
     }
+    // A gateway without keys could only send people away.
+    signing_keys(&verifier, false).await?;
     if let (Some(bound), Some(tls)) = (bound.gateway, tls.get(&Part::Gateway)) {
         let deps = gateway::Deps {
             tls: Arc::clone(tls),
@@ -214,7 +216,7 @@ async fn start(
         let gateway = gateway::start(settings, bound, deps, running.stop_gateway.clone())?;
         running.gateway = Some(gateway);
     }
-    signing_keys(&verifier, false).await?;
+    verifier.ready().await;
     health.enter(Stage::Serving);
     if let Err(error) = announce(config, &addresses, admin_address) {
         // Nobody reads it; the mesh serves all the same.
@@ -223,8 +225,8 @@ async fn start(
     Ok((running, health))
 }
 
-/// Waits for the keys that tokens are signed with: without them nobody can be served. Auth may
-/// start after us, unless it is in this process.
+/// Waits for the keys that tokens are signed with, but not for ever: auth may start after us, and
+/// there is something to serve without it. Unless it is in this process.
 async fn signing_keys(verifier: &Verifier, auth_is_here: bool) -> anyhow::Result<()> {
     let known = tokio::time::timeout(KEYS_WITHIN, verifier.ready()).await;
     if known.is_err() && auth_is_here {
@@ -232,7 +234,6 @@ async fn signing_keys(verifier: &Verifier, auth_is_here: bool) -> anyhow::Result
     }
     if known.is_err() {
         tracing::warn!("still waiting for auth's signing keys");
-        verifier.ready().await;
     }
     Ok(())
 }

@@ -91,7 +91,7 @@ impl Health {
         self.stage.store(stage as u8, Ordering::SeqCst);
     }
 
-    fn stage(&self) -> Stage {
+    pub(crate) fn stage(&self) -> Stage {
         match self.stage.load(Ordering::SeqCst) {
             0 => Stage::Starting,
             1 => Stage::Serving,
@@ -104,6 +104,14 @@ impl Health {
         let silent = self.verifier.feed_age_s() > FEED_SILENT_S_MAX;
         let silent = silent.then_some("auth's feed is silent: sign-outs are not heard of");
         self.warnings.iter().copied().chain(silent).collect()
+    }
+
+    /// Whether the store of a service of this process answers.
+    pub(crate) async fn store_answers(&self, service: Part) -> bool {
+        let Some((_, db)) = self.stores.iter().find(|(part, _)| *part == service) else {
+            return false;
+        };
+        matches!(timeout(CHECK_WITHIN, db.check()).await, Ok(Ok(())))
     }
 
     /// Every check by name: whether it passed.

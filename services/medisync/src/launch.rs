@@ -186,6 +186,7 @@ pub(crate) fn gateway_config(config: &Config, addresses: &Addresses) -> gateway:
         clients_tracked_max: settings.clients_tracked_max,
         body_bytes_max: config.limits.body_bytes_max,
         read_timeout: settings.upstream,
+        health_every: settings.health_every,
         drain: config.drain,
         threads: settings.threads,
         document: documents::document(Part::Gateway).to_json().unwrap_or_default().into(),

@@ -15,6 +15,7 @@ mod keys;
 mod launch;
 mod pki;
 mod probe;
+mod readiness;
 mod run;
 mod running;
 mod telemetry;

@@ -2,7 +2,7 @@
 //!
 //! Everything that can be taken or out of reach (ports, certificates, stores) is tried before
 //! anything is served. On the way down the gateway goes first, then the services behind it, then
-//! what they do beside answering.
+//! what they do beside answering; where the gateways are elsewhere, they are given time to notice.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,6 +11,7 @@ use shared_middleware::{
     clock::{Clock, Ids},
     identity::Part,
     listen::{ListenConfig, Listener, Mode},
+    ready::Readiness,
     tls::MeshTls,
     token::{Verifier, VerifierConfig},
 };
@@ -22,6 +23,7 @@ use crate::{
     config::{Config, log_format},
     launch::{self, Addresses, Launched},
     pki::{Pki, make_private_folder},
+    readiness::StoresReady,
     running::Running,
     telemetry,
 };
@@ -94,7 +96,7 @@ async fn serve(config: Config, parts: Vec<Part>) -> anyhow::Result<()> {
     let unexpected = ended.map(|ended| ended.unwrap_or("a task that panicked"));
     tracing::info!("stopping");
     tokio::select! {
-        () = running.stop(config.drain) => {}
+        () = running.stop(config.drain, config.leave) => {}
         // Whoever asks twice does not want to wait.
         _ = interrupted.recv() => tracing::warn!("stopped at once"),
     }
@@ -191,13 +193,16 @@ async fn start(
     let admin_address = bound.admin.local_addr()?;
     let admin = admin::serve(bound.admin, Arc::clone(&health));
     running.until_stopped("the admin listener", admin);
-    running.serve(config, services, bound.rest, bound.billing_grpc, &verifier);
+    let readiness: Arc<dyn Readiness> = Arc::new(StoresReady::new(Arc::clone(&health)));
+    running.serve(config, services, bound.rest, bound.billing_grpc, &verifier, &readiness);
     if auth.is_some() {
         signing_keys(&verifier, true).await?;
     }
     if config.demo {
         demo(auth.as_deref(), patient.as_deref()).await?;
     }
+    // A gateway without keys could only send people away.
+    signing_keys(&verifier, false).await?;
     if let (Some(bound), Some(tls)) = (bound.gateway, tls.get(&Part::Gateway)) {
         let deps = gateway::Deps {
             tls: Arc::clone(tls),
@@ -209,7 +214,7 @@ async fn start(
         let gateway = gateway::start(settings, bound, deps, running.stop_gateway.clone())?;
         running.gateway = Some(gateway);
     }
-    signing_keys(&verifier, false).await?;
+    verifier.ready().await;
     health.enter(Stage::Serving);
     if let Err(error) = announce(config, &addresses, admin_address) {
         // Nobody reads it; the mesh serves all the same.
@@ -218,8 +223,8 @@ async fn start(
     Ok((running, health))
 }
 
-/// Waits for the keys that tokens are signed with: without them nobody can be served. Auth may
-/// start after us, unless it is in this process.
+/// Waits for the keys that tokens are signed with, but not for ever: auth may start after us, and
+/// there is something to serve without it. Unless it is in this process.
 async fn signing_keys(verifier: &Verifier, auth_is_here: bool) -> anyhow::Result<()> {
     let known = tokio::time::timeout(KEYS_WITHIN, verifier.ready()).await;
     if known.is_err() && auth_is_here {
@@ -227,7 +232,6 @@ async fn signing_keys(verifier: &Verifier, auth_is_here: bool) -> anyhow::Result
     }
     if known.is_err() {
         tracing::warn!("still waiting for auth's signing keys");
-        verifier.ready().await;
     }
     Ok(())
 }

@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) demo: bool,
     pub(crate) drain: Duration,
+    /// Of `drain`, how long a process that leaves still takes requests.
+    pub(crate) leave: Duration,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) gateway: Gateway,
     pub(crate) auth: Auth,
@@ -69,6 +71,7 @@ pub(crate) struct Gateway {
     pub(crate) jwks: KeySource,
     pub(crate) clients_tracked_max: usize,
     pub(crate) upstream: Duration,
+    pub(crate) health_every: Duration,
     pub(crate) threads: usize,
 }
 

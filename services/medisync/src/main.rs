@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod documents;
 mod exit;
+mod health;
 mod keys;
 mod launch;
 mod pki;

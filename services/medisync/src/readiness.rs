@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use shared_middleware::{identity::Part, ready::Readiness};
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::admin::{Health, Stage};
+use crate::health::{Health, Stage};
 
 /// What the store answered is good for so long.
 const GOOD_FOR: Duration = Duration::from_millis(500);

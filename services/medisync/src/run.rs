@@ -7,6 +7,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use kit::{log::EventLog, service::Service};
 use shared_middleware::{
     clock::{Clock, Ids},
     identity::Part,
@@ -18,9 +19,10 @@ use shared_middleware::{
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    admin::{self, Health, Stage},
+    admin,
     cli::Cli,
     config::{Config, log_format},
+    health::{Dependency, Health, Stage},
     launch::{self, Addresses, Launched},
     pki::{Pki, make_private_folder},
     readiness::StoresReady,
@@ -185,14 +187,17 @@ async fn start(
     let launched = launch::services(config, tls, Arc::clone(&log), &addresses).await?;
     let Launched { services, auth, patient } = launched;
 
-    let stores = services.iter().map(|service| (service.part, service.db.clone())).collect();
+    let dependencies = dependencies(config, &services, log);
     let warnings = warnings(config, auth.as_deref(), patient.as_deref()).await;
-    let health = Arc::new(Health::new(Arc::clone(&verifier), stores, warnings));
+    let health =
+        Arc::new(Health::new(Arc::clone(&verifier), clock.clone(), dependencies, warnings));
     let mut running = Running::new();
     running.background(config, tls, &verifier, &addresses);
     let admin_address = bound.admin.local_addr()?;
     let admin = admin::serve(bound.admin, Arc::clone(&health));
     running.until_stopped("the admin listener", admin);
+    let watched = Arc::clone(&health);
+    running.until_stopped("the watch over stores", async move { watched.watch().await });
     let readiness: Arc<dyn Readiness> = Arc::new(StoresReady::new(Arc::clone(&health)));
     running.serve(config, services, bound.rest, bound.billing_grpc, &verifier, &readiness);
     if auth.is_some() {
@@ -221,6 +226,17 @@ async fn start(
         tracing::warn!(error = %error, "cannot say that it is ready");
     }
     Ok((running, health))
+}
+
+/// What this process cannot do all of its work without.
+fn dependencies(config: &Config, services: &[Service], log: Arc<dyn EventLog>) -> Vec<Dependency> {
+    let store = |service: &Service| {
+        let at = format!("{:?}", config.database(service.part).url);
+        Dependency::store(service.part, service.db.clone(), at)
+    };
+    let with_events = services.iter().any(|service| launch::WITH_EVENTS.contains(&service.part));
+    let log = with_events.then(|| Dependency::event_log(log, config.events.to_string()));
+    services.iter().map(store).chain(log).collect()
 }
 
 /// Waits for the keys that tokens are signed with, but not for ever: auth may start after us, and

@@ -5,7 +5,7 @@ mod settings;
 mod show;
 mod sources;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use gateway::RateLimit;
 use http::Uri;
@@ -116,6 +116,18 @@ pub(crate) struct Limits {
     pub(crate) pool_connections_max: u32,
     pub(crate) acquire: Duration,
     pub(crate) statement: Duration,
+}
+
+// === impl EventLogConfig ===
+
+/// Where, and not as whom.
+impl fmt::Display for EventLogConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("embedded"),
+            Self::Kafka(kafka) => write!(f, "{:?}", kafka.url),
+        }
+    }
 }
 
 // === impl Config ===

@@ -1,6 +1,6 @@
 //! The service as a whole: events go in by the topic or by the handler, the summary comes out.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{Router, body::Body, extract::Request};
 use http::StatusCode;
@@ -66,13 +66,13 @@ struct World {
 async fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("analytics.db").display()).parse().unwrap();
-    let config = DbConfig { url, pool_connections_max: 2, acquire: Duration::from_secs(5) };
+    let config = DbConfig { pool_connections_max: 2, ..DbConfig::new(url) };
     World { store: Store::open(&config).await.unwrap(), folder }
 }
 
 impl World {
     async fn handle(&self, event: &PatientEvent) -> Result<(), HandlerError> {
-        let delivered = Delivered { partition: 0, offset: 1, record: record(event) };
+        let delivered = Delivered { partition: 0, position: 1, offset: 1, record: record(event) };
         self.store
             .db()
             .write(move |tx| Box::pin(async move { Projection.apply(tx, &delivered).await }))
@@ -237,7 +237,8 @@ async fn the_document_is_served() {
 #[tokio::test]
 async fn a_poison_event_is_a_dead_letter_and_the_next_one_counts() {
     let world = world().await;
-    let log = EmbeddedLog::open(&world.folder.path().join("events.db")).await.unwrap();
+    let log =
+        EmbeddedLog::open(&world.folder.path().join("events.db"), Clock::system()).await.unwrap();
     let poison = Record { payload: b"\xff".to_vec(), ..record(&event(2, PATIENT_CREATED, 1, 0)) };
     let records = vec![
         record(&event(1, PATIENT_CREATED, 1, 1985)),

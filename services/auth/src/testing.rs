@@ -2,12 +2,9 @@
 //!
 //! The store is SQLite in a folder; when `DATABASE_URL` names a PostgreSQL, a schema there.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
 };
 
 use jiff::Timestamp;
@@ -94,11 +91,8 @@ impl World {
 }
 
 async fn database(folder: &TempDir) -> DbConfig {
-    let config = |url: String| DbConfig {
-        url: url.parse().unwrap(),
-        pool_connections_max: 4,
-        acquire: Duration::from_secs(5),
-    };
+    let config =
+        |url: String| DbConfig { pool_connections_max: 4, ..DbConfig::new(url.parse().unwrap()) };
     let server = std::env::var_os("DATABASE_URL").and_then(|url| url.into_string().ok());
     let Some(server) = server.filter(|url| url.starts_with("postgres")) else {
         return config(format!("sqlite:{}", folder.path().join("auth.db").display()));

@@ -1,16 +1,19 @@
 //! Reads a topic as a consumer group, once in effect.
 //!
 //! The position is kept in the transaction that keeps the effect, so that a crash repeats neither
-//! and loses neither. An event that fails [`TRIES_MAX`] times goes to the dead letters and blocks
-//! nobody; a store or log that is away is waited for, as long as it takes.
+//! and loses neither. The same transaction locks the position first and looks whether it is still
+//! where this member read on from: of two members that both believe a partition is theirs, as may be
+//! for a moment while a group is rebalanced, one applies an event and the other passes over it.
+//!
+//! An event that fails [`TRIES_MAX`] times goes to the dead letters and blocks nobody; a store or
+//! log that is away is waited for, as long as it takes.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeSet,
     sync::{Arc, LazyLock},
     time::Duration,
 };
 
-use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use prometheus::{IntCounterVec, IntGaugeVec, opts, register_int_gauge_vec};
 use shared_middleware::{error::causes, metrics::counter, trace_context::TraceContext};
@@ -20,10 +23,10 @@ use tracing::Instrument as _;
 use crate::{
     db::{Db, DbError, Tx},
     log::{
-        Batch, Delivered, EVENT_TYPE, EventLog, LogError, Positions, Record, SOURCE_GROUP,
-        SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TOPIC, Subscription, TRACEPARENT,
+        Delivered, EVENT_TYPE, EventLog, LogError, Progress, Record, SOURCE_GROUP, SOURCE_OFFSET,
+        SOURCE_PARTITION, SOURCE_TOPIC, Subscription, TRACEPARENT,
     },
-    params,
+    position::{self, PositionError, StoredPositions},
     task::Task,
 };
 
@@ -85,21 +88,28 @@ pub struct Consumer {
     handler: Arc<dyn Handler>,
 }
 
-/// Positions in a service's own store.
-struct StoredPositions {
-    group: &'static str,
-    db: Db,
-}
-
+/// Why a member subscribes again.
 #[derive(Debug, thiserror::Error)]
 enum ConsumerError {
     #[error(transparent)]
-    Db(#[from] DbError),
+    Position(#[from] PositionError),
     #[error(transparent)]
     Log(#[from] LogError),
-    #[error(transparent)]
-    Handler(#[from] HandlerError),
 }
+
+/// Why a transaction was not committed.
+#[derive(Debug, thiserror::Error)]
+enum ApplyError {
+    #[error(transparent)]
+    Position(#[from] PositionError),
+    /// The event is to blame, or seems so.
+    #[error(transparent)]
+    Handler(HandlerError),
+}
+
+/// The partitions whose lag is shown: those that this member has.
+#[derive(Default)]
+struct Lags(BTreeSet<i64>);
 
 // === impl Consumer ===
 
@@ -130,11 +140,15 @@ impl Consumer {
     async fn run(&self) {
         let mut back_off = BACK_OFF_FIRST;
         loop {
-            let positions = Arc::new(StoredPositions { group: self.group, db: self.db.clone() });
+            let positions = Arc::new(StoredPositions::new(self.group, self.db.clone()));
             let failed = match self.log.subscribe(self.group, self.topic, positions).await {
                 Ok(mut subscription) => self.read(&mut *subscription, &mut back_off).await,
                 Err(error) => error.into(),
             };
+            if let ConsumerError::Position(PositionError::Moved) = failed {
+                tracing::info!(group = self.group, "the position was moved: reading on from there");
+                continue;
+            }
             tracing::warn!(group = self.group, error = causes(&failed), "cannot consume events");
             sleep(back_off).await;
             back_off = (back_off * 2).min(BACK_OFF_LAST);
@@ -147,33 +161,30 @@ impl Consumer {
         subscription: &mut dyn Subscription,
         back_off: &mut Duration,
     ) -> ConsumerError {
+        let mut lags = Lags::default();
         loop {
             let batch = match subscription.next(BATCH_MAX).await {
                 Ok(batch) => batch,
                 Err(error) => return error.into(),
             };
-            let behind = lag(&batch);
-            if let Err(error) = self.consume(batch.records).await {
-                return error;
+            if !batch.records.is_empty() {
+                if let Err(error) = self.consume(batch.records).await {
+                    return error;
+                }
+                subscription.done();
             }
             *back_off = BACK_OFF_FIRST;
-            for (partition, lag) in behind {
-                let partition = partition.to_string();
-                LAG.with_label_values(&[self.group, self.topic, partition.as_str()]).set(lag);
-            }
+            lags.show(self.group, self.topic, &batch.progress);
         }
     }
 
     /// All in one transaction; when that fails, one by one, to find out which is to blame.
     async fn consume(&self, records: Vec<Delivered>) -> Result<(), ConsumerError> {
-        if records.is_empty() {
-            return Ok(());
-        }
         let records = Arc::new(records);
         match self.apply(Arc::clone(&records)).await {
             Ok(()) => {}
-            Err(HandlerError::Db(error)) if away(&error) => return Err(error.into()),
-            Err(_) => {
+            Err(ApplyError::Position(error)) => return Err(error.into()),
+            Err(ApplyError::Handler(_)) => {
                 for record in records.iter() {
                     self.consume_one(record.clone()).await?;
                 }
@@ -189,8 +200,8 @@ impl Consumer {
         for tried in 1..=TRIES_MAX {
             let reason = match self.apply(Arc::clone(&one)).await {
                 Ok(()) => return Ok(()),
-                Err(HandlerError::Db(error)) if away(&error) => return Err(error.into()),
-                Err(error) => error,
+                Err(ApplyError::Position(error)) => return Err(error.into()),
+                Err(ApplyError::Handler(error)) => error,
             };
             if tried == TRIES_MAX {
                 return self.bury(delivered, &reason).await;
@@ -202,17 +213,17 @@ impl Consumer {
         Ok(())
     }
 
-    async fn apply(&self, records: Arc<Vec<Delivered>>) -> Result<(), HandlerError> {
+    async fn apply(&self, records: Arc<Vec<Delivered>>) -> Result<(), ApplyError> {
         let (group, topic) = (self.group, self.topic);
         let handler = Arc::clone(&self.handler);
         let applied = Arc::clone(&records);
         let work = self.db.write(move |tx| {
             Box::pin(async move {
-                for delivered in applied.iter() {
+                let unseen = position::advance(tx, group, topic, &applied).await?;
+                for delivered in unseen {
                     handler.apply(tx, delivered).await?;
-                    keep_position(tx, group, topic, delivered).await?;
                 }
-                Ok::<_, HandlerError>(())
+                Ok::<_, ApplyError>(())
             })
         });
         let trace = records.first().and_then(|first| first.record.header(TRACEPARENT));
@@ -238,10 +249,11 @@ impl Consumer {
         let (group, topic) = (self.group, self.topic);
         let letter = dead_letter(group, topic, &dead, &reason.to_string());
         self.log.publish(&dead_letters_of(topic), vec![letter]).await?;
-        self.db
-            .write(move |tx| Box::pin(async move { keep_position(tx, group, topic, &dead).await }))
-            .await?;
-        Ok(())
+        let dead = vec![dead];
+        let kept = self.db.write(move |tx| {
+            Box::pin(async move { position::advance(tx, group, topic, &dead).await.map(drop) })
+        });
+        Ok(kept.await?)
     }
 
     fn count(&self, record: &Record, outcome: &str) {
@@ -252,43 +264,41 @@ impl Consumer {
     }
 }
 
-// === impl StoredPositions ===
+// === impl ApplyError ===
 
-#[async_trait]
-impl Positions for StoredPositions {
-    async fn next_offset(&self, topic: &str, partition: i64) -> Result<i64, LogError> {
-        let (group, topic) = (self.group, topic.to_owned());
-        let read = self.db.read(move |tx| {
-            Box::pin(async move {
-                let row = tx
-                    .query_opt(
-                        "select next_offset from consumer_position
-                         where consumer_group = $1 and topic = $2 and part = $3",
-                        params![group, topic, partition],
-                    )
-                    .await?;
-                row.map_or(Ok(0), |row| row.get(0))
-            })
-        });
-        read.await.map_err(|error: DbError| LogError::new(error))
+impl From<HandlerError> for ApplyError {
+    fn from(error: HandlerError) -> Self {
+        match error {
+            HandlerError::Db(error) => error.into(),
+            HandlerError::Poison(_) => Self::Handler(error),
+        }
     }
 }
 
-async fn keep_position(
-    tx: &mut Tx<'_>,
-    group: &str,
-    topic: &str,
-    delivered: &Delivered,
-) -> Result<(), DbError> {
-    tx.execute(
-        "insert into consumer_position (consumer_group, topic, part, next_offset)
-         values ($1, $2, $3, $4)
-         on conflict (consumer_group, topic, part) do update
-         set next_offset = excluded.next_offset",
-        params![group, topic, delivered.partition, delivered.offset + 1],
-    )
-    .await
-    .map(drop)
+impl From<DbError> for ApplyError {
+    fn from(error: DbError) -> Self {
+        match error {
+            // Nothing is wrong with the event.
+            DbError::Unavailable(_) => Self::Position(error.into()),
+            _ => Self::Handler(error.into()),
+        }
+    }
+}
+
+// === impl Lags ===
+
+impl Lags {
+    fn show(&mut self, group: &str, topic: &str, progress: &[Progress]) {
+        let here: BTreeSet<i64> = progress.iter().map(|of| of.partition).collect();
+        for gone in self.0.difference(&here) {
+            // Another member shows it from now on.
+            let _ = LAG.remove_label_values(&[group, topic, &gone.to_string()]);
+        }
+        for of in progress {
+            LAG.with_label_values(&[group, topic, &of.partition.to_string()]).set(of.lag());
+        }
+        self.0 = here;
+    }
 }
 
 /// Where a topic's dead letters go.
@@ -307,19 +317,4 @@ fn dead_letter(group: &str, topic: &str, dead: &Delivered, reason: &str) -> Reco
         (SOURCE_GROUP.to_owned(), group.to_owned()),
     ]);
     record
-}
-
-fn lag(batch: &Batch) -> Vec<(i64, i64)> {
-    let mut read: HashMap<i64, i64> = HashMap::new();
-    for delivered in &batch.records {
-        read.insert(delivered.partition, delivered.offset + 1);
-    }
-    let behind = |(partition, end): &(i64, i64)| {
-        (*partition, read.get(partition).map_or(0, |next| (end - next).max(0)))
-    };
-    batch.ends.iter().map(behind).collect()
-}
-
-const fn away(error: &DbError) -> bool {
-    matches!(error, DbError::Unavailable(_))
 }

@@ -72,7 +72,8 @@ impl World {
     async fn on(engine: Engine) -> Self {
         let store = TestStore::on(engine).await;
         let db = store.open(Migrations::none()).await;
-        let log = EmbeddedLog::open(&store.folder().join("events.db")).await.unwrap();
+        let log =
+            EmbeddedLog::open(&store.folder().join("events.db"), Clock::system()).await.unwrap();
         let outbox = Outbox::new(Part::Patient, db.clone(), Arc::new(log.clone()), Clock::system());
         let stop = CancellationToken::new();
         Self { db, log, outbox, handler: Arc::default(), stop, _store: store }

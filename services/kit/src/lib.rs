@@ -5,7 +5,7 @@
 //! - [`outbox`]: events that commit with the rows that cause them, and the relay that publishes
 //!   them.
 //! - [`log`]: where events are kept in order.
-//! - [`consumer`]: how a service reads them, once in effect.
+//! - [`consumer`] and [`position`]: how a service reads them, once in effect.
 //! - [`http`], [`fields`] and [`page`]: what handlers read of a request, and how lists are paged.
 //! - [`client`] and [`breaker`]: how a service calls another.
 //! - `testing`: stores for tests, on every engine.
@@ -19,6 +19,7 @@ pub mod outbox;
 pub mod log;
 
 pub mod consumer;
+pub mod position;
 
 pub mod task;
 
@@ -34,3 +35,5 @@ pub mod testing;
 
 #[cfg(test)]
 mod consumer_tests;
+#[cfg(test)]
+mod outbox_tests;

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
 use crate::{
-    db::{Db, DbConfig, DbUrl, Engine, Migrations},
+    db::{Db, DbConfig, DbUrl, Engine, Migrations, PostgresUrl},
     log::{LogError, Positions},
 };
 
@@ -30,7 +30,7 @@ pub struct TestStore {
     config: DbConfig,
     folder: TempDir,
     /// On PostgreSQL: the server, and the database that was made on it.
-    made: Option<(tokio_postgres::Config, String)>,
+    made: Option<(String, String)>,
 }
 
 /// Reads a topic from its beginning.
@@ -56,12 +56,13 @@ impl TestStore {
                 ask(&server, &format!("create database {name}"))
                     .await
                     .expect("the server lets us make databases");
-                let mut url = server.clone();
-                url.dbname(&name);
+                let url: PostgresUrl = server.parse().expect("its form was looked at");
+                let url = url.with_database(&name);
                 (DbUrl::Postgres(Box::new(url)), Some((server, name)))
             }
         };
-        let config = DbConfig { url, pool_connections_max: 4, acquire: Duration::from_secs(10) };
+        let acquire = Duration::from_secs(10);
+        let config = DbConfig { pool_connections_max: 4, acquire, ..DbConfig::new(url) };
         Self { engine, config, folder, made }
     }
 
@@ -109,13 +110,15 @@ impl Positions for FromTheStart {
 }
 
 #[expect(clippy::disallowed_methods, reason = "it is for tests, which have no settings")]
-fn server() -> Option<tokio_postgres::Config> {
+fn server() -> Option<String> {
     let url = std::env::var(POSTGRES).ok()?;
-    Some(url.parse().expect("MEDISYNC_TEST_POSTGRES is of the form postgres://user:pass@host/db"))
+    let form = "MEDISYNC_TEST_POSTGRES is of the form postgres://user:pass@host/db";
+    url.parse::<tokio_postgres::Config>().expect(form);
+    Some(url)
 }
 
-async fn ask(server: &tokio_postgres::Config, sql: &str) -> Result<(), tokio_postgres::Error> {
-    let (client, connection) = server.connect(NoTls).await?;
+async fn ask(server: &str, sql: &str) -> Result<(), tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(server, NoTls).await?;
     let talking = tokio::spawn(connection);
     let done = client.batch_execute(sql).await;
     drop(client);

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 use anyhow::Context as _;
 use http::Uri;
 use kit::{
-    log::EventLog,
+    log::{Absent, EmbeddedLog, EventLog, KafkaLog},
     service::{Kit, Service},
 };
 use shared_middleware::{
@@ -14,7 +14,10 @@ use shared_middleware::{
     tls::MeshTls,
 };
 
-use crate::{config::Config, documents};
+use crate::{
+    config::{Config, EventLogConfig},
+    documents,
+};
 
 /// Where the parts of this process really listen: port 0 has become a number.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +48,29 @@ impl Addresses {
         let listens = self.billing_grpc.unwrap_or(config.billing_grpc_listen);
         config.billing_grpc_urls.clone().unwrap_or_else(|| vec![https(listens)])
     }
+}
+
+/// Parts that publish or consume events.
+const WITH_EVENTS: [Part; 3] = [Part::Patient, Part::Analytics, Part::Notification];
+
+/// Opens the event log, if one of these parts has to do with events.
+pub(crate) async fn event_log<'p>(
+    config: &Config,
+    mut parts: impl Iterator<Item = &'p Part>,
+) -> anyhow::Result<Arc<dyn EventLog>> {
+    if !parts.any(|part| WITH_EVENTS.contains(part)) {
+        return Ok(Arc::new(Absent));
+    }
+    let failed = "cannot open the event log (events.log)";
+    Ok(match &config.events {
+        EventLogConfig::Embedded => {
+            let opened = EmbeddedLog::open(&config.events_path(), Clock::system()).await;
+            Arc::new(opened.context(failed)?)
+        }
+        EventLogConfig::Kafka(kafka) => {
+            Arc::new(KafkaLog::open(kafka.clone()).await.context(failed)?)
+        }
+    })
 }
 
 /// Builds one service after the other.

@@ -7,7 +7,6 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use kit::{db::DbUrl, log::EmbeddedLog};
 use shared_middleware::{
     clock::{Clock, Ids},
     identity::Part,
@@ -180,9 +179,8 @@ async fn start(
 ) -> anyhow::Result<(Running, Arc<Health>)> {
     let clock = Clock::system();
     let verifier = Arc::new(Verifier::new(VerifierConfig::default(), clock.clone()));
-    let log =
-        EmbeddedLog::open(&config.events_path()).await.context("cannot open the event log")?;
-    let launched = launch::services(config, tls, Arc::new(log), &addresses).await?;
+    let log = launch::event_log(config, tls.keys()).await?;
+    let launched = launch::services(config, tls, Arc::clone(&log), &addresses).await?;
     let Launched { services, auth, patient } = launched;
 
     let stores = services.iter().map(|service| (service.part, service.db.clone())).collect();
@@ -262,9 +260,8 @@ async fn warnings(
     auth: Option<&auth::App>,
     patient: Option<&patient::App>,
 ) -> Vec<&'static str> {
-    let server = config.databases.values().any(|url| matches!(url, DbUrl::Postgres(_)));
     let mut warnings = Vec::new();
-    if !server {
+    if config.is_embedded() {
         return warnings;
     }
     if let Some(auth) = auth

@@ -148,7 +148,7 @@ impl Store {
 
 /// Writes a pending notification, unless the event has one.
 pub(crate) async fn insert(tx: &mut Tx<'_>, new: New<'_>) -> Result<(), DbError> {
-    let Delivered { partition, offset, record } = new.delivered;
+    let Delivered { partition, offset, record, .. } = new.delivered;
     let headers = serde_json::to_string(&record.headers).expect("pairs of texts are JSON");
     tx.execute(
         "insert into notification (id, event_id, patient_id, kind, channel, status, created_at,

@@ -3,12 +3,13 @@
 use jiff::Timestamp;
 use kit::outbox::Event;
 use prost::Message as _;
-use proto::patient_events::{PatientEvent, TOPIC};
+use proto::patient_events::PatientEvent;
 use shared_middleware::trace_context::TraceContext;
 use uuid::Uuid;
 
 use crate::domain::Patient;
 
+pub use proto::patient_events::TOPIC;
 pub(crate) use proto::patient_events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED};
 
 /// What happened to a patient. It says no more of the person than its readers need: notification

@@ -45,6 +45,7 @@ pub use crate::{
     api::{RULES, openapi},
     app::App,
     error::Error,
+    events::TOPIC,
 };
 use crate::{
     billing::{BillingConfig, Patience},

@@ -141,7 +141,9 @@ impl World {
     ) -> Self {
         let store = TestStore::on(engine).await;
         let db = store.open(migrations()).await;
-        let log = Arc::new(EmbeddedLog::open(&store.folder().join("events.db")).await.unwrap());
+        let log = Arc::new(
+            EmbeddedLog::open(&store.folder().join("events.db"), Clock::system()).await.unwrap(),
+        );
         let time = Time(Arc::new(Mutex::new(NOW)));
         let app = App {
             store: Store::new(db.clone()),

@@ -1,6 +1,6 @@
 //! Accounts through the routes, gRPC's handlers included.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{Router, body::Body};
 use http::{Request, StatusCode};
@@ -36,7 +36,7 @@ struct World {
 async fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("billing.db").display()).parse().unwrap();
-    let config = DbConfig { url, pool_connections_max: 2, acquire: Duration::from_secs(5) };
+    let config = DbConfig { pool_connections_max: 2, ..DbConfig::new(url) };
     let db = Db::open(&config, migrations()).await.unwrap();
     let cursors = Cursors::open(&db).await.unwrap();
     let (clock, ids) = (Clock::system(), Ids::system());

@@ -6,9 +6,12 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use shared_middleware::clock::Clock;
 use tokio::sync::watch;
 
-use super::{Batch, Delivered, EventLog, LogError, Positions, Record, Subscription};
+use super::{
+    Batch, Delivered, EventLog, LogError, Positions, Progress, Record, Start, Subscription,
+};
 use crate::{
     db::{Db, DbConfig, DbError, DbUrl, Migrations, Tx},
     params,
@@ -28,12 +31,13 @@ const PARTITION: i64 = 0;
 #[derive(Clone)]
 pub struct EmbeddedLog {
     db: Db,
+    clock: Clock,
     published: Arc<watch::Sender<()>>,
 }
 
 struct EmbeddedSubscription {
     db: Db,
-    topic: &'static str,
+    topic: String,
     next_offset: i64,
     published: watch::Receiver<()>,
 }
@@ -42,27 +46,46 @@ struct EmbeddedSubscription {
 
 impl EmbeddedLog {
     /// Opens the log in this file, or makes it.
-    pub async fn open(path: &Path) -> Result<Self, DbError> {
+    pub async fn open(path: &Path, clock: Clock) -> Result<Self, DbError> {
         let config = DbConfig {
-            url: DbUrl::Sqlite(path.to_owned()),
             pool_connections_max: 2,
             acquire: Duration::from_secs(5),
+            ..DbConfig::new(DbUrl::Sqlite(path.to_owned()))
         };
         let migrations =
             Migrations { sqlite: migrations::migrations::runner(), ..Migrations::none() };
         let db = Db::open(&config, migrations).await?;
-        Ok(Self { db, published: Arc::new(watch::Sender::new(())) })
+        Ok(Self { db, clock, published: Arc::new(watch::Sender::new(())) })
+    }
+
+    fn reader(&self, topic: &str, next_offset: i64) -> Box<dyn Subscription> {
+        Box::new(EmbeddedSubscription {
+            db: self.db.clone(),
+            topic: topic.to_owned(),
+            next_offset,
+            published: self.published.subscribe(),
+        })
     }
 }
 
 #[async_trait]
 impl EventLog for EmbeddedLog {
     async fn publish(&self, topic: &str, records: Vec<Record>) -> Result<(), LogError> {
-        let topic = topic.to_owned();
-        let appended = self.db.write(move |tx| Box::pin(append(tx, topic, records)));
+        let (topic, now_ms) = (topic.to_owned(), self.clock.now().as_millisecond());
+        let appended = self.db.write(move |tx| Box::pin(append(tx, topic, records, now_ms)));
         appended.await.map_err(LogError::new)?;
         self.published.send_replace(());
         Ok(())
+    }
+
+    async fn read(&self, topic: &str, start: Start) -> Result<Box<dyn Subscription>, LogError> {
+        let name = topic.to_owned();
+        let found = self.db.read(move |tx| Box::pin(first_offset(tx, name, start)));
+        Ok(self.reader(topic, found.await.map_err(LogError::new)?))
+    }
+
+    async fn check(&self) -> Result<(), LogError> {
+        self.db.check().await.map_err(LogError::new)
     }
 
     async fn subscribe(
@@ -71,12 +94,12 @@ impl EventLog for EmbeddedLog {
         topic: &'static str,
         positions: Arc<dyn Positions>,
     ) -> Result<Box<dyn Subscription>, LogError> {
-        Ok(Box::new(EmbeddedSubscription {
-            db: self.db.clone(),
-            topic,
-            next_offset: positions.next_offset(topic, PARTITION).await?,
-            published: self.published.subscribe(),
-        }))
+        let next = positions.next_offset(topic, PARTITION).await?;
+        let ends = self.db.read(move |tx| Box::pin(end(tx, topic))).await.map_err(LogError::new)?;
+        if next > ends {
+            return Err(LogError::behind(topic, PARTITION, next, ends));
+        }
+        Ok(self.reader(topic, next))
     }
 }
 
@@ -84,7 +107,7 @@ impl EventLog for EmbeddedLog {
 
 impl EmbeddedSubscription {
     async fn read(&self, records_max: u32) -> Result<Batch, DbError> {
-        let (topic, from) = (self.topic, self.next_offset);
+        let (topic, from) = (self.topic.clone(), self.next_offset);
         self.db.read(move |tx| Box::pin(read(tx, topic, from, records_max))).await
     }
 }
@@ -105,25 +128,59 @@ impl Subscription for EmbeddedSubscription {
     }
 }
 
-async fn append(tx: &mut Tx<'_>, topic: String, records: Vec<Record>) -> Result<(), DbError> {
+async fn append(
+    tx: &mut Tx<'_>,
+    topic: String,
+    records: Vec<Record>,
+    now_ms: i64,
+) -> Result<(), DbError> {
     for record in records {
         // Without one, every record is another.
         let identity = Some(record.identity()).filter(|identity| !identity.is_empty());
         let headers = headers_json(&record.headers);
         tx.execute(
-            "insert into log_record (topic, record_key, identity, headers, payload)
-             values ($1, $2, $3, $4, $5)
+            "insert into log_record
+             (topic, record_key, identity, headers, payload, published_at_ms)
+             values ($1, $2, $3, $4, $5, $6)
              on conflict (topic, identity) do nothing",
-            params![&topic, record.key, identity, headers, record.payload],
+            params![&topic, record.key, identity, headers, record.payload, now_ms],
         )
         .await?;
     }
     Ok(())
 }
 
+/// The offset to begin with.
+async fn first_offset(tx: &mut Tx<'_>, topic: String, start: Start) -> Result<i64, DbError> {
+    match start {
+        Start::Beginning => Ok(0),
+        Start::At { partition: PARTITION, offset } => Ok(offset),
+        Start::At { .. } | Start::End => end(tx, &topic).await,
+        Start::Time(from) => {
+            let found = tx
+                .query_one(
+                    "select min(position) from log_record
+                     where topic = $1 and published_at_ms >= $2",
+                    params![&topic, from.as_millisecond()],
+                )
+                .await?;
+            match found.get::<Option<i64>>(0)? {
+                Some(first) => Ok(first),
+                None => end(tx, &topic).await,
+            }
+        }
+    }
+}
+
+async fn end(tx: &mut Tx<'_>, topic: &str) -> Result<i64, DbError> {
+    let sql = "select max(position) from log_record where topic = $1";
+    let last = tx.query_one(sql, params![topic]).await?.get::<Option<i64>>(0)?;
+    Ok(last.map_or(0, |last| last + 1))
+}
+
 async fn read(
     tx: &mut Tx<'_>,
-    topic: &'static str,
+    topic: String,
     from: i64,
     records_max: u32,
 ) -> Result<Batch, DbError> {
@@ -131,26 +188,23 @@ async fn read(
         .query(
             "select position, record_key, headers, payload from log_record
              where topic = $1 and position >= $2 order by position limit $3",
-            params![topic, from, records_max],
+            params![&topic, from, records_max],
         )
         .await?;
-    let end = tx
-        .query_one("select max(position) from log_record where topic = $1", params![topic])
-        .await?
-        .get::<Option<i64>>(0)?;
-    let delivered = |row: crate::db::Row| {
-        Ok(Delivered {
-            partition: PARTITION,
-            offset: row.get(0)?,
-            record: Record {
-                key: row.get(1)?,
-                headers: parse_headers(&row.get::<String>(2)?)?,
-                payload: row.get(3)?,
-            },
-        })
-    };
-    let records = rows.into_iter().map(delivered).collect::<Result<_, DbError>>()?;
-    Ok(Batch { records, ends: vec![(PARTITION, end.map_or(0, |last| last + 1))] })
+    let end = end(tx, &topic).await?;
+    let (mut next, mut records) = (from, Vec::with_capacity(rows.len()));
+    for row in rows {
+        let offset = row.get(0)?;
+        let record = Record {
+            key: row.get(1)?,
+            headers: parse_headers(&row.get::<String>(2)?)?,
+            payload: row.get(3)?,
+        };
+        records.push(Delivered { partition: PARTITION, position: next, offset, record });
+        next = offset + 1;
+    }
+    // Positions are shared by all topics: what is between belongs to others.
+    Ok(Batch { records, progress: vec![Progress { partition: PARTITION, next, end }] })
 }
 
 /// Headers as a table keeps them.

@@ -3,15 +3,23 @@
 //! Topics, keys, partitions, offsets and groups mean what they mean in Kafka. A group's position is
 //! not kept here: each consumer keeps it with the effect of what it read, in one transaction of its
 //! own store, and says on subscribing where to go on.
+//!
+//! - `embedded`: a table in a SQLite file.
+//! - `kafka`: Apache Kafka.
 
 mod embedded;
+mod kafka;
 
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
-pub use self::embedded::EmbeddedLog;
 pub(crate) use self::embedded::{headers_json, parse_headers};
+pub use self::{
+    embedded::EmbeddedLog,
+    kafka::{KafkaConfig, KafkaLog, KafkaUrl},
+};
 
 /// Header: the event's id.
 pub const EVENT_ID: &str = "event-id";
@@ -49,10 +57,23 @@ pub struct Record {
 pub struct Delivered {
     /// Which partition of the topic.
     pub partition: i64,
-    /// Where in it.
+    /// The position that it was read from: its offset, or less where the log has a gap before it.
+    pub position: i64,
+    /// Where in the partition.
     pub offset: i64,
     /// The record.
     pub record: Record,
+}
+
+/// How far one partition was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Which partition.
+    pub partition: i64,
+    /// Where to go on after this batch.
+    pub next: i64,
+    /// The offset after the partition's last record, as far as is known.
+    pub end: i64,
 }
 
 /// What one read brought.
@@ -60,8 +81,26 @@ pub struct Delivered {
 pub struct Batch {
     /// In order within each partition.
     pub records: Vec<Delivered>,
-    /// Per partition: the offset after its last record.
-    pub ends: Vec<(i64, i64)>,
+    /// Every partition that this reader has now.
+    pub progress: Vec<Progress>,
+}
+
+/// Where to begin reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With the oldest record that is still there.
+    Beginning,
+    /// With whatever is published from now on.
+    End,
+    /// With the first record that was published then or later.
+    Time(Timestamp),
+    /// With this offset of one partition, and none of the others.
+    At {
+        /// Which partition.
+        partition: i64,
+        /// Where in it.
+        offset: i64,
+    },
 }
 
 /// Why the log did not do it. Always worth another try.
@@ -75,6 +114,12 @@ pub trait EventLog: Send + Sync + 'static {
     /// Appends the records in this order; returns when they are on disk. A record whose event id
     /// the topic has already may be passed over.
     async fn publish(&self, topic: &str, records: Vec<Record>) -> Result<(), LogError>;
+
+    /// Reads a topic by itself, as a member of no group.
+    async fn read(&self, topic: &str, start: Start) -> Result<Box<dyn Subscription>, LogError>;
+
+    /// Whether it answers.
+    async fn check(&self) -> Result<(), LogError>;
 
     /// Joins a consumer group.
     async fn subscribe(
@@ -92,12 +137,19 @@ pub trait Positions: Send + Sync + 'static {
     async fn next_offset(&self, topic: &str, partition: i64) -> Result<i64, LogError>;
 }
 
-/// A membership in a consumer group.
+/// A reader of a topic: one on its own, or a member of a consumer group.
 #[async_trait]
 pub trait Subscription: Send {
-    /// Waits for records; at most so many. An empty batch says only how far behind the group is.
+    /// Waits for records; at most so many. An empty batch says only how far behind the reader is.
     async fn next(&mut self, records_max: u32) -> Result<Batch, LogError>;
+
+    /// Says that all that was read so far has taken effect, for whoever watches the group.
+    fn done(&mut self) {}
 }
+
+/// The log of a process that has nothing to do with events.
+#[derive(Clone, Copy, Debug)]
+pub struct Absent;
 
 // === impl Record ===
 
@@ -131,12 +183,60 @@ impl fmt::Debug for Record {
     }
 }
 
+// === impl Progress ===
+
+impl Progress {
+    /// Records that wait to be read.
+    pub const fn lag(&self) -> i64 {
+        let behind = self.end.saturating_sub(self.next);
+        if behind > 0 { behind } else { 0 }
+    }
+}
+
 // === impl LogError ===
 
 impl LogError {
     /// For this reason.
     pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(cause.into())
+    }
+
+    fn absent() -> Self {
+        Self::new("this process was started without one")
+    }
+
+    /// A consumer has read further than the log goes: it is another log, or an older copy.
+    pub(crate) fn behind(topic: &str, partition: i64, next: i64, end: i64) -> Self {
+        Self::new(format!(
+            "partition {partition} of {topic} ends at {end}, and was read up to {next} already: \
+             was the log replaced by another or an older one?"
+        ))
+    }
+}
+
+// === impl Absent ===
+
+#[async_trait]
+impl EventLog for Absent {
+    async fn publish(&self, _: &str, _: Vec<Record>) -> Result<(), LogError> {
+        Err(LogError::absent())
+    }
+
+    async fn read(&self, _: &str, _: Start) -> Result<Box<dyn Subscription>, LogError> {
+        Err(LogError::absent())
+    }
+
+    async fn check(&self) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    async fn subscribe(
+        &self,
+        _: &'static str,
+        _: &'static str,
+        _: Arc<dyn Positions>,
+    ) -> Result<Box<dyn Subscription>, LogError> {
+        Err(LogError::absent())
     }
 }
 

@@ -9,7 +9,10 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use gateway::RateLimit;
 use http::Uri;
-use kit::db::{DbConfig, DbUrl};
+use kit::{
+    db::{DbConfig, DbUrl},
+    log::KafkaConfig,
+};
 use secrecy::SecretString;
 use shared_middleware::{identity::Part, listen::Mode, tls::PemFiles, token::KeySource};
 
@@ -45,8 +48,17 @@ pub(crate) struct Config {
     pub(crate) urls: BTreeMap<Part, Vec<Uri>>,
     /// Every store.
     pub(crate) databases: BTreeMap<Part, DbUrl>,
+    pub(crate) events: EventLogConfig,
     pub(crate) mesh: Mesh,
     pub(crate) limits: Limits,
+}
+
+/// Where events are kept.
+#[derive(Clone)]
+pub(crate) enum EventLogConfig {
+    /// In a file of the data directory.
+    Embedded,
+    Kafka(KafkaConfig),
 }
 
 #[derive(Clone)]
@@ -100,6 +112,7 @@ pub(crate) struct Limits {
     pub(crate) connections_max: usize,
     pub(crate) pool_connections_max: u32,
     pub(crate) acquire: Duration,
+    pub(crate) statement: Duration,
 }
 
 // === impl Config ===
@@ -131,7 +144,14 @@ impl Config {
             url: self.databases.get(&part).cloned().expect("every service has a store"),
             pool_connections_max: self.limits.pool_connections_max,
             acquire: self.limits.acquire,
+            statement: self.limits.statement,
         }
+    }
+
+    /// Whether everything is kept on this machine.
+    pub(crate) fn is_embedded(&self) -> bool {
+        matches!(self.events, EventLogConfig::Embedded)
+            && self.databases.values().all(|url| matches!(url, DbUrl::Sqlite(_)))
     }
 
     /// Where the embedded event log is.

@@ -11,12 +11,17 @@ use std::{
 
 use gateway::RateLimit;
 use http::Uri;
-use kit::db::DbUrl;
+use kit::{
+    consumer::dead_letters_of,
+    db::DbUrl,
+    log::{KafkaConfig, KafkaUrl},
+};
 use secrecy::SecretString;
 use shared_middleware::{identity::Part, listen::Mode, token::KeySource};
 
 use super::{
-    Auth, Config, Faults, Gateway, Limits, LogFormat, Mesh, Notification, Patient, Sources,
+    Auth, Config, EventLogConfig, Faults, Gateway, Limits, LogFormat, Mesh, Notification, Patient,
+    Sources,
 };
 
 /// Parts that have a store.
@@ -40,9 +45,8 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
     let listen = per_part(s, &Part::ALL, listen_key, address);
     let urls = per_part(s, &SERVICES, url_key, urls);
     let databases = per_part(s, &SERVICES, database_key, DbUrl::from_str);
-    let log = s.read("events.log", events_log);
-    let embedded = databases.values().all(|url| matches!(url, DbUrl::Sqlite(_)));
-    let demo = s.read("demo", truth).unwrap_or(up && embedded);
+    let events = events(s);
+    let demo = s.read("demo", truth);
     let drain = seconds(s, "drain_seconds");
     let (gateway, auth) = (gateway(s), auth(s));
     let (patient, notification) = (patient(s), notification(s));
@@ -52,10 +56,9 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
     let admin_listen = s.read("admin.listen", address);
     let billing_grpc_listen = s.read("billing.grpc_listen", address);
     check_ports(s, &listen, admin_listen, billing_grpc_listen, parts);
-    log?;
-    Some(Config {
+    let config = Config {
         data_dir: data_dir?,
-        demo,
+        demo: false,
         drain: drain?,
         admin_listen: admin_listen?,
         gateway: gateway?,
@@ -67,9 +70,41 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
         listen,
         urls,
         databases,
+        events: events?,
         mesh: mesh?,
         limits: limits?,
+    };
+    Some(Config { demo: demo.unwrap_or(up && config.is_embedded()), ..config })
+}
+
+fn events(s: &mut Sources) -> Option<EventLogConfig> {
+    let url = s.read("events.log", |text| match text {
+        "embedded" => Ok(None),
+        url if url.starts_with("kafka://") => url.parse::<KafkaUrl>().map(Some),
+        _ => Err("must be embedded or begin with kafka://"),
+    });
+    let partitions = s.read("events.partitions", |text| from_to(text, 1, 1000));
+    // What is not of its form is told all the same: none of it is used then.
+    let replication = s.read("events.replication", |text| from_to(text, 1, 100));
+    let prefix = s.read("events.prefix", topic_prefix).unwrap_or_default();
+    let number = |number: i64| i32::try_from(number).ok();
+    let (partitions, replication) = (number(partitions?)?, replication.and_then(number));
+    let topics = [patient::TOPIC.to_owned(), dead_letters_of(patient::TOPIC)].into();
+    Some(match url? {
+        None => EventLogConfig::Embedded,
+        Some(url) => {
+            EventLogConfig::Kafka(KafkaConfig { url, prefix, topics, partitions, replication })
+        }
     })
+}
+
+/// What Kafka takes in the names of topics.
+fn topic_prefix(text: &str) -> Result<String, &'static str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if text.len() <= 100 && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err("must be at most 100 letters, digits, points, underscores and hyphens")
 }
 
 fn gateway(s: &mut Sources) -> Option<Gateway> {
@@ -160,6 +195,7 @@ fn limits(s: &mut Sources) -> Option<Limits> {
     let connections_max = s.read("limits.connections_max", at_least_one);
     let pool = s.read("limits.pool_connections_max", |text| from_to(text, 1, 64));
     let acquire = milliseconds(s, "limits.acquire_ms");
+    let statement = milliseconds(s, "limits.statement_ms");
     Some(Limits {
         body_bytes_max: usize::try_from(body_bytes_max?).ok()?,
         deadline: deadline?,
@@ -167,6 +203,7 @@ fn limits(s: &mut Sources) -> Option<Limits> {
         connections_max: connections_max?,
         pool_connections_max: u32::try_from(pool?).ok()?,
         acquire: acquire?,
+        statement: statement?,
     })
 }
 
@@ -286,16 +323,6 @@ fn jwks(text: &str) -> Result<KeySource, &'static str> {
     match (uri.scheme_str(), uri.host()) {
         (Some("http" | "https"), Some(_)) => Ok(KeySource::Url(uri)),
         _ => Err(form),
-    }
-}
-
-fn events_log(text: &str) -> Result<(), String> {
-    match text {
-        "embedded" => Ok(()),
-        _ if text.starts_with("kafka://") => {
-            Err("this version has no Kafka back end yet: use embedded".to_owned())
-        }
-        _ => Err("must be embedded".to_owned()),
     }
 }
 

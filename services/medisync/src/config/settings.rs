@@ -105,7 +105,22 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting("notification.outbox_dir", "{data}/outbox", "where messages go as files"),
     setting("notification.from", "MediSync <no-reply@medisync.example>", "the sender of messages"),
-    setting("events.log", "embedded", "embedded, in {data}/events.db"),
+    setting(
+        "events.log",
+        "embedded",
+        "embedded, in {data}/events.db; or kafka://user:pass@host:port,host:port",
+    ),
+    setting("events.partitions", "6", "so many partitions Kafka's topics are made with"),
+    setting(
+        "events.replication",
+        DERIVED,
+        "on so many brokers Kafka's topics are made; the cluster's own default when empty",
+    ),
+    setting(
+        "events.prefix",
+        DERIVED,
+        "stands before the names of Kafka's topics and groups, where meshes share a cluster",
+    ),
     setting(
         "mesh.mtls",
         "permissive",
@@ -120,6 +135,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("limits.connections_max", "2048", "connections to one listener"),
     setting("limits.pool_connections_max", "8", "connections of one service to its store"),
     setting("limits.acquire_ms", "3000", "waiting longer for one of those is a failure"),
+    setting("limits.statement_ms", "10000", "PostgreSQL gives up a statement that takes longer"),
 ];
 
 /// The setting of this name.

@@ -9,7 +9,6 @@ use std::{
     fs,
     path::PathBuf,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use axum::{Router, body::Body, extract::Request};
@@ -105,9 +104,10 @@ impl World {
     async fn start(smtp: Option<SecretString>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("n.db").display()).parse().unwrap();
-        let database = DbConfig { url, pool_connections_max: 2, acquire: Duration::from_secs(5) };
+        let database = DbConfig { pool_connections_max: 2, ..DbConfig::new(url) };
         let config = Config { smtp, ..Config::new(database, folder.path().join("outbox")) };
-        let log = EmbeddedLog::open(&folder.path().join("events.db")).await.unwrap();
+        let log =
+            EmbeddedLog::open(&folder.path().join("events.db"), Clock::system()).await.unwrap();
         let time = Time(Arc::new(Mutex::new("2026-03-02T09:00:00Z".parse().unwrap())));
         let store = Store::open(&config.database).await.unwrap();
         let channel = config.channel().await.unwrap();
@@ -142,7 +142,7 @@ impl World {
         // Each at an offset of its own, made of its id.
         let (_, id) = Uuid::parse_str(&event.event_id).unwrap().as_u64_pair();
         let offset = 100 + i64::try_from(id).unwrap();
-        let delivered = Delivered { partition: 3, offset, record: record(event) };
+        let delivered = Delivered { partition: 3, position: offset, offset, record: record(event) };
         let handler = Arc::clone(&self.handler);
         self.store
             .db()

@@ -12,7 +12,7 @@ use crate::{
     log::{EmbeddedLog, EventLog as _, Start},
     outbox::{Event, Outbox, append},
     params,
-    testing::{TestStore, engines},
+    testing::{TestEngine, TestStore, engines},
 };
 
 const TOPIC: &str = "t";
@@ -30,7 +30,7 @@ struct World {
 }
 
 impl World {
-    async fn on(engine: Engine) -> Self {
+    async fn on(engine: TestEngine) -> Self {
         let store = TestStore::on(engine).await;
         let path = store.folder().join("events.db");
         let log = EmbeddedLog::open(&path, Clock::system()).await.unwrap();
@@ -73,7 +73,7 @@ fn event(n: u8) -> Event {
     Event { topic: TOPIC, key, id, kind: "MADE", payload, at, trace: None }
 }
 
-fn servers() -> impl Iterator<Item = Engine> {
+fn servers() -> impl Iterator<Item = TestEngine> {
     engines().into_iter().filter(|engine| *engine == Engine::Postgres)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - [`postgres`]: PostgreSQL, of two major versions.
 //! - [`kafka`]: Apache Kafka, of one broker or three.
+//! - [`proxy`]: a bad network in front of any of them.
 //! - [`with_servers`]: the command that `make test` runs the tests by.
 //! - `process`: what is started dies with whoever started it, even by `kill -9`; and `folder`,
 //!   which is gone then, too.
@@ -13,6 +14,8 @@
 pub mod postgres;
 
 pub mod kafka;
+
+pub mod proxy;
 
 pub mod with_servers;
 
@@ -32,6 +35,7 @@ use std::{
 pub use self::{
     kafka::{Kafka, Listener, Security},
     postgres::{Postgres, Version},
+    proxy::{Behaviour, Proxy},
 };
 
 /// A server that is not up by then will not be. Machines of CI are slow and shared.

@@ -18,6 +18,7 @@ use rustix::process::Signal;
 
 use self::settings::{Broker, Cluster};
 use crate::{
+    Proxy,
     certs::{Authority, write_private},
     folder::Folder,
     installed,
@@ -47,6 +48,8 @@ pub enum Listener {
     Ssl,
     /// The user over TLS.
     SaslSsl,
+    /// Anybody, through a [`Proxy`] for each broker.
+    Proxied,
 }
 
 /// Which listeners there are.
@@ -54,7 +57,7 @@ pub enum Listener {
 pub enum Security {
     /// [`Listener::Plaintext`].
     None,
-    /// Every [`Listener`].
+    /// [`Listener::ALL`].
     Every,
 }
 
@@ -73,17 +76,21 @@ pub struct Kafka {
 // === impl Listener ===
 
 impl Listener {
-    /// All of them.
+    /// Those that [`Security::Every`] has.
     pub const ALL: [Self; 4] = [Self::Plaintext, Self::SaslPlaintext, Self::Ssl, Self::SaslSsl];
 
     /// What Kafka calls it, and clients name in `security.protocol`.
     pub const fn protocol(self) -> &'static str {
         match self {
-            Self::Plaintext => "PLAINTEXT",
+            Self::Plaintext | Self::Proxied => "PLAINTEXT",
             Self::SaslPlaintext => "SASL_PLAINTEXT",
             Self::Ssl => "SSL",
             Self::SaslSsl => "SASL_SSL",
         }
+    }
+
+    const fn name(self) -> &'static str {
+        if matches!(self, Self::Proxied) { "PROXIED" } else { self.protocol() }
     }
 }
 
@@ -97,6 +104,15 @@ impl Kafka {
 
     /// Starts a new cluster of that many brokers, without topics.
     pub fn start(brokers: usize, security: Security) -> io::Result<Self> {
+        Self::start_with(brokers, security, None)
+    }
+
+    /// The same with [`Listener::Proxied`], too. Brokers speak to each other without proxies.
+    pub fn start_behind_proxies(brokers: usize, seed: u64) -> io::Result<Self> {
+        Self::start_with(brokers, Security::None, Some(seed))
+    }
+
+    fn start_with(brokers: usize, security: Security, seed: Option<u64>) -> io::Result<Self> {
         let begun = Instant::now();
         let (jars, version) = installed::kafka()?;
         let java = (installed::java()?, format!("{}/*", jars.display()));
@@ -108,7 +124,7 @@ impl Kafka {
             let both = format!("{}{}", issued.key, issued.certificate);
             write_private(&folder.path().join(format!("{name}.pem")), &both)?;
         }
-        let cluster = Cluster::new(brokers, security)?;
+        let cluster = Cluster::new(brokers, security, seed)?;
         let processes = cluster.brokers.iter().map(|_| Mutex::new(None)).collect();
         let took = Duration::ZERO;
         let mut kafka = Self { processes, cluster, folder, java, version, took };
@@ -155,6 +171,15 @@ impl Kafka {
     /// How long the start took.
     pub const fn took(&self) -> Duration {
         self.took
+    }
+
+    /// What stands between a broker and the clients of [`Listener::Proxied`].
+    ///
+    /// # Panics
+    ///
+    /// When the cluster was started without proxies.
+    pub fn proxy(&self, broker: usize) -> &Proxy {
+        self.broker(broker).proxy.as_ref().expect("the cluster was started behind proxies")
     }
 
     /// What a broker has logged: warnings and errors.

@@ -67,7 +67,7 @@ mod tests {
     use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, pki_types};
 
     use super::*;
-    use crate::{Kafka, Listener, Security};
+    use crate::{Behaviour, Kafka, Listener, Security};
 
     /// Authenticates by `PLAIN`; whether it is let in.
     fn log_in(stream: &mut (impl Read + Write), password: &str) -> bool {
@@ -89,6 +89,19 @@ mod tests {
         let config = config.with_root_certificates(roots).with_no_client_auth();
         let name = "127.0.0.1".try_into().unwrap();
         StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
+    }
+
+    #[test]
+    fn clients_of_a_proxy_are_told_of_the_proxy() {
+        let kafka = Kafka::start_behind_proxies(1, 7).unwrap();
+        let mut stream = TcpStream::connect(kafka.bootstrap_of(Listener::Proxied)).unwrap();
+        let answer = ask(&mut stream, METADATA, 1, &0_i32.to_be_bytes()).unwrap();
+        let port = u32::from(kafka.proxy(1).port()).to_be_bytes();
+        assert!(answer.windows(4).any(|it| it == port));
+        assert_eq!(kafka.proxy(1).accepted(), 1);
+        kafka.proxy(1).set(Behaviour::Refuse).unwrap();
+        assert!(TcpStream::connect(kafka.bootstrap_of(Listener::Proxied)).is_err());
+        assert!(TcpStream::connect(kafka.bootstrap()).is_ok());
     }
 
     #[test]

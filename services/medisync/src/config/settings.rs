@@ -122,8 +122,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "mesh.leave_ms",
         "2500",
-        "a process that is told to stop is not ready from then on, but serves on for so long, until \
-         all have noticed: a part of drain_seconds, at most half of it unless set; none under `up`",
+        "a process that is told to stop is not ready from then on, but serves on for so long, \
+         until all have noticed: a part of drain_seconds, at most half of it unless set; none \
+         under `up`",
     ),
     setting("limits.body_bytes_max", "65536", "a longer request body is refused"),
     setting("limits.deadline_ms", "10000", "no request takes longer in a service"),

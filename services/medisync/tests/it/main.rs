@@ -27,6 +27,7 @@ mod gate;
 mod mesh;
 mod patients;
 mod policy;
+mod rolling;
 mod sign_in;
 mod signals;
 mod tidy;

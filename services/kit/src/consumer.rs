@@ -2,8 +2,8 @@
 //!
 //! The position is kept in the transaction that keeps the effect, so that a crash repeats neither
 //! and loses neither. The same transaction locks the position first and looks whether it is still
-//! where this member read on from: of two members that both believe a partition is theirs, as may be
-//! for a moment while a group is rebalanced, one applies an event and the other passes over it.
+//! where this member read on from: of two members that both believe a partition is theirs, as may
+//! be for a moment while a group is rebalanced, one applies an event and the other passes over it.
 //!
 //! An event that fails [`TRIES_MAX`] times goes to the dead letters and blocks nobody; a store or
 //! log that is away is waited for, as long as it takes.

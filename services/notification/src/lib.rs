@@ -12,8 +12,8 @@
 //! - `api` lists notifications. Only it knows a status code.
 //!
 //! Consumes the topic `patient` as the group `notification-service`. What can never be delivered is
-//! a dead letter, as what cannot be read is: a record of `patient.dlq` and a row that can be retried.
-//! Calls the SMTP server, if there is one.
+//! a dead letter, as what cannot be read is: a record of `patient.dlq` and a row that can be
+//! retried. Calls the SMTP server, if there is one.
 //!
 //! **Invariant:** a notification holds the event, and so name and address, while it is pending and
 //! no longer: the tables refuse anything else.

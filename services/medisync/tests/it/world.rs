@@ -180,14 +180,20 @@ impl World {
 
     /// Runs a command on the mesh's data; what it printed.
     pub(crate) fn command(&self, arguments: &[&str], input: &str) -> String {
-        let mut command = medisync();
-        command.args(arguments).arg("--data-dir").arg(self.data());
+        let mut command = self.command_line(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         let ended = child.wait_with_output().unwrap();
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
         String::from_utf8(ended.stdout).unwrap()
+    }
+
+    /// A command on the mesh's data, to be run by the caller.
+    pub(crate) fn command_line(&self, arguments: &[&str]) -> Command {
+        let mut command = medisync();
+        command.args(arguments).arg("--data-dir").arg(self.data());
+        command
     }
 
     /// A demo user, signed in at the gateway.

@@ -6,9 +6,9 @@
 up:
 	cargo run --release --locked -- up
 
-# Installs what the tests need and runs every test.
+# Installs what the tests need, starts the servers and runs every test.
 test: tools
-	cargo test --workspace --locked
+	cargo run --quiet --package testbed --locked -- with-servers cargo test --workspace --locked
 
 # What CI runs.
 check: fmt lint test release figures
@@ -26,11 +26,6 @@ release:
 figures: release
 	loadtests/idle.sh target/release/medisync
 
-# The tour of the README is run by bash and curl; both are on most machines.
+# What the tests start: PostgreSQL, Apache Kafka, Java; and what runs the tour of the README.
 tools:
-	@missing=""; for tool in bash curl; do command -v $$tool > /dev/null || missing="$$missing $$tool"; done; \
-	if [ -n "$$missing" ]; then \
-	  echo "installing$$missing"; \
-	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
-	  $$sudo apt-get update -qq && $$sudo apt-get install -qq --yes --no-install-recommends $$missing ca-certificates; \
-	fi
+	@services/testbed/install.sh

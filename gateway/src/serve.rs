@@ -67,10 +67,10 @@ pub enum StartError {
     Upstream(String),
 }
 
-/// An address that is listened on: taken before anything else starts.
+/// An address that is taken, before anything else starts.
 #[derive(Debug)]
 pub struct Bound {
-    socket: StdListener,
+    socket: TcpSocket,
     address: SocketAddr,
 }
 
@@ -98,13 +98,14 @@ struct Door {
     drain: Duration,
 }
 
-/// Listens, within a tokio runtime; clients wait until [`start`] serves them.
+/// Takes the address. Clients are turned down until [`start`] serves them: there may be another
+/// gateway, and whoever waited here would not get to know it.
 ///
 /// # Errors
-/// When the address cannot be listened on.
+/// When the address cannot be had.
 pub fn bind(address: SocketAddr) -> Result<Bound, StartError> {
     let failed = |error| StartError::Listen(error, address);
-    let socket = listen(address).and_then(TcpListener::into_std).map_err(failed)?;
+    let socket = take(address).map_err(failed)?;
     let address = socket.local_addr().map_err(failed)?;
     Ok(Bound { socket, address })
 }
@@ -131,8 +132,8 @@ pub fn start(
     let entered = handle.enter();
     let Bound { socket, address } = bound;
     let failed = |error| StartError::Listen(error, address);
-    let socket = TcpListener::from_std(socket).map_err(failed)?;
     let door = Door::new(&config, deps, stop)?;
+    let socket = socket.listen(BACKLOG).map_err(failed)?;
     drop(entered);
     let accepting = handle.spawn(door.serve(socket));
     Ok(Running { address, accepting, _threads: threads })
@@ -182,6 +183,7 @@ impl Door {
         let (stopping, stopping_seen) = watch::channel(false);
         let upstreams = Upstreams::new(config, deps.tls)
             .map_err(|error| StartError::Upstream(error.to_string()))?;
+        upstreams.watch(config.health_every);
         let gateway = Gateway {
             limits: Limits::new(config),
             verifier: deps.verifier,
@@ -263,12 +265,12 @@ async fn holding(room: OwnedSemaphorePermit, task: impl Future<Output = ()>) {
     drop(room);
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn take(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // So that a restart does not wait for the connections of the run before to be forgotten.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 /// The connections that can be accepted without waiting.

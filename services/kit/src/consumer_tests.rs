@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     consumer::{Consumer, Handler, HandlerError, TRIES_MAX, dead_letters_of},
-    db::{Db, DbError, Engine, Migrations, Tx},
+    db::{Db, DbError, Migrations, Tx},
     dead_letter::{DeadLetter, DeadLetters, Retried},
     log::{
         Batch, Delivered, EmbeddedLog, EventLog, Record, SOURCE_GROUP, SOURCE_OFFSET,
@@ -24,7 +24,7 @@ use crate::{
     },
     outbox::{Event, Outbox, append},
     params,
-    testing::{FromTheStart, TestStore, engines},
+    testing::{FromTheStart, TestEngine, TestStore, engines},
 };
 
 const TOPIC: &str = "t";
@@ -75,7 +75,7 @@ struct World {
 }
 
 impl World {
-    async fn on(engine: Engine) -> Self {
+    async fn on(engine: TestEngine) -> Self {
         let store = TestStore::on(engine).await;
         let db = store.open(Migrations::none()).await;
         let log =

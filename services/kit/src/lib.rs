@@ -37,3 +37,5 @@ pub mod testing;
 
 #[cfg(test)]
 mod consumer_tests;
+#[cfg(test)]
+mod outbox_tests;

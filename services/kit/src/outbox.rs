@@ -3,6 +3,9 @@
 //! The relay publishes, then forgets what it published: a crash between the two publishes again,
 //! and consumers know an event by its id. It reads whatever is there, oldest first, and keeps no
 //! position: a transaction that commits late is not skipped, only later.
+//!
+//! Of several replicas one relay at a time publishes, so that the order of a key's events is kept:
+//! the one that holds the store's lease. The others tell it what they committed.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -14,11 +17,14 @@ use prometheus::{IntGaugeVec, opts, register_int_gauge_vec};
 use shared_middleware::{
     clock::Clock, error::causes, identity::Part, metrics::counter, trace_context::TraceContext,
 };
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    db::{Db, DbError, Engine, Tx},
+    db::{Db, DbError, Engine, Lease, Tx},
     log::{
         CONTENT_TYPE, EVENT_ID, EVENT_TYPE, EventLog, LogError, PROTOBUF, Record, TRACEPARENT,
         headers_json, parse_headers,
@@ -28,9 +34,13 @@ use crate::{
 };
 
 /// So many events are published at once at most.
-const BATCH_MAX: u32 = 256;
-/// A relay that was not woken looks anyway: another process may have written.
+const BATCH_MAX: u32 = 512;
+/// A relay that was not woken looks anyway: another process may have written, and died since.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+/// A long outbox is counted no more often: to count takes as long as there are rows.
+const COUNTED_EVERY: Duration = Duration::from_secs(1);
+/// The lease of the relay that publishes.
+const LEASE: &str = "outbox";
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 const BACK_OFF_LAST: Duration = Duration::from_secs(5);
 
@@ -77,7 +87,8 @@ pub struct Outbox {
 struct Waiting {
     ids: Vec<i64>,
     records: Vec<(String, Record)>,
-    pending: i64,
+    /// How many there are, if that was counted.
+    pending: Option<i64>,
     oldest: Option<Timestamp>,
 }
 
@@ -129,10 +140,45 @@ impl Outbox {
 
     async fn run(&self, stop: CancellationToken) {
         let mut back_off = BACK_OFF_FIRST;
+        while !stop.is_cancelled() {
+            let lease = tokio::select! {
+                lease = self.db.lease(LEASE) => lease,
+                () = self.pass_on() => continue,
+                // Whoever has the lease publishes what we committed.
+                () = stop.cancelled() => return,
+            };
+            match lease {
+                Ok(lease) => {
+                    back_off = BACK_OFF_FIRST;
+                    self.publish_while_held(&lease, &stop).await;
+                    self.show_nothing();
+                }
+                Err(error) => {
+                    self.warn(&error);
+                    sleep(back_off).await;
+                    back_off = (back_off * 2).min(BACK_OFF_LAST);
+                }
+            }
+        }
+    }
+
+    /// Tells the relay that publishes what this process commits; for ever.
+    async fn pass_on(&self) {
         loop {
+            self.wake.notified().await;
+            if let Err(error) = self.db.notify(LEASE).await {
+                // The other one looks anyway, only later.
+                tracing::debug!(service = %self.service, error = causes(&error), "not passed on");
+            }
+        }
+    }
+
+    async fn publish_while_held(&self, lease: &Lease, stop: &CancellationToken) {
+        let (mut back_off, mut counted) = (BACK_OFF_FIRST, None);
+        while lease.is_held() {
             // Asked before it looks: what was committed before the stop is seen by this look.
             let stopping = stop.is_cancelled();
-            let pause = match self.publish_some().await {
+            let pause = match self.publish_some(&mut counted).await {
                 Ok(true) => {
                     back_off = BACK_OFF_FIRST;
                     continue;
@@ -144,9 +190,7 @@ impl Outbox {
                 }
                 Err(_) if stopping => return,
                 Err(error) => {
-                    tracing::warn!(
-                        service = %self.service, error = causes(&error), "cannot publish events"
-                    );
+                    self.warn(&error);
                     let pause = back_off;
                     back_off = (back_off * 2).min(BACK_OFF_LAST);
                     pause
@@ -154,6 +198,7 @@ impl Outbox {
             };
             tokio::select! {
                 () = self.wake.notified() => {}
+                () = lease.woken() => {}
                 () = sleep(pause) => {}
                 // What is committed is published once more before the end, if it can be.
                 () = stop.cancelled() => {}
@@ -162,8 +207,12 @@ impl Outbox {
     }
 
     /// Publishes what waits, at most a batch; tells whether there may be more.
-    async fn publish_some(&self) -> Result<bool, RelayError> {
-        let waiting = self.db.read(|tx| Box::pin(waiting(tx))).await?;
+    async fn publish_some(&self, counted: &mut Option<Instant>) -> Result<bool, RelayError> {
+        let count = counted.is_none_or(|at| at.elapsed() >= COUNTED_EVERY);
+        let waiting = self.db.read(move |tx| Box::pin(waiting(tx, count))).await?;
+        if count && waiting.pending.is_some() {
+            *counted = Some(Instant::now());
+        }
         self.show(&waiting);
         if waiting.ids.is_empty() {
             return Ok(false);
@@ -185,16 +234,29 @@ impl Outbox {
         Ok(true)
     }
 
+    fn warn(&self, error: &(dyn std::error::Error + 'static)) {
+        let error = causes(error);
+        tracing::warn!(service = %self.service, error, "cannot publish events");
+    }
+
     fn show(&self, waiting: &Waiting) {
         let age_s = waiting
             .oldest
             .map_or(0, |oldest| self.clock.now().as_second().saturating_sub(oldest.as_second()));
-        PENDING.with_label_values(&[self.service.as_str()]).set(waiting.pending);
+        if let Some(pending) = waiting.pending {
+            PENDING.with_label_values(&[self.service.as_str()]).set(pending);
+        }
         OLDEST_AGE.with_label_values(&[self.service.as_str()]).set(age_s.max(0));
+    }
+
+    /// Another replica tells from now on.
+    fn show_nothing(&self) {
+        let _ = PENDING.remove_label_values(&[self.service.as_str()]);
+        let _ = OLDEST_AGE.remove_label_values(&[self.service.as_str()]);
     }
 }
 
-async fn waiting(tx: &mut Tx<'_>) -> Result<Waiting, DbError> {
+async fn waiting(tx: &mut Tx<'_>, count: bool) -> Result<Waiting, DbError> {
     let rows = tx
         .query(
             "select id, topic, record_key, headers, payload, created_at from outbox
@@ -202,7 +264,12 @@ async fn waiting(tx: &mut Tx<'_>) -> Result<Waiting, DbError> {
             params![BATCH_MAX],
         )
         .await?;
-    let pending = tx.query_one("select count(*) from outbox", &[]).await?.get(0)?;
+    let all = rows.len() < BATCH_MAX as usize;
+    let pending = match (all, count) {
+        (true, _) => Some(i64::try_from(rows.len()).unwrap_or(i64::MAX)),
+        (false, true) => Some(tx.query_one("select count(*) from outbox", &[]).await?.get(0)?),
+        (false, false) => None,
+    };
     let oldest = rows.first().map(|row| row.get(5)).transpose()?;
     let (mut ids, mut records) = (Vec::new(), Vec::new());
     for row in rows {

@@ -1,6 +1,7 @@
 //! For tests of stores: every engine that can be tested here, and on each a store of one's own.
 //!
-//! SQLite is always tested; PostgreSQL where `MEDISYNC_TEST_POSTGRES` says which server.
+//! PostgreSQL is the server of `MEDISYNC_TEST_POSTGRES`, which `make test` starts; without that it
+//! is one of this process's own. None is passed over because nobody told where it is.
 //!
 //! ```text
 //! for engine in engines() {
@@ -9,55 +10,89 @@
 //! }
 //! ```
 
-use std::{path::Path, thread, time::Duration};
+use std::{path::Path, sync::OnceLock, thread, time::Duration};
 
 use async_trait::async_trait;
 use shared_middleware::clock::Ids;
 use tempfile::TempDir;
+use testbed::{
+    Postgres, Version,
+    with_servers::{POSTGRES, POSTGRES_OLD},
+};
 use tokio_postgres::NoTls;
 
 use crate::{
-    db::{Db, DbConfig, DbUrl, Engine, Migrations},
+    db::{Db, DbConfig, DbUrl, Engine, Migrations, PostgresUrl},
     log::{LogError, Positions},
 };
 
-/// A `postgres://` URL: of a server on which databases may be made.
-const POSTGRES: &str = "MEDISYNC_TEST_POSTGRES";
+/// What is tested: an engine, of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TestEngine {
+    /// The one that is built in.
+    Sqlite,
+    /// The newest version.
+    Postgres,
+    /// Of another major version.
+    OldPostgres,
+}
 
 /// A store that is gone when the test is over.
 pub struct TestStore {
-    engine: Engine,
+    engine: TestEngine,
     config: DbConfig,
     folder: TempDir,
     /// On PostgreSQL: the server, and the database that was made on it.
-    made: Option<(tokio_postgres::Config, String)>,
+    made: Option<(String, String)>,
 }
 
 /// Reads a topic from its beginning.
 pub struct FromTheStart;
 
-/// The engines that can be tested here.
-pub fn engines() -> Vec<Engine> {
-    let postgres = server().map(|_| Engine::Postgres);
-    [Engine::Sqlite].into_iter().chain(postgres).collect()
+/// What every store is tested on: SQLite, PostgreSQL and, where there is one, an older PostgreSQL.
+pub fn engines() -> Vec<TestEngine> {
+    let old = given(POSTGRES_OLD).map(|_| TestEngine::OldPostgres);
+    [TestEngine::Sqlite, TestEngine::Postgres].into_iter().chain(old).collect()
+}
+
+// === impl TestEngine ===
+
+impl TestEngine {
+    /// As the code knows it.
+    pub const fn engine(self) -> Engine {
+        match self {
+            Self::Sqlite => Engine::Sqlite,
+            Self::Postgres | Self::OldPostgres => Engine::Postgres,
+        }
+    }
+}
+
+impl PartialEq<Engine> for TestEngine {
+    fn eq(&self, other: &Engine) -> bool {
+        self.engine() == *other
+    }
 }
 
 // === impl TestStore ===
 
 impl TestStore {
     /// An empty store on this engine, which is one of [`engines`].
-    pub async fn on(engine: Engine) -> Self {
+    pub async fn on(engine: TestEngine) -> Self {
         let folder = tempfile::tempdir().expect("there is room for a folder");
-        let (url, made) = match engine {
-            Engine::Sqlite => (DbUrl::Sqlite(folder.path().join("t.db")), None),
-            Engine::Postgres => {
-                let server = server().expect("the engine is one of those that can be tested");
+        let server = match engine {
+            TestEngine::Sqlite => None,
+            TestEngine::Postgres => Some(given(POSTGRES).unwrap_or_else(of_this_process)),
+            TestEngine::OldPostgres => given(POSTGRES_OLD),
+        };
+        let (url, made) = match server {
+            None => (DbUrl::Sqlite(folder.path().join("t.db")), None),
+            Some(server) => {
                 let name = format!("t_{}", Ids::system().next().simple());
                 ask(&server, &format!("create database {name}"))
                     .await
                     .expect("the server lets us make databases");
-                let mut url = server.clone();
-                url.dbname(&name);
+                let url: PostgresUrl = server.parse().expect("its form was looked at");
+                let url = url.with_database(&name);
                 (DbUrl::Postgres(Box::new(url)), Some((server, name)))
             }
         };
@@ -109,14 +144,25 @@ impl Positions for FromTheStart {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "it is for tests, which have no settings")]
-fn server() -> Option<tokio_postgres::Config> {
-    let url = std::env::var(POSTGRES).ok()?;
-    Some(url.parse().expect("MEDISYNC_TEST_POSTGRES is of the form postgres://user:pass@host/db"))
+/// A server that the environment names, on which databases may be made.
+fn given(name: &str) -> Option<String> {
+    let url = std::env::var_os(name).filter(|url| !url.is_empty())?.into_string().ok();
+    let url = url.filter(|url| url.parse::<tokio_postgres::Config>().is_ok());
+    Some(url.unwrap_or_else(|| panic!("{name} must be of the form postgres://user:pass@host/db")))
 }
 
-async fn ask(server: &tokio_postgres::Config, sql: &str) -> Result<(), tokio_postgres::Error> {
-    let (client, connection) = server.connect(NoTls).await?;
+/// A server that dies with this process, which is started when it is first needed.
+fn of_this_process() -> String {
+    static SERVER: OnceLock<Postgres> = OnceLock::new();
+    let start = || {
+        Postgres::start(Version::Newest)
+            .unwrap_or_else(|error| panic!("tests of stores need a PostgreSQL: {error}"))
+    };
+    SERVER.get_or_init(start).url()
+}
+
+async fn ask(server: &str, sql: &str) -> Result<(), tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(server, NoTls).await?;
     let talking = tokio::spawn(connection);
     let done = client.batch_execute(sql).await;
     drop(client);

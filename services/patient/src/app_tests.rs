@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use kit::{db::Engine, testing::engines};
+use kit::testing::{TestEngine, engines};
 use proto::billing::v1::CreateBillingAccountResponse;
 use shared_middleware::{clock::Ids, trace_context::TraceContext};
 use tokio::{
@@ -160,7 +160,7 @@ async fn a_billing_that_answers_late_is_waited_for_no_longer_than_a_registration
     };
     let late = Arc::new(Insistent::new(Late, patience, Ids::system()));
     // Only on SQLite: a paused clock would not wait for the server of the other.
-    let world = World::with(Engine::Sqlite, late, Arc::<FakeBilling>::default()).await;
+    let world = World::with(TestEngine::Sqlite, late, Arc::<FakeBilling>::default()).await;
     let begun = Instant::now();
     let jane = world.registered("jane@example.com").await;
     assert_eq!(jane.billing, Billing::Pending);

@@ -9,10 +9,10 @@ use std::sync::{
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp, civil::date};
 use kit::{
-    db::{Db, DbError, Engine},
+    db::{Db, DbError},
     log::EmbeddedLog,
     outbox::Outbox,
-    testing::TestStore,
+    testing::{TestEngine, TestStore},
 };
 use prost::Message as _;
 use proto::patient_events::PatientEvent;
@@ -127,7 +127,7 @@ pub(crate) const fn account_of(patient: Uuid) -> Uuid {
 // === impl World ===
 
 impl World {
-    pub(crate) async fn on(engine: Engine) -> Self {
+    pub(crate) async fn on(engine: TestEngine) -> Self {
         let billing = Arc::<FakeBilling>::default();
         let asked: Arc<dyn OpenAccount> = Arc::clone(&billing) as _;
         Self::with(engine, asked, billing).await
@@ -135,7 +135,7 @@ impl World {
 
     /// With another billing than the fake one, which then is not asked.
     pub(crate) async fn with(
-        engine: Engine,
+        engine: TestEngine,
         asked: Arc<dyn OpenAccount>,
         billing: Arc<FakeBilling>,
     ) -> Self {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Db, DbConfig, DbError, Engine, Migrations, Tx, Value};
 use crate::{
     params,
-    testing::{TestStore, engines},
+    testing::{TestEngine, TestStore, engines},
 };
 
 const SQLITE: &str = "
@@ -31,7 +31,7 @@ struct World {
 }
 
 impl World {
-    async fn on(engine: Engine) -> Self {
+    async fn on(engine: TestEngine) -> Self {
         let store = TestStore::on(engine).await;
         World { db: store.open(migrations()).await, store }
     }
@@ -72,8 +72,8 @@ async fn insert_in(tx: &mut Tx<'_>, name: String) -> Result<(), DbError> {
 }
 
 /// Waits inside a transaction, in the one way that its engine has.
-async fn hold(engine: Engine, until: oneshot::Receiver<()>) {
-    match engine {
+async fn hold(engine: TestEngine, until: oneshot::Receiver<()>) {
+    match engine.engine() {
         Engine::Sqlite => until.blocking_recv().unwrap(),
         Engine::Postgres => until.await.unwrap(),
     }
@@ -355,7 +355,7 @@ async fn a_statement_goes_on_after_its_table_has_changed() {
 async fn values_are_read_back_as_they_were_written() {
     for engine in engines() {
         let world = World::on(engine).await;
-        assert_eq!(world.db.engine(), engine);
+        assert_eq!(world.db.engine(), engine.engine());
         let id = Uuid::from_u128(0x1234);
         let times = [0, -1, 1_700_000_000_123_456, 946_684_800_000_000, 253_402_200_000_000_000];
         let days = [date(1, 1, 1), date(1985, 6, 15), date(2000, 1, 1), date(9999, 12, 31)];
@@ -419,7 +419,7 @@ async fn whoever_waits_too_long_for_a_connection_is_told_to_come_back() {
 
 #[tokio::test]
 async fn whoever_waits_too_long_for_a_place_in_the_writers_queue_is_told_to_come_back() {
-    let engine = Engine::Sqlite;
+    let engine = TestEngine::Sqlite;
     let store = TestStore::on(engine).await;
     let config = DbConfig { acquire: Duration::from_millis(200), ..store.config().clone() };
     let db = Db::open(&config, migrations()).await.unwrap();

@@ -23,9 +23,13 @@ use shared_middleware::error::{ErrorCode, ServiceError};
 
 pub use self::{
     migrate::Migrations,
+    postgres::PostgresUrl,
     value::{FromValue, Row, Value},
 };
-use self::{postgres::Postgres, sqlite::Sqlite};
+use self::{
+    postgres::{Postgres, PostgresLease},
+    sqlite::Sqlite,
+};
 
 /// Where a store is.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,7 +37,7 @@ pub enum DbUrl {
     /// `sqlite:PATH`.
     Sqlite(PathBuf),
     /// `postgres://user:pass@host:port/db`.
-    Postgres(Box<tokio_postgres::Config>),
+    Postgres(Box<PostgresUrl>),
 }
 
 /// A store's settings.
@@ -89,6 +93,9 @@ enum Inner {
     Postgres(Postgres),
 }
 
+/// The right to do what one process at a time does.
+pub(crate) struct Lease(Option<PostgresLease>);
+
 /// A transaction on either engine.
 pub struct Tx<'c> {
     inner: TxInner<'c>,
@@ -116,11 +123,7 @@ impl FromStr for DbUrl {
             };
         }
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            // The parser's own error may quote the password.
-            return url
-                .parse()
-                .map(|config| Self::Postgres(Box::new(config)))
-                .map_err(|_| "is not of the form postgres://user:pass@host:port/db");
+            return url.parse().map(|url| Self::Postgres(Box::new(url)));
         }
         Err("must begin with sqlite: or postgres://")
     }
@@ -130,15 +133,7 @@ impl std::fmt::Debug for DbUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Postgres(config) => {
-                // Where, and not as whom: enough to tell which server does not answer.
-                let host = match config.get_hosts().first() {
-                    Some(tokio_postgres::config::Host::Tcp(name)) => name.clone(),
-                    _ => String::new(),
-                };
-                let port = config.get_ports().first().copied().unwrap_or(5432);
-                write!(f, "postgres://{host}:{port}/{}", config.get_dbname().unwrap_or_default())
-            }
+            Self::Postgres(url) => write!(f, "{url:?}"),
         }
     }
 }
@@ -214,6 +209,23 @@ impl Db {
         }
     }
 
+    /// Waits until this process alone has the lease of this name among all that share the store.
+    /// SQLite's stores are not shared by replicas: there it is had at once.
+    pub(crate) async fn lease(&self, name: &'static str) -> Result<Lease, DbError> {
+        Ok(Lease(match &*self.0 {
+            Inner::Sqlite(_) => None,
+            Inner::Postgres(postgres) => Some(postgres.lease(name).await?),
+        }))
+    }
+
+    /// Wakes whoever has the lease of this name, if that is another process.
+    pub(crate) async fn notify(&self, name: &'static str) -> Result<(), DbError> {
+        match &*self.0 {
+            Inner::Sqlite(_) => Ok(()),
+            Inner::Postgres(postgres) => postgres.notify(name).await,
+        }
+    }
+
     /// Whether it answers.
     pub async fn check(&self) -> Result<(), DbError> {
         self.read(|tx| Box::pin(async move { tx.query("select 1", &[]).await.map(drop) })).await
@@ -224,6 +236,23 @@ impl Db {
         match &*self.0 {
             Inner::Sqlite(sqlite) => sqlite.connections(),
             Inner::Postgres(postgres) => postgres.connections(),
+        }
+    }
+}
+
+// === impl Lease ===
+
+impl Lease {
+    /// Whether it is still ours, as far as is known.
+    pub(crate) fn is_held(&self) -> bool {
+        self.0.as_ref().is_none_or(PostgresLease::is_held)
+    }
+
+    /// Waits until another process has something for us, or the lease is gone.
+    pub(crate) async fn woken(&self) {
+        match &self.0 {
+            Some(lease) => lease.woken().await,
+            None => std::future::pending().await,
         }
     }
 }

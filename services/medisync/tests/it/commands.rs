@@ -216,7 +216,7 @@ fn a_reader_that_has_had_enough_is_no_failure() {
 
 #[tokio::test]
 async fn what_it_keeps_is_for_its_owner_alone() {
-    let world = World::start().await;
+    let world = World::embedded().await;
     for file in ["", "patient.db", "patient.db-wal", "auth.db", "events.db", "keys", "outbox"] {
         let mode = fs::metadata(world.data().join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{file}");
@@ -245,15 +245,6 @@ async fn the_health_check_says_whether_it_is_ready() {
 #[tokio::test]
 async fn parts_run_as_processes_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().to_str().unwrap();
-    let pki = |args: &[&str]| {
-        let args: Vec<_> = ["--data-dir", data, "pki"].iter().chain(args).copied().collect();
-        assert!(run(&args, &[]).status.success());
-    };
-    pki(&["init"]);
-    for part in ["gateway", "auth", "patient", "billing", "analytics", "notification"] {
-        pki(&["issue", part]);
-    }
     let world = World::of_processes(folder);
     let clerk = world.sign_in(crate::world::RECEPTIONIST).await;
     let id = clerk.register(&crate::world::a_patient()).await;

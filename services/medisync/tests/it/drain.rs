@@ -73,7 +73,11 @@ fn in_halves(address: &str, token: &str, sent: &Barrier, told: &Barrier) -> Stri
 
 #[tokio::test]
 async fn a_request_that_never_ends_does_not_keep_the_process() {
-    let mut world = World::start_with(&[("MEDISYNC_DRAIN_SECONDS", "1")]).await;
+    let mut world = World::start_with(&[
+        ("MEDISYNC_DRAIN_SECONDS", "1"),
+        ("MEDISYNC_MESH__MTLS", "permissive"),
+    ])
+    .await;
     let token = world.sign_in(ADMIN).await.token.unwrap();
     let mut streams = Vec::new();
     for part in ["gateway", "patient"] {

@@ -10,6 +10,8 @@ mod certs;
 mod forged;
 mod issuer;
 mod meanwhile;
+mod processes;
+mod servers;
 mod wire;
 mod world;
 

@@ -37,7 +37,7 @@ struct Asked<'a> {
 // === impl World ===
 
 impl World {
-    async fn on(engine: kit::db::Engine) -> Self {
+    async fn on(engine: kit::testing::TestEngine) -> Self {
         let inner = testing::World::on(engine).await;
         let cursors = Cursors::open(&inner.db).await.unwrap();
         let routes = rest(Arc::clone(&inner.app), cursors);
@@ -45,7 +45,7 @@ impl World {
     }
 
     async fn sqlite() -> Self {
-        Self::on(kit::db::Engine::Sqlite).await
+        Self::on(kit::testing::TestEngine::Sqlite).await
     }
 
     async fn ask(&self, asked: Asked<'_>) -> Answer {

@@ -23,7 +23,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn on(engine: kit::db::Engine) -> Self {
+    pub(super) async fn on(engine: kit::testing::TestEngine) -> Self {
         let kept = TestStore::on(engine).await;
         let db = kept.open(migrations()).await;
         Self { store: Store::new(db.clone()), db, _kept: kept }
@@ -205,7 +205,7 @@ async fn a_removal_erases_the_answer_and_the_search_terms() {
         assert_eq!(world.again(1, b"asked", SignedDuration::ZERO).await.unwrap(), "new");
         let (jane, terms) = (
             Uuid::from_u128(1),
-            match engine {
+            match engine.engine() {
                 kit::db::Engine::Sqlite => "select count(*) from patient_gram",
                 kit::db::Engine::Postgres => "select count(*) from patient where grams <> '{}'",
             },

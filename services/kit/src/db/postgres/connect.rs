@@ -1,0 +1,180 @@
+//! How connections to the server are made, one by one or for the pool.
+
+use std::{
+    collections::HashMap,
+    error::Error as _,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bb8::ManageConnection as _;
+use bb8_postgres::PostgresConnectionManager;
+use shared_middleware::error::causes;
+use tokio::time::{Instant, sleep};
+use tokio_postgres::{Client, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{error::failed, tls, url::PostgresUrl};
+use crate::db::{DbConfig, DbError};
+
+/// A server that answers nothing for so long is gone, unless the URL says otherwise.
+const SILENT_AT_MOST: Duration = Duration::from_secs(30);
+/// A transaction that its process has forgotten holds its locks no longer.
+const IDLE_IN_TRANSACTION_S: u64 = 60;
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// Makes connections, each with a place for its statements.
+#[derive(Clone)]
+pub(super) struct Connections {
+    pub(super) config: tokio_postgres::Config,
+    pub(super) tls: MakeRustlsConnect,
+    manager: PostgresConnectionManager<MakeRustlsConnect>,
+    session: Arc<str>,
+    unreached: Unreached,
+}
+
+/// Why the last try to connect failed, if it did: the pool tries again until the time is up, and
+/// then tells only that it is.
+#[derive(Clone, Default)]
+pub(super) struct Unreached(Arc<Mutex<Option<String>>>);
+
+/// A connection and what it has prepared.
+pub(super) struct Connection {
+    pub(super) client: Client,
+    pub(super) statements: HashMap<String, Statement>,
+}
+
+// === impl Connections ===
+
+impl Connections {
+    pub(super) fn new(
+        url: &PostgresUrl,
+        config: &DbConfig,
+        unreached: Unreached,
+    ) -> Result<Self, DbError> {
+        let mut server = url.config().clone();
+        server.connect_timeout(config.acquire);
+        if server.get_tcp_user_timeout().is_none() {
+            server.tcp_user_timeout(SILENT_AT_MOST).keepalives_idle(SILENT_AT_MOST);
+        }
+        let tls = tls::connector(url.trust())?;
+        let manager = PostgresConnectionManager::new(server.clone(), tls.clone());
+        let session = format!(
+            "set plan_cache_mode = force_custom_plan; set statement_timeout = {};
+             set idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_S}s'",
+            config.statement.as_millis(),
+        );
+        Ok(Self { config: server, tls, manager, session: session.into(), unreached })
+    }
+
+    /// The first connection: a server that does not listen yet gets some time, one that says no
+    /// does not.
+    pub(super) async fn first(&self, within: Duration) -> Result<Connection, DbError> {
+        let until = Instant::now() + within;
+        loop {
+            let failed = match self.try_connect().await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => error,
+            };
+            if Instant::now() >= until || !may_pass(&failed) {
+                return Err(error_of_start(failed));
+            }
+            sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    async fn try_connect(&self) -> Result<Connection, tokio_postgres::Error> {
+        let client = self.manager.connect().await?;
+        client.batch_execute(&self.session).await?;
+        Ok(Connection { client, statements: HashMap::new() })
+    }
+}
+
+impl bb8::ManageConnection for Connections {
+    type Connection = Connection;
+    type Error = DbError;
+
+    async fn connect(&self) -> Result<Connection, DbError> {
+        let connected = self.try_connect().await.map_err(failed);
+        self.unreached.keep(connected.as_ref().err());
+        connected
+    }
+
+    /// Costs no round trip: that a server is gone is seen by the connection, if not at once, then
+    /// by the next statement, which is answered as an outage.
+    async fn is_valid(&self, connection: &mut Connection) -> Result<(), DbError> {
+        if connection.client.is_closed() {
+            return Err(DbError::Unavailable("the connection was closed".into()));
+        }
+        Ok(())
+    }
+
+    fn has_broken(&self, connection: &mut Connection) -> bool {
+        connection.client.is_closed()
+    }
+}
+
+// === impl Unreached ===
+
+impl Unreached {
+    fn keep(&self, error: Option<&DbError>) {
+        // Without our own words for it, which are said again when it is told.
+        let cause = error.map(|error| error.source().map_or_else(|| error.to_string(), causes));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+    }
+
+    pub(super) fn cause_of(&self, error: bb8::RunError<DbError>) -> DbError {
+        match error {
+            bb8::RunError::User(error) => error,
+            bb8::RunError::TimedOut => {
+                let cause = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                DbError::Unavailable(
+                    cause.map_or_else(|| Box::new(error) as Box<_>, |cause| cause.into()),
+                )
+            }
+        }
+    }
+}
+
+/// Whether the server may answer otherwise in a moment: it does not listen yet, or is starting.
+fn may_pass(error: &tokio_postgres::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    let refused = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    let refused = refused.is_some_and(|e| {
+        [ConnectionRefused, ConnectionReset, ConnectionAborted].contains(&e.kind())
+    });
+    let starting = error.code().is_some_and(|code| code.code() == "57P03");
+    refused || starting
+}
+
+/// What is wrong at the start is out of reach in the end, whatever it is.
+fn error_of_start(error: tokio_postgres::Error) -> DbError {
+    match failed(error) {
+        DbError::Statement(cause) => DbError::Unavailable(cause),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use refinery::Runner;
+
+    use super::*;
+    use crate::db::{Db, DbUrl, Migrations};
+
+    #[tokio::test]
+    async fn a_server_out_of_reach_is_told_with_the_cause_and_without_the_password() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let url: DbUrl = format!("postgres://u:hunter2@127.0.0.1:{port}/d").parse().unwrap();
+        let acquire = Duration::from_millis(200);
+        let config = DbConfig { pool_connections_max: 1, acquire, ..DbConfig::new(url) };
+        let runner = || Runner::new(&[]);
+        let migrations = Migrations { sqlite: runner(), postgres: runner() };
+        let Err(error) = Db::open(&config, migrations).await else { panic!("nobody listens") };
+        assert!(matches!(error, DbError::Unavailable(_)));
+        let told = causes(&error).to_lowercase();
+        assert!(told.contains("refused") && !told.contains("hunter2"), "{told}");
+    }
+}

@@ -1,0 +1,121 @@
+#!/bin/sh
+# Installs what the tests start: two major versions of PostgreSQL, Java, Apache Kafka; and bash
+# and curl, which run the tour of the README. Does nothing, and says nothing, when all is there.
+#
+# The distribution's packages come by apt. What it does not have lies in a cache folder: as root in
+# /var/cache, because PostgreSQL refuses to run as root and the user `nobody`, as whom it runs
+# then, may not enter root's home; else in the user's own cache.
+set -eu
+cd "$(dirname "$0")"
+. ./versions.env
+
+if [ "$(id -u)" = 0 ]; then
+  cache=/var/cache/medisync-testbed
+  sudo=""
+else
+  cache=${XDG_CACHE_HOME:-$HOME/.cache}/medisync-testbed
+  sudo=sudo
+fi
+
+# Else what lies in the cache could not be entered by `nobody`.
+umask 022
+
+say() { echo "testbed: $*"; }
+fail() { say "$*" >&2; exit 1; }
+have() { command -v "$1" > /dev/null; }
+
+# Lists of packages are fetched once, and only when one is missing.
+updated=""
+apt() {
+  have apt-get || fail "there is no apt-get here; install by hand: $*"
+  say "installing $*"
+  if [ -z "$updated" ]; then
+    $sudo apt-get update -qq || fail "apt-get update failed"
+    updated=yes
+  fi
+  $sudo env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -qq --yes --no-install-recommends "$@" > /dev/null || fail "cannot install $*"
+}
+
+# need COMMAND PACKAGE...
+need() {
+  command=$1
+  shift
+  have "$command" || apt "$@"
+  have "$command" || fail "$command is still missing"
+}
+
+java_is_new_enough() {
+  java=java
+  [ -z "${JAVA_HOME:-}" ] || java=$JAVA_HOME/bin/java
+  version=$("$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
+  [ "${version:-0}" -ge "$JAVA_AT_LEAST" ]
+}
+
+distribution_postgres() { ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1; }
+
+# A folder that is renamed to its place when all is in it: what is there is whole.
+new_folder() {
+  rm -rf "$cache/new"
+  mkdir "$cache/new"
+}
+
+# maven GOAL SETTING...
+maven() {
+  need mvn maven
+  goal=$1
+  shift
+  mvn --quiet --batch-mode --file pom.xml "-Dkafka.version=$KAFKA" \
+    "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:$goal" "$@" > "$cache/log" ||
+    { cat "$cache/log" >&2; return 1; }
+}
+
+# Programs that run on any Linux, with TLS.
+portable_postgres() {
+  place=$cache/postgres-$POSTGRES
+  [ ! -x "$place/bin/postgres" ] || return 0
+  case $(uname -m) in
+    x86_64) machine=amd64 ;;
+    aarch64) machine=arm64v8 ;;
+    *) fail "PostgreSQL $POSTGRES is not there for this machine" ;;
+  esac
+  need xz xz-utils
+  say "fetching PostgreSQL $POSTGRES"
+  new_folder
+  artifact=io.zonky.test.postgres:embedded-postgres-binaries-linux-$machine:$POSTGRES
+  maven unpack "-Dartifact=$artifact" "-DoutputDirectory=$cache/new" ||
+    fail "cannot fetch PostgreSQL $POSTGRES"
+  tar -xJf "$cache"/new/*.txz -C "$cache/new"
+  rm "$cache"/new/*.txz
+  chmod -R go+rX "$cache/new"
+  "$cache/new/bin/initdb" --version > /dev/null || fail "PostgreSQL $POSTGRES does not run"
+  rm -rf "$place"
+  mv "$cache/new" "$place"
+}
+
+kafka() {
+  place=$cache/kafka-$KAFKA
+  [ ! -e "$place/kafka_2.13-$KAFKA.jar" ] || return 0
+  say "fetching Apache Kafka $KAFKA"
+  new_folder
+  maven copy-dependencies -DincludeScope=runtime \
+    "-DoutputDirectory=$cache/new" || fail "cannot fetch Apache Kafka $KAFKA"
+  chmod -R go+rX "$cache/new"
+  rm -rf "$place"
+  mv "$cache/new" "$place"
+}
+
+mkdir -p "$cache"
+need setpriv util-linux
+# One at a time.
+exec 9> "$cache/lock"
+flock 9
+
+need bash bash
+need curl curl ca-certificates
+distribution_postgres || apt postgresql
+distribution_postgres || fail "PostgreSQL is still missing in /usr/lib/postgresql"
+java_is_new_enough || apt default-jre-headless
+java_is_new_enough || fail "Java $JAVA_AT_LEAST or newer is missing; set JAVA_HOME"
+portable_postgres
+kafka

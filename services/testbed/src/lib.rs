@@ -1,0 +1,74 @@
+//! The real servers that tests need, each test's own: started, hurt, started again, gone with it.
+//!
+//! - [`postgres`]: PostgreSQL, of two major versions.
+//! - [`kafka`]: Apache Kafka, of one broker or three.
+//! - [`proxy`]: a bad network in front of any of them.
+//! - [`with_servers`]: the command that `make test` runs the tests by.
+//! - `process`: what is started dies with whoever started it, even by `kill -9`; and `folder`,
+//!   which is gone then, too.
+//! - `certs`: an authority, and the certificates by which servers show themselves.
+//! - `installed`: where all that lies; `install.sh` puts it there.
+//!
+//! All of it is blocking, for servers are slow and tests few. Failures say what was missing.
+
+pub mod postgres;
+
+pub mod kafka;
+
+pub mod proxy;
+
+pub mod with_servers;
+
+mod certs;
+mod folder;
+mod installed;
+mod process;
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    io,
+    net::{Ipv4Addr, TcpListener},
+    thread,
+    time::{Duration, Instant},
+};
+
+pub use self::{
+    kafka::{Kafka, Listener, Security},
+    postgres::{Postgres, Version},
+    proxy::{Behaviour, Proxy},
+};
+
+/// A server that is not up by then will not be. Machines of CI are slow and shared.
+const UP_WITHIN: Duration = Duration::from_secs(120);
+const LOOKS_EVERY: Duration = Duration::from_millis(20);
+
+/// Ports for servers. The system gives those above to whoever asks for any, so a server that is
+/// down keeps its own.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// A port of 127.0.0.1 that nobody listens on.
+fn free_port() -> io::Result<u16> {
+    for _ in 0..100 {
+        let random = RandomState::new().hash_one(std::process::id()) % PORTS.len() as u64;
+        let port = PORTS.start + u16::try_from(random).expect("it is less than their number");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(io::Error::other("there is no free port"))
+}
+
+/// Looks again and again until there is an answer.
+fn until<T>(what: &str, mut look: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
+    let since = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if since.elapsed() > UP_WITHIN {
+            let message = format!("{what}: not within {} s", UP_WITHIN.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+        }
+        thread::sleep(LOOKS_EVERY);
+    }
+}

@@ -161,7 +161,8 @@ fn patient_config(config: &Config, billing_urls: Vec<Uri>) -> patient::Config {
     }
 }
 
-fn notification_config(config: &Config) -> notification::Config {
+/// What notification is told; also by the commands that work without a mesh.
+pub(crate) fn notification_config(config: &Config) -> notification::Config {
     let settings = &config.notification;
     notification::Config {
         smtp: settings.smtp.clone(),

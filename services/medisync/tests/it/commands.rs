@@ -29,9 +29,18 @@ fn help_and_version_are_given_for_every_command() {
     let version = run(&["--version"], &[]);
     assert_eq!(stdout(&version).trim(), concat!("medisync ", env!("CARGO_PKG_VERSION")));
     let help = stdout(&run(&["help"], &[]));
-    for command in
-        ["up", "run", "pki", "user", "keys", "config", "healthcheck", "openapi", "completions"]
-    {
+    for command in [
+        "up",
+        "run",
+        "pki",
+        "user",
+        "keys",
+        "events",
+        "config",
+        "healthcheck",
+        "openapi",
+        "completions",
+    ] {
         assert!(help.contains(command), "{command}");
         let own = run(&[command, "--help"], &[]);
         assert!(own.status.success() && stdout(&own).contains("Usage:"), "{command}");

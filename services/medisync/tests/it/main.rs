@@ -22,6 +22,7 @@ mod commands;
 mod crash;
 mod documents;
 mod drain;
+mod events;
 mod front;
 mod gate;
 mod mesh;

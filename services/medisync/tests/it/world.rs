@@ -9,7 +9,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::{Command, ExitStatus, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -209,6 +209,11 @@ impl World {
         self.folder.path().join("data")
     }
 
+    /// What the mesh was told by its environment.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
     /// All that was logged so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
@@ -256,15 +261,21 @@ impl World {
 
     /// Runs a command on the mesh's data; what it printed.
     pub(crate) fn command(&self, arguments: &[&str], input: &str) -> String {
-        let mut command = medisync();
-        command.args(arguments).arg("--data-dir").arg(self.data());
-        command.envs(self.environment.iter().cloned());
+        let mut command = self.command_line(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         let ended = child.wait_with_output().unwrap();
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
         String::from_utf8(ended.stdout).unwrap()
+    }
+
+    /// A command on the mesh's data, to be run by the caller.
+    pub(crate) fn command_line(&self, arguments: &[&str]) -> Command {
+        let mut command = medisync();
+        command.args(arguments).arg("--data-dir").arg(self.data());
+        command.envs(self.environment.iter().cloned());
+        command
     }
 
     /// A demo user, signed in at the gateway.

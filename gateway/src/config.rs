@@ -49,8 +49,13 @@ pub struct Config {
     /// A connection to a part is kept so long without a request: shorter than the parts keep it, so
     /// that it is always the gateway that closes it.
     pub idle_timeout: Duration,
+    /// Every address of every part is asked so often whether it is ready.
+    pub health_every: Duration,
     /// So many more attempts are made where repeating is safe.
     pub upstream_retries_max: usize,
+    /// Of `drain`, how long clients are still let in when the gateway stops, and sent away with
+    /// their answers.
+    pub leave: Duration,
     /// How long requests in flight may take when the gateway stops.
     pub drain: Duration,
     /// Threads of the gateway's own runtime.
@@ -105,7 +110,9 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(20),
+            health_every: Duration::from_secs(1),
             upstream_retries_max: 2,
+            leave: Duration::ZERO,
             drain: Duration::from_secs(10),
             threads: 2,
             document: Bytes::from_static(b"{}"),

@@ -14,7 +14,7 @@
 //!    │    2  request_filter           limit (client) → route → limit (login)        429, 404, 405
 //!    │                                → token → limit (user) → role → size     401, 403, 429, 413
 //!    │                                → the gateway's own pages (swagger)
-//!    │    3  upstream_peer            upstream: address, certificate
+//!    │    3  upstream_peer            upstream: a place that is ready, certificate
 //!    │    3a fail_to_connect          ... another address
 //!    │    4  upstream_request_filter  path rewritten, headers cleaned
 //!    │    5  request_body_filter      chunked bodies counted                        413

@@ -8,9 +8,13 @@ use std::{
 
 use http::StatusCode;
 use prometheus::{
-    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, register_int_gauge,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, opts,
+    register_int_gauge, register_int_gauge_vec,
 };
-use shared_middleware::metrics::{UNMATCHED, counter, histogram};
+use shared_middleware::{
+    identity::Part,
+    metrics::{UNMATCHED, counter, histogram},
+};
 
 use crate::route::{self, Route};
 
@@ -25,6 +29,10 @@ static DURATIONS: LazyLock<HistogramVec> = LazyLock::new(|| {
 pub(crate) static UPSTREAM_ERRORS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let help = "Attempts at a part that failed.";
     counter("gateway_upstream_errors_total", help, &["upstream", "kind"])
+});
+static UPSTREAMS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let options = opts!("gateway_upstreams", "Places where a part is found, by what checks say.");
+    register_int_gauge_vec!(options, &["upstream", "state"]).expect("the name is registered once")
 });
 static IN_FLIGHT: LazyLock<IntGauge> = LazyLock::new(|| {
     register_int_gauge!("gateway_requests_in_flight", "Requests being worked on.")
@@ -99,6 +107,14 @@ pub(crate) fn count(route: Option<&'static Route>, status: StatusCode, took: Dur
     match STATUSES.iter().position(|&known| known == status.as_u16()) {
         Some(at) => handles.requests[at].get_or_init(of_status).inc(),
         None => of_status().inc(),
+    }
+}
+
+/// How many places a part has.
+pub(crate) fn show_upstreams(part: Part, ready: usize, ejected: usize) {
+    for (state, places) in [("ready", ready), ("ejected", ejected)] {
+        let places = i64::try_from(places).unwrap_or(i64::MAX);
+        UPSTREAMS.with_label_values(&[part.as_str(), state]).set(places);
     }
 }
 

@@ -28,7 +28,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinHandle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -67,10 +67,10 @@ pub enum StartError {
     Upstream(String),
 }
 
-/// An address that is listened on: taken before anything else starts.
+/// An address that is taken, before anything else starts.
 #[derive(Debug)]
 pub struct Bound {
-    socket: StdListener,
+    socket: TcpSocket,
     address: SocketAddr,
 }
 
@@ -95,16 +95,18 @@ struct Door {
     room_to_refuse: Arc<Semaphore>,
     connections: TaskTracker,
     stopping: watch::Sender<bool>,
+    leave: Duration,
     drain: Duration,
 }
 
-/// Listens, within a tokio runtime; clients wait until [`start`] serves them.
+/// Takes the address. Clients are turned down until [`start`] serves them: there may be another
+/// gateway, and whoever waited here would not get to know it.
 ///
 /// # Errors
-/// When the address cannot be listened on.
+/// When the address cannot be had.
 pub fn bind(address: SocketAddr) -> Result<Bound, StartError> {
     let failed = |error| StartError::Listen(error, address);
-    let socket = listen(address).and_then(TcpListener::into_std).map_err(failed)?;
+    let socket = take(address).map_err(failed)?;
     let address = socket.local_addr().map_err(failed)?;
     Ok(Bound { socket, address })
 }
@@ -131,8 +133,8 @@ pub fn start(
     let entered = handle.enter();
     let Bound { socket, address } = bound;
     let failed = |error| StartError::Listen(error, address);
-    let socket = TcpListener::from_std(socket).map_err(failed)?;
     let door = Door::new(&config, deps, stop)?;
+    let socket = socket.listen(BACKLOG).map_err(failed)?;
     drop(entered);
     let accepting = handle.spawn(door.serve(socket));
     Ok(Running { address, accepting, _threads: threads })
@@ -182,6 +184,7 @@ impl Door {
         let (stopping, stopping_seen) = watch::channel(false);
         let upstreams = Upstreams::new(config, deps.tls)
             .map_err(|error| StartError::Upstream(error.to_string()))?;
+        upstreams.watch(config.health_every);
         let gateway = Gateway {
             limits: Limits::new(config),
             verifier: deps.verifier,
@@ -192,6 +195,7 @@ impl Door {
             upstream_retries_max: config.upstream_retries_max,
             stop: stop.clone(),
         };
+        let leave = config.leave.min(config.drain);
         let common = Common {
             proxy: Arc::new(pingora_proxy::http_proxy(&Arc::new(server_conf(config)), gateway)),
             bounds: Bounds {
@@ -204,6 +208,7 @@ impl Door {
             client_timeout: config.client_timeout,
             ids: deps.ids,
             stop,
+            closing: CancellationToken::new(),
             stopping: stopping_seen,
         };
         Ok(Self {
@@ -212,30 +217,40 @@ impl Door {
             room_to_refuse: Arc::new(Semaphore::new(REFUSED_AT_ONCE_MAX)),
             connections: TaskTracker::new(),
             stopping,
-            drain: config.drain,
+            leave,
+            drain: config.drain - leave,
         })
     }
 
     async fn serve(self, socket: TcpListener) {
-        loop {
-            let accepted = tokio::select! {
-                accepted = socket.accept() => accepted,
-                () = self.common.stop.cancelled() => break,
-            };
-            match accepted {
-                Ok((client, remote)) => self.admit(client, remote),
-                Err(error) => {
-                    tracing::warn!(error = %error, "cannot accept");
-                    tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
-                }
-            }
-        }
+        self.accept(&socket, self.common.stop.cancelled()).await;
+        // Answers send people away from now on. Whoever uses a connection has got one by the end of
+        // this, so that hardly any is closed just when a request is sent.
+        self.accept(&socket, sleep(self.leave)).await;
+        self.common.closing.cancel();
         self.stopping.send_replace(true);
         self.admit_the_waiting(socket);
         self.connections.close();
         if timeout(self.drain, self.connections.wait()).await.is_err() {
             let left = self.connections.len();
             tracing::warn!(connections = left, "requests were still in flight at the deadline");
+        }
+    }
+
+    async fn accept(&self, socket: &TcpListener, end: impl Future<Output = ()>) {
+        tokio::pin!(end);
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = &mut end => return,
+            };
+            match accepted {
+                Ok((client, remote)) => self.admit(client, remote),
+                Err(error) => {
+                    tracing::warn!(error = %error, "cannot accept");
+                    sleep(ACCEPT_AGAIN_AFTER).await;
+                }
+            }
         }
     }
 
@@ -263,12 +278,12 @@ async fn holding(room: OwnedSemaphorePermit, task: impl Future<Output = ()>) {
     drop(room);
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn take(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // So that a restart does not wait for the connections of the run before to be forgotten.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 /// The connections that can be accepted without waiting.

@@ -5,6 +5,7 @@
 //!
 //! | layer | reads | writes | rejects |
 //! |---|---|---|---|
+//! | [`ready`] | path, `Readiness` | `Connection: close` while leaving | `unavailable` |
 //! | tower-http's | | `Authorization` marked sensitive; `Cache-Control: no-store` | |
 //! | [`trace`] | `traceparent` | the task's trace | |
 //! | [`metrics`] | route, answer | | |
@@ -16,8 +17,11 @@
 //! | [`deadline`] | `grpc-timeout` | | `deadline_exceeded` |
 //!
 //! **Invariant:** a service adds no layer of its own, and a route without an access row is refused.
+//! What [`ready`] answers is no route: every service has it, and none can give it away.
 
 pub mod stack;
+
+pub mod ready;
 
 pub mod trace;
 

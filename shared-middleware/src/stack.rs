@@ -21,6 +21,7 @@ use crate::{
     identity::Part,
     load_shed::LoadShedLayer,
     metrics::MetricsLayer,
+    ready::{Readiness, ReadyLayer},
     require_peer::RequirePeerLayer,
     require_token::RequireTokenLayer,
     token::Verifier,
@@ -38,6 +39,8 @@ pub struct Mesh {
     pub rules: &'static [Rule],
     /// Whose tokens are accepted.
     pub verifier: Arc<Verifier>,
+    /// Whether requests should come here.
+    pub readiness: Arc<dyn Readiness>,
     /// So many requests are worked on at once; a further one is refused.
     pub in_flight_max: usize,
     /// Nothing takes longer.
@@ -53,27 +56,30 @@ pub struct Mesh {
 pub fn wrap(routes: Router, mesh: &Mesh) -> Router {
     let rules = Arc::new(Rules::new(mesh.rules));
     let layers = ServiceBuilder::new()
-        // 1. Whoever prints a request's headers below prints no token.
+        // 1. May requests come here? Asked by every gateway, all the time: not traced, not counted,
+        //    and answered also when full.
+        .layer(ReadyLayer::new(mesh.service, Arc::clone(&mesh.readiness)))
+        // 2. Whoever prints a request's headers below prints no token.
         .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
-        // 2. One span per request, so that whatever happens below is traced, refusals included.
+        // 3. One span per request, so that whatever happens below is traced, refusals included.
         .layer(TraceLayer::new(mesh.service))
-        // 3. Counted and timed with the status that the caller gets, whoever below decided it.
+        // 4. Counted and timed with the status that the caller gets, whoever below decided it.
         .layer(MetricsLayer::new(mesh.service, Arc::clone(&rules)))
-        // 4. A panic below becomes a 500 that the layers above still see.
+        // 5. A panic below becomes a 500 that the layers above still see.
         .layer(CatchPanicLayer::new(mesh.service))
-        // 5. Answers are about people: nobody keeps a copy, unless the handler says otherwise.
+        // 6. Answers are about people: nobody keeps a copy, unless the handler says otherwise.
         .layer(SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, NO_STORE))
-        // 6. Refuse when full, before anything is spent on the caller.
+        // 7. Refuse when full, before anything is spent on the caller.
         .layer(LoadShedLayer::new(mesh.in_flight_max))
-        // 7. Which rule is this? A route without one goes no further.
+        // 8. Which rule is this? A route without one goes no further.
         .layer(FindRuleLayer::new(rules))
-        // 8. mTLS policy: may this part call this route?
+        // 9. mTLS policy: may this part call this route?
         .layer(RequirePeerLayer::new(mesh.service))
-        // 9. The user behind the call: verified here again, for the gateway is not the only lock.
+        // 10. The user behind the call: verified here again, for the gateway is not the only lock.
         .layer(RequireTokenLayer::new(Arc::clone(&mesh.verifier)))
-        // 10. Nothing takes longer than the deadline, the caller's own (gRPC) or ours.
+        // 11. Nothing takes longer than the deadline, the caller's own (gRPC) or ours.
         .layer(DeadlineLayer::new(mesh.deadline))
-        // 11. Extractors read no more than this of a body.
+        // 12. Extractors read no more than this of a body.
         .layer(DefaultBodyLimit::max(mesh.body_bytes_max));
     routes.fallback(nothing_here).layer(layers)
 }

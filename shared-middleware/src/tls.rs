@@ -126,6 +126,9 @@ impl Material {
     }
 }
 
+/// A connection to a part, after the handshake.
+pub type ClientStream = tokio_rustls::client::TlsStream<TcpStream>;
+
 // === impl MeshTls ===
 
 impl MeshTls {
@@ -167,7 +170,7 @@ impl MeshTls {
         part: Part,
         stream: TcpStream,
         alpn: &[&[u8]],
-    ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    ) -> io::Result<ClientStream> {
         stream.set_nodelay(true)?;
         let mut config = ClientConfig::clone(&self.material.load().client);
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();

@@ -4,6 +4,7 @@
 mod drain;
 mod faults;
 mod forwarding;
+mod health;
 mod limits;
 mod refusals;
 mod world;

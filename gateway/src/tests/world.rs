@@ -11,7 +11,7 @@ use shared_middleware::identity::{Part, Role};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::{Notify, watch},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -39,6 +39,18 @@ pub(super) struct FakePart {
     seen: Arc<Mutex<Vec<Message>>>,
     script: Arc<Mutex<VecDeque<Act>>>,
     arrived: Arc<Notify>,
+    health: watch::Sender<Health>,
+    /// How often it was asked whether it is ready.
+    asked: watch::Sender<usize>,
+}
+
+/// What the part says of itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Health {
+    Ready,
+    NotReady,
+    /// It never says.
+    Silent,
 }
 
 /// What the part does with one request.
@@ -79,14 +91,16 @@ impl World {
 
     pub(super) async fn start_with(configure: impl FnOnce(&mut Config)) -> Self {
         let part = FakePart::start().await;
-        let url = format!("http://127.0.0.1:{}", part.port);
-        let upstreams = Part::ALL.map(|part| (part, vec![url.parse().unwrap()]));
+        let url = part.url();
+        let upstreams = Part::ALL.map(|part| (part, vec![url.clone()]));
         let mut config = Config {
             listen: ([127, 0, 0, 1], 0).into(),
             upstreams: HashMap::from(upstreams),
             user_limit: None,
             client_limit: None,
             login_limit: None,
+            // Stories that are not about it are not disturbed by it.
+            health_every: Duration::from_secs(3600),
             ..Config::default()
         };
         configure(&mut config);
@@ -155,13 +169,15 @@ pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
 // === impl FakePart ===
 
 impl FakePart {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let part = Self {
             port: listener.local_addr().unwrap().port(),
             seen: Arc::default(),
             script: Arc::default(),
             arrived: Arc::default(),
+            health: watch::Sender::new(Health::Ready),
+            asked: watch::Sender::new(0),
         };
         let serving = part.clone();
         tokio::spawn(async move {
@@ -175,6 +191,20 @@ impl FakePart {
     /// Does this with the next request that has no act yet.
     pub(super) fn will(&self, act: Act) {
         self.script.lock().unwrap().push_back(act);
+    }
+
+    /// Where it is.
+    pub(super) fn url(&self) -> http::Uri {
+        format!("http://127.0.0.1:{}", self.port).parse().unwrap()
+    }
+
+    /// Says this of itself from now on; waits until so many further checks have come, of which the
+    /// first may have begun before.
+    pub(super) async fn says(&self, health: Health, checks: usize) {
+        self.health.send_replace(health);
+        let mut asked = self.asked.subscribe();
+        let wanted = *asked.borrow() + checks;
+        soon(asked.wait_for(|asked| *asked >= wanted)).await.unwrap();
     }
 
     /// What has come so far.
@@ -192,9 +222,23 @@ impl FakePart {
         .await;
     }
 
+    async fn tell(&self, socket: &mut TcpStream) {
+        let health = *self.health.borrow();
+        self.asked.send_modify(|asked| *asked += 1);
+        let told = match health {
+            Health::Ready => answer("200 OK", "", "ok"),
+            Health::NotReady => answer("503 Service Unavailable", "", ""),
+            Health::Silent => std::future::pending().await,
+        };
+        let _ = socket.write_all(&told).await;
+    }
+
     async fn serve(self, mut socket: TcpStream) {
         let mut read = Vec::new();
         while let Some(message) = receive(&mut socket, &mut read, false).await {
+            if message.first_line == "GET /readyz HTTP/1.1" {
+                return self.tell(&mut socket).await;
+            }
             let whole = message.whole;
             self.seen.lock().unwrap().push(message);
             self.arrived.notify_one();

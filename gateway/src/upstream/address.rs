@@ -2,10 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,8 +11,7 @@ use http::Uri;
 use shared_middleware::identity::Part;
 use tokio::time::{Instant, timeout};
 
-/// An address that could not be connected to is passed over for so long while there are others.
-const PASSED_OVER_FOR: Duration = Duration::from_secs(2);
+use super::place::Place;
 
 /// A name is looked up again after so long: replicas come and go.
 const LOOKED_UP_EVERY: Duration = Duration::from_secs(5);
@@ -31,18 +27,15 @@ pub(crate) enum UpstreamError {
 
 /// Where a part listens.
 pub(super) struct Address {
-    pub(super) tls: bool,
+    tls: bool,
     host: String,
     port: u16,
     found: ArcSwap<Found>,
-    /// Milliseconds since `began`; 0 when it was never passed over.
-    passed_over_until_ms: AtomicU64,
-    began: Instant,
 }
 
-/// What a name stood for.
+/// What a name stands for.
 struct Found {
-    sockets: Arc<[SocketAddr]>,
+    places: Arc<[Arc<Place>]>,
     /// None of an address, which stands for itself.
     until: Option<Instant>,
 }
@@ -63,57 +56,44 @@ impl Address {
         }
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = url.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        let began = Instant::now();
         let found = match host.parse::<IpAddr>() {
-            Ok(ip) => Found { sockets: Arc::new([SocketAddr::new(ip, port)]), until: None },
-            Err(_) => Found { sockets: Arc::new([]), until: Some(began) },
+            Ok(ip) => {
+                let place = Place::new(tls, SocketAddr::new(ip, port));
+                Found { places: Arc::new([Arc::new(place)]), until: None }
+            }
+            Err(_) => Found { places: Arc::new([]), until: Some(Instant::now()) },
         };
-        let found = ArcSwap::from_pointee(found);
-        Ok(Self { tls, host, port, found, passed_over_until_ms: AtomicU64::new(0), began })
+        Ok(Self { tls, host, port, found: ArcSwap::from_pointee(found) })
     }
 
     /// Where to connect to; what a name stood for before when it cannot be looked up now.
-    pub(super) async fn sockets(&self, within: Duration) -> Arc<[SocketAddr]> {
+    pub(super) async fn places(&self, within: Duration) -> Arc<[Arc<Place>]> {
         let found = self.found.load_full();
         if found.until.is_none_or(|until| Instant::now() < until) {
-            return Arc::clone(&found.sockets);
+            return Arc::clone(&found.places);
         }
         let looked_up = tokio::net::lookup_host((self.host.as_str(), self.port));
-        let sockets = match timeout(within, looked_up).await {
-            Ok(Ok(sockets)) => sockets.collect(),
-            _ => Arc::clone(&found.sockets),
+        let places: Arc<[_]> = match timeout(within, looked_up).await {
+            Ok(Ok(sockets)) => sockets.map(|socket| self.place(socket, &found.places)).collect(),
+            _ => Arc::clone(&found.places),
         };
         // What could not be looked up is asked for again with the next request.
-        let until = (!sockets.is_empty()).then(|| Instant::now() + LOOKED_UP_EVERY);
-        let until = Some(until.unwrap_or(self.began));
-        self.found.store(Arc::new(Found { sockets: Arc::clone(&sockets), until }));
-        sockets
+        let good_for = if places.is_empty() { Duration::ZERO } else { LOOKED_UP_EVERY };
+        let until = Some(Instant::now() + good_for);
+        self.found.store(Arc::new(Found { places: Arc::clone(&places), until }));
+        places
     }
 
-    /// Whether it is here that one connects to.
-    pub(super) fn is(&self, socket: SocketAddr) -> bool {
-        self.found.load().sockets.contains(&socket)
+    /// What is known now, without looking it up.
+    pub(super) fn known(&self) -> Arc<[Arc<Place>]> {
+        Arc::clone(&self.found.load().places)
     }
 
-    pub(super) fn pass_over(&self) {
-        let until = self.now_ms().saturating_add(millis(PASSED_OVER_FOR));
-        self.passed_over_until_ms.store(until, Ordering::Relaxed);
+    /// What is known of a place outlives the look-up.
+    fn place(&self, socket: SocketAddr, before: &[Arc<Place>]) -> Arc<Place> {
+        let known = before.iter().find(|place| place.socket == socket).cloned();
+        known.unwrap_or_else(|| Arc::new(Place::new(self.tls, socket)))
     }
-
-    pub(super) fn is_passed_over(&self) -> bool {
-        match self.passed_over_until_ms.load(Ordering::Relaxed) {
-            0 => false,
-            until => self.now_ms() < until,
-        }
-    }
-
-    fn now_ms(&self) -> u64 {
-        millis(self.began.elapsed())
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -131,19 +111,23 @@ mod tests {
             ("https://[::1]:4000/", "[::1]:4000"),
             ("https://192.0.2.1", "192.0.2.1:443"),
         ] {
-            let address = parse(url).unwrap();
-            let sockets = address.sockets(Duration::from_secs(1)).await;
-            assert_eq!(&*sockets, [socket.parse().unwrap()]);
-            assert_eq!(address.tls, url.starts_with("https"));
+            let places = parse(url).unwrap().places(Duration::from_secs(1)).await;
+            assert_eq!(places.len(), 1);
+            assert_eq!(places[0].socket, socket.parse().unwrap());
+            assert_eq!(places[0].tls, url.starts_with("https"));
         }
     }
 
-    #[tokio::test]
-    async fn a_name_is_looked_up() {
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_looked_up_again_and_what_was_known_of_its_places_is_kept() {
         let address = parse("http://localhost:4000").unwrap();
-        let sockets = address.sockets(Duration::from_secs(5)).await;
-        assert!(sockets.iter().all(|socket| socket.ip().is_loopback() && socket.port() == 4000));
-        assert!(!sockets.is_empty());
+        let places = address.places(Duration::from_secs(5)).await;
+        assert!(places.iter().all(|p| p.socket.ip().is_loopback() && p.socket.port() == 4000));
+        assert!(!places.is_empty());
+        tokio::time::advance(LOOKED_UP_EVERY).await;
+        let again = address.places(Duration::from_secs(5)).await;
+        assert!(!Arc::ptr_eq(&places, &again));
+        assert!(again.iter().zip(places.iter()).all(|(again, place)| Arc::ptr_eq(again, place)));
     }
 
     #[test]

@@ -1,17 +1,24 @@
 //! Which peer is called for a request, how, and what may be tried again.
 //!
-//! - `address` knows where a part listens, and looks names up.
+//! - `address` knows where a part listens, and looks names up: each stands for some places.
+//! - `place` decides whether requests are sent to one of them.
+//! - `health` asks them all, again and again.
 //! - `identity` is the gateway's certificate, as pingora wants it.
 //!
-//! A part's addresses take turns; one that could not be connected to is passed over for a moment.
-//! Where no connection stood nothing was sent, so any request goes to the next address. What was
-//! sent may have taken effect, so only GET and HEAD are sent again: a POST never goes out twice.
+//! A part's places take turns, the best ones only: those that nothing speaks against; else those
+//! that could not be connected to a moment ago; else those that the checks have ejected. So the
+//! last one is never given up: if the checks are wrong, requests are served; if they are right,
+//! there is an error either way.
+//!
+//! Where no connection stood nothing was sent, so any request goes to the next place. What was sent
+//! may have taken effect, so only GET and HEAD are sent again: a POST never goes out twice.
 
 mod address;
+mod health;
 mod identity;
+mod place;
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -26,12 +33,17 @@ use pingora_core::{
 use shared_middleware::{identity::Part, tls::MeshTls};
 
 pub(crate) use self::address::UpstreamError;
-use self::{address::Address, identity::Identities};
+use self::{
+    address::Address,
+    identity::Identities,
+    place::{Place, Standing},
+};
 use crate::{config::Config, metrics};
 
 /// The parts, and how to call them.
 pub(crate) struct Upstreams {
-    pools: Vec<Pool>,
+    pools: Vec<Arc<Pool>>,
+    tls: Arc<MeshTls>,
     identities: Identities,
     timeouts: Timeouts,
 }
@@ -59,12 +71,6 @@ pub(crate) struct Attempts {
     places: usize,
 }
 
-/// The place of one attempt.
-struct Place<'a> {
-    address: &'a Address,
-    socket: SocketAddr,
-}
-
 // === impl Upstreams ===
 
 impl Upstreams {
@@ -74,14 +80,25 @@ impl Upstreams {
         for (&part, urls) in &config.upstreams {
             let addresses: Result<_, _> =
                 urls.iter().map(|url| Address::parse(part, url)).collect();
-            pools.push(Pool { part, addresses: addresses?, next: AtomicUsize::new(0) });
+            let pool = Pool { part, addresses: addresses?, next: AtomicUsize::new(0) };
+            pool.show();
+            pools.push(Arc::new(pool));
         }
         let timeouts = Timeouts {
             connect: config.connect_timeout,
             read: config.read_timeout,
             idle: config.idle_timeout,
         };
-        Ok(Self { pools, identities: Identities::new(tls)?, timeouts })
+        let identities = Identities::new(Arc::clone(&tls))?;
+        Ok(Self { pools, tls, identities, timeouts })
+    }
+
+    /// Has every place checked from now on, on this runtime and for as long as it lasts: requests
+    /// that are in flight when the gateway stops want to go to a good place, too.
+    pub(crate) fn watch(&self, every: Duration) {
+        for pool in &self.pools {
+            tokio::spawn(health::watch(Arc::clone(pool), Arc::clone(&self.tls), every));
+        }
     }
 
     /// The peer of the next attempt.
@@ -101,13 +118,10 @@ impl Upstreams {
     /// Notes that there was no connection; whether there is another place to try.
     pub(crate) fn not_connected(&self, part: Part, peer: &HttpPeer, error: &Error) {
         failed(part, kind(error));
-        let socket = peer._address.as_inet();
+        let socket = peer._address.as_inet().copied();
         let pool = self.pools.iter().find(|pool| pool.part == part);
-        for address in pool.iter().flat_map(|pool| &pool.addresses) {
-            if socket.is_some_and(|socket| address.is(*socket)) {
-                address.pass_over();
-            }
-        }
+        let places = pool.into_iter().flat_map(|pool| pool.known());
+        places.filter(|place| Some(place.socket) == socket).for_each(|place| place.pass_over());
     }
 
     /// Notes that a connection broke, or stayed silent.
@@ -115,10 +129,10 @@ impl Upstreams {
         failed(part, kind(error));
     }
 
-    fn describe(&self, part: Part, place: &Place<'_>) -> HttpPeer {
+    fn describe(&self, part: Part, place: &Place) -> HttpPeer {
         // The certificates name the part as a DNS name; an empty name would turn verification off.
-        let mut peer = HttpPeer::new(place.socket, place.address.tls, part.as_str().to_owned());
-        if place.address.tls {
+        let mut peer = HttpPeer::new(place.socket, place.tls, part.as_str().to_owned());
+        if place.tls {
             let identity = self.identities.current();
             peer.client_cert_key = Some(Arc::clone(&identity.key));
             peer.options.ca = Some(Arc::clone(&identity.ca));
@@ -138,21 +152,40 @@ impl Upstreams {
 // === impl Pool ===
 
 impl Pool {
-    async fn place(&self, attempts: &mut Attempts, within: Duration) -> Option<Place<'_>> {
-        let mut places = Vec::with_capacity(self.addresses.len());
-        for address in &self.addresses {
-            for &socket in address.sockets(within).await.iter() {
-                places.push(Place { address, socket });
-            }
-        }
+    /// Where the next attempt goes.
+    async fn place(&self, attempts: &mut Attempts, within: Duration) -> Option<Arc<Place>> {
+        let places = self.places(within).await;
         attempts.places = places.len();
         let turn = *attempts.turn.get_or_insert_with(|| self.next.fetch_add(1, Ordering::Relaxed));
         let turn = turn.wrapping_add(attempts.made);
         attempts.made += 1;
-        let order = |at: usize| turn.wrapping_add(at) % places.len();
-        let usable = (0..places.len()).map(order).find(|&at| !places[at].address.is_passed_over());
-        let at = usable.or_else(|| (!places.is_empty()).then(|| order(0)))?;
-        Some(places.swap_remove(at))
+        let places: Vec<_> = places.into_iter().map(|place| (place.standing(), place)).collect();
+        let best = places.iter().map(|(standing, _)| *standing).min()?;
+        let mut best =
+            places.into_iter().filter(|(standing, _)| *standing == best).collect::<Vec<_>>();
+        Some(best.swap_remove(turn % best.len()).1)
+    }
+
+    /// All of them; names are looked up where it is time.
+    async fn places(&self, within: Duration) -> Vec<Arc<Place>> {
+        let mut places = Vec::with_capacity(self.addresses.len());
+        for address in &self.addresses {
+            places.extend(address.places(within).await.iter().cloned());
+        }
+        places
+    }
+
+    /// Those that are known now.
+    fn known(&self) -> Vec<Arc<Place>> {
+        self.addresses.iter().flat_map(|address| address.known().to_vec()).collect()
+    }
+
+    /// Tells the metric how many there are.
+    fn show(&self) {
+        let known = self.known();
+        let is_ejected = |place: &&Arc<Place>| place.standing() == Standing::Ejected;
+        let ejected = known.iter().filter(is_ejected).count();
+        metrics::show_upstreams(self.part, known.len() - ejected, ejected);
     }
 }
 

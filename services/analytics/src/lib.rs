@@ -36,6 +36,8 @@ use std::sync::Arc;
 use kit::{
     consumer::Consumer,
     db::{DbConfig, DbError},
+    dead_letter::DeadLetters,
+    log::EventLog,
     service::{Kit, Service},
 };
 use proto::patient_events::TOPIC;
@@ -54,6 +56,15 @@ pub struct Config {
     pub database: DbConfig,
 }
 
+/// The events that this service gave up; for operators, also while it runs elsewhere.
+///
+/// # Errors
+/// When the store cannot be opened or migrated.
+pub async fn dead_letters(config: &Config, log: Arc<dyn EventLog>) -> Result<DeadLetters, DbError> {
+    let store = Store::open(&config.database).await?;
+    Ok(DeadLetters::new(GROUP, store.db(), log, Arc::new(Projection)))
+}
+
 /// Builds the service; the binary decides where to serve it.
 ///
 /// # Errors
@@ -61,8 +72,8 @@ pub struct Config {
 pub async fn build(config: Config, kit: &Kit) -> Result<Service, DbError> {
     let store = Store::open(&config.database).await?;
     let db = store.db();
-    let consumer =
-        Consumer::new(GROUP, TOPIC, db.clone(), Arc::clone(&kit.log), Arc::new(Projection));
+    let (log, clock) = (Arc::clone(&kit.log), kit.clock.clone());
+    let consumer = Consumer::new(GROUP, TOPIC, db.clone(), log, Arc::new(Projection), clock);
     Ok(Service {
         part: Part::Analytics,
         rest: api::routes(store, kit.clock.clone()),

@@ -272,7 +272,8 @@ async fn a_poison_event_is_a_dead_letter_and_the_next_one_counts() {
 
         let stop = CancellationToken::new();
         let db = world.store.db();
-        let consumer = Consumer::new(GROUP, TOPIC, db, Arc::new(log.clone()), Arc::new(Projection));
+        let (log_of, handler) = (Arc::new(log.clone()), Arc::new(Projection));
+        let consumer = Consumer::new(GROUP, TOPIC, db, log_of, handler, Clock::system());
         tokio::spawn(consumer.task().run(stop.clone()));
         let dead_letters: &'static str = "patient.dlq";
         assert_eq!(dead_letters_of(TOPIC), dead_letters);

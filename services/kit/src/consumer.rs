@@ -2,8 +2,8 @@
 //!
 //! The position is kept in the transaction that keeps the effect, so that a crash repeats neither
 //! and loses neither. The same transaction locks the position first and looks whether it is still
-//! where this member read on from: of two members that both believe a partition is theirs, as may be
-//! for a moment while a group is rebalanced, one applies an event and the other passes over it.
+//! where this member read on from: of two members that both believe a partition is theirs, as may
+//! be for a moment while a group is rebalanced, one applies an event and the other passes over it.
 //!
 //! An event that fails [`TRIES_MAX`] times goes to the dead letters and blocks nobody; a store or
 //! log that is away is waited for, as long as it takes.
@@ -16,12 +16,15 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use prometheus::{IntCounterVec, IntGaugeVec, opts, register_int_gauge_vec};
-use shared_middleware::{error::causes, metrics::counter, trace_context::TraceContext};
-use tokio::time::sleep;
+use shared_middleware::{
+    clock::Clock, error::causes, metrics::counter, trace_context::TraceContext,
+};
+use tokio::time::{Instant, sleep};
 use tracing::Instrument as _;
 
 use crate::{
     db::{Db, DbError, Tx},
+    dead_letter::{self, Burial},
     log::{
         Delivered, EVENT_TYPE, EventLog, LogError, Progress, Record, SOURCE_GROUP, SOURCE_OFFSET,
         SOURCE_PARTITION, SOURCE_TOPIC, Subscription, TRACEPARENT,
@@ -35,6 +38,8 @@ pub const TRIES_MAX: u32 = 5;
 
 /// So many events share a transaction at most.
 const BATCH_MAX: u32 = 256;
+/// Retries and burials elsewhere are seen so soon.
+const DEAD_LETTERS_COUNTED_EVERY: Duration = Duration::from_secs(5);
 const BACK_OFF_FIRST: Duration = Duration::from_millis(20);
 const BACK_OFF_LAST: Duration = Duration::from_secs(2);
 
@@ -71,6 +76,16 @@ pub trait Handler: Send + Sync + 'static {
         delivered: &'t Delivered,
     ) -> BoxFuture<'t, Result<(), HandlerError>>;
 
+    /// As [`Handler::apply`], for an event that was given up and is tried again: newer events may
+    /// have taken effect since.
+    fn retry<'t>(
+        &'t self,
+        tx: &'t mut Tx<'_>,
+        delivered: &'t Delivered,
+    ) -> BoxFuture<'t, Result<(), HandlerError>> {
+        self.apply(tx, delivered)
+    }
+
     /// Called after effects were committed.
     fn committed(&self) {}
 
@@ -86,6 +101,7 @@ pub struct Consumer {
     db: Db,
     log: Arc<dyn EventLog>,
     handler: Arc<dyn Handler>,
+    clock: Clock,
 }
 
 /// Why a member subscribes again.
@@ -121,8 +137,9 @@ impl Consumer {
         db: Db,
         log: Arc<dyn EventLog>,
         handler: Arc<dyn Handler>,
+        clock: Clock,
     ) -> Self {
-        Self { group, topic, db, log, handler }
+        Self { group, topic, db, log, handler, clock }
     }
 
     /// The task that reads.
@@ -161,8 +178,14 @@ impl Consumer {
         subscription: &mut dyn Subscription,
         back_off: &mut Duration,
     ) -> ConsumerError {
-        let mut lags = Lags::default();
+        let (mut lags, mut looked_at) = (Lags::default(), None::<Instant>);
         loop {
+            if looked_at.is_none_or(|at| at.elapsed() >= DEAD_LETTERS_COUNTED_EVERY) {
+                if let Err(error) = dead_letter::show(self.group, &self.db).await {
+                    return PositionError::from(error).into();
+                }
+                looked_at = Some(Instant::now());
+            }
             let batch = match subscription.next(BATCH_MAX).await {
                 Ok(batch) => batch,
                 Err(error) => return error.into(),
@@ -236,8 +259,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// To the dead letters, then on. A crash between the two buries it once: its origin is the
-    /// same.
+    /// To the dead letters' topic, then into their table and on. A crash between the two buries it
+    /// once: its origin is the same.
     async fn bury(&self, dead: Delivered, reason: &HandlerError) -> Result<(), ConsumerError> {
         self.count(&dead.record, "dead_letter");
         tracing::error!(
@@ -249,11 +272,21 @@ impl Consumer {
         let (group, topic) = (self.group, self.topic);
         let letter = dead_letter(group, topic, &dead, &reason.to_string());
         self.log.publish(&dead_letters_of(topic), vec![letter]).await?;
-        let dead = vec![dead];
+        let (dead, error, at) = (vec![dead], reason.to_string(), self.clock.now());
         let kept = self.db.write(move |tx| {
-            Box::pin(async move { position::advance(tx, group, topic, &dead).await.map(drop) })
+            Box::pin(async move {
+                for dead in position::advance(tx, group, topic, &dead).await? {
+                    let Delivered { partition, offset, ref record, .. } = *dead;
+                    let (headers, error) = (&record.headers, error.as_str());
+                    let burial = Burial { group, topic, partition, offset, headers, error, at };
+                    dead_letter::bury(tx, burial).await?;
+                }
+                Ok::<_, PositionError>(())
+            })
         });
-        Ok(kept.await?)
+        kept.await?;
+        dead_letter::show(group, &self.db).await.map_err(PositionError::from)?;
+        Ok(())
     }
 
     fn count(&self, record: &Record, outcome: &str) {

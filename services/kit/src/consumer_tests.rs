@@ -1,8 +1,11 @@
 //! Outbox, log and consumer together: what is committed takes effect once, whatever breaks between.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
 };
 
 use futures_util::future::BoxFuture;
@@ -14,6 +17,7 @@ use uuid::Uuid;
 use crate::{
     consumer::{Consumer, Handler, HandlerError, TRIES_MAX, dead_letters_of},
     db::{Db, DbError, Migrations, Tx},
+    dead_letter::{DeadLetter, DeadLetters, Retried},
     log::{
         Batch, Delivered, EmbeddedLog, EventLog, Record, SOURCE_GROUP, SOURCE_OFFSET,
         SOURCE_PARTITION, SOURCE_TOPIC,
@@ -29,6 +33,8 @@ const TOPIC: &str = "t";
 #[derive(Default)]
 struct Keys {
     tried: AtomicU32,
+    /// Whether poison is fine by now.
+    cured: AtomicBool,
 }
 
 impl Handler for Keys {
@@ -42,7 +48,7 @@ impl Handler for Keys {
             if record.payload == b"panic" {
                 panic!("on purpose");
             }
-            if record.payload == b"poison" {
+            if record.payload == b"poison" && !self.cured.load(Ordering::SeqCst) {
                 self.tried.fetch_add(1, Ordering::SeqCst);
                 return Err(HandlerError::Poison("cannot be read"));
             }
@@ -65,7 +71,7 @@ struct World {
     outbox: Outbox,
     handler: Arc<Keys>,
     stop: CancellationToken,
-    _store: TestStore,
+    store: TestStore,
 }
 
 impl World {
@@ -76,7 +82,7 @@ impl World {
             EmbeddedLog::open(&store.folder().join("events.db"), Clock::system()).await.unwrap();
         let outbox = Outbox::new(Part::Patient, db.clone(), Arc::new(log.clone()), Clock::system());
         let stop = CancellationToken::new();
-        Self { db, log, outbox, handler: Arc::default(), stop, _store: store }
+        Self { db, log, outbox, handler: Arc::default(), stop, store }
     }
 
     async fn commit(&self, id: u128, payload: &[u8]) {
@@ -100,7 +106,7 @@ impl World {
     fn start(&self) {
         let log = Arc::new(self.log.clone());
         let handler = Arc::clone(&self.handler);
-        let consumer = Consumer::new("g", TOPIC, self.db.clone(), log, handler);
+        let consumer = Consumer::new("g", TOPIC, self.db.clone(), log, handler, Clock::system());
         tokio::spawn(self.outbox.relay().run(self.stop.clone()));
         tokio::spawn(consumer.task().run(self.stop.clone()));
     }
@@ -114,6 +120,25 @@ impl World {
             seen.records.extend(reader.next(100).await.unwrap().records);
         }
         seen
+    }
+
+    fn folder(&self) -> &Path {
+        self.store.folder()
+    }
+
+    fn dead_letters(&self) -> DeadLetters {
+        let (log, handler) = (Arc::new(self.log.clone()), Arc::clone(&self.handler));
+        DeadLetters::new("g", self.db.clone(), log, handler)
+    }
+
+    /// Waits for the group's first dead letter.
+    async fn dead_letter(&self) -> DeadLetter {
+        loop {
+            if let Some(letter) = self.dead_letters().list(0, 1).await.unwrap().pop() {
+                return letter;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn keys(&self) -> Vec<String> {
@@ -276,5 +301,75 @@ async fn a_consumer_that_starts_again_goes_on_where_it_was() {
         again.start();
         assert_eq!(again.effects(2).await, ["k1", "k2"]);
         again.stop.cancel();
+    }
+}
+
+#[tokio::test]
+async fn a_dead_letter_says_where_the_event_is_and_nothing_of_it() {
+    for engine in engines() {
+        let world = World::on(engine).await;
+        world.commit(1, b"fine").await;
+        world.commit(2, b"poison").await;
+        world.start();
+        let letter = world.dead_letter().await;
+        assert_eq!((letter.topic.as_str(), letter.partition, letter.offset), (TOPIC, 0, 2));
+        assert_eq!(letter.event_id, Uuid::from_u128(2).to_string());
+        assert_eq!((letter.event_type.as_str(), letter.error.as_str()), ("MADE", "cannot be read"));
+        let record = world.dead_letters().record(&letter).await.unwrap().unwrap();
+        assert_eq!((record.key.as_str(), record.payload.as_slice()), ("k2", &b"poison"[..]));
+        // Of another group there are none.
+        let (log, handler) = (Arc::new(world.log.clone()), Arc::clone(&world.handler));
+        let others = DeadLetters::new("h", world.db.clone(), log, handler);
+        assert!(others.list(0, 10).await.unwrap().is_empty());
+        assert_eq!(others.find(letter.id).await.unwrap(), None);
+        assert!(!others.forget(letter.id).await.unwrap());
+        world.stop.cancel();
+    }
+}
+
+#[tokio::test]
+async fn a_retry_takes_effect_once_and_one_that_fails_changes_nothing() {
+    for engine in engines() {
+        let world = World::on(engine).await;
+        world.commit(1, b"poison").await;
+        world.start();
+        let (letter, letters) = (world.dead_letter().await, world.dead_letters());
+        let failed = letters.retry(letter.id).await.unwrap();
+        assert_eq!(failed, Retried::Failed("cannot be read".to_owned()));
+        assert_eq!(letters.list(0, 10).await.unwrap(), std::slice::from_ref(&letter));
+        assert!(world.keys().await.is_empty());
+
+        world.handler.cured.store(true, Ordering::SeqCst);
+        let (one, other) = tokio::join!(letters.retry(letter.id), letters.retry(letter.id));
+        let done = [one.unwrap(), other.unwrap()];
+        assert!(done.contains(&Retried::Done) && done.contains(&Retried::Unknown), "{done:?}");
+        assert_eq!(world.keys().await, ["k1"]);
+        assert!(letters.list(0, 10).await.unwrap().is_empty());
+        world.stop.cancel();
+    }
+}
+
+#[tokio::test]
+async fn a_letter_whose_record_is_gone_stays_until_it_is_dropped() {
+    for engine in engines() {
+        let world = World::on(engine).await;
+        world.commit(1, b"poison").await;
+        world.start();
+        let letter = world.dead_letter().await;
+        world.stop.cancel();
+        // Another log, that has another event at the same place.
+        let path = world.folder().join("other.db");
+        let other = EmbeddedLog::open(&path, Clock::system()).await.unwrap();
+        let headers = vec![("event-id".to_owned(), "another".to_owned())];
+        let record = Record { key: "k".to_owned(), headers, payload: b"fine".to_vec() };
+        let world = World { log: other, ..world };
+        let letters = world.dead_letters();
+        assert_eq!(letters.retry(letter.id).await.unwrap(), Retried::Gone);
+        world.log.publish(TOPIC, vec![record]).await.unwrap();
+        assert_eq!(letters.record(&letter).await.unwrap(), None);
+        assert_eq!(letters.retry(letter.id).await.unwrap(), Retried::Gone);
+        assert_eq!(letters.list(0, 10).await.unwrap(), std::slice::from_ref(&letter));
+        assert!(letters.forget(letter.id).await.unwrap());
+        assert_eq!(letters.retry(letter.id).await.unwrap(), Retried::Unknown);
     }
 }

@@ -6,6 +6,7 @@
 //!   them.
 //! - [`log`]: where events are kept in order.
 //! - [`consumer`] and [`position`]: how a service reads them, once in effect.
+//! - [`dead_letter`]: what becomes of events that cannot be handled.
 //! - [`http`], [`fields`] and [`page`]: what handlers read of a request, and how lists are paged.
 //! - [`client`] and [`breaker`]: how a service calls another.
 //! - `testing`: stores for tests, on every engine.
@@ -19,6 +20,7 @@ pub mod outbox;
 pub mod log;
 
 pub mod consumer;
+pub mod dead_letter;
 pub mod position;
 
 pub mod task;

@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{ArgGroup, Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use jiff::Timestamp;
 use shared_middleware::identity::{Part, Role};
 
-use crate::config::{Config, FILE_VARIABLE, Faults, Sources, read, show};
+use crate::{
+    config::{Config, FILE_VARIABLE, Faults, Sources, read, show},
+    events::{self, Group, Output},
+};
 
 /// Patient management for hospitals and clinics: a service mesh in one binary.
 ///
@@ -64,6 +68,9 @@ pub(crate) enum Command {
     /// The keys that sign users' tokens
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Events: watch them, and deal with those that could not be handled
+    #[command(subcommand)]
+    Events(EventsCommand),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -125,6 +132,97 @@ pub(crate) enum UserCommand {
 pub(crate) enum KeysCommand {
     /// Sign with a new key from now on; tokens of the old one stay valid until they expire
     Rotate,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventsCommand {
+    /// Print events as they are published, until Ctrl-C
+    ///
+    /// Each on a line: when it occurred, its type, the patient's id and version, the event's id,
+    /// partition/offset. What cannot be decoded is shown with its headers.
+    Tail(Tail),
+    /// Events that a consumer group gave up
+    ///
+    /// An event that cannot be handled is given up after five tries, so that it blocks no other; so
+    /// is a message that can never be delivered. Its record stays in the log, a copy goes to the
+    /// topic patient.dlq for whoever reads that, and a row is kept here until it is retried with
+    /// success or dropped.
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Tail {
+    /// The topic; patient.dlq has the dead letters
+    #[arg(long, default_value = "patient")]
+    pub(crate) topic: String,
+    /// Begin with the oldest event that is still there, not with the next one
+    #[arg(long, conflicts_with = "since")]
+    pub(crate) from_beginning: bool,
+    /// Begin with the first event published then or later: RFC 3339, or a day (UTC)
+    #[arg(long, value_name = "TIME", value_parser = events::moment)]
+    pub(crate) since: Option<Timestamp>,
+    /// How to print: text, or json, one object a line
+    #[arg(long, value_enum, hide_possible_values = true, default_value = "text")]
+    pub(crate) output: Output,
+    /// End after so many events
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Print names and emails, too. They are left out otherwise, since what is on a terminal ends
+    /// up in scrollbacks, screenshots and tickets
+    #[arg(long)]
+    pub(crate) with_personal_data: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersCommand {
+    /// List them, oldest first
+    List {
+        /// Of this consumer group only: analytics-service or notification-service
+        #[arg(long)]
+        group: Option<Group>,
+        /// How to print: text, or json, one object a line
+        #[arg(long, value_enum, hide_possible_values = true, default_value = "text")]
+        output: Output,
+    },
+    /// Show one, and the event itself as far as the log still has it
+    Show {
+        /// Which, such as analytics-3
+        id: String,
+        /// Of this consumer group: then the number is enough
+        #[arg(long)]
+        group: Option<Group>,
+        /// How to print: text or json
+        #[arg(long, value_enum, hide_possible_values = true, default_value = "text")]
+        output: Output,
+        /// Print name and email, too. They are left out otherwise, since what is on a terminal ends
+        /// up in scrollbacks, screenshots and tickets
+        #[arg(long)]
+        with_personal_data: bool,
+    },
+    /// Let their group handle them once more; what fails again is kept
+    ///
+    /// Effect and removal are one transaction, so a retry takes effect once, and one of an event
+    /// that had its effect already changes nothing. An older event than the patient's latest does
+    /// no harm. Exits with 1 when any is still dead.
+    Retry(Chosen),
+    /// Forget them: the events will never take effect for their group
+    Drop(Chosen),
+}
+
+/// Which dead letters a command is for.
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("which").args(["ids", "all"]).required(true)))]
+pub(crate) struct Chosen {
+    /// Which, such as analytics-3
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// All of them
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Of this consumer group only: analytics-service or notification-service
+    #[arg(long)]
+    pub(crate) group: Option<Group>,
 }
 
 #[derive(Debug, Subcommand)]

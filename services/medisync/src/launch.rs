@@ -51,7 +51,7 @@ impl Addresses {
 }
 
 /// Parts that publish or consume events.
-const WITH_EVENTS: [Part; 3] = [Part::Patient, Part::Analytics, Part::Notification];
+pub(crate) const WITH_EVENTS: [Part; 3] = [Part::Patient, Part::Analytics, Part::Notification];
 
 /// Opens the event log, if one of these parts has to do with events.
 pub(crate) async fn event_log<'p>(
@@ -91,7 +91,7 @@ pub(crate) async fn services(
         };
         launched.build(part, config, &kit, addresses).await.with_context(|| {
             match config.databases.get(&part) {
-                Some(store) => format!("cannot start {part} on {store:?}"),
+                Some(store) => format!("cannot start {part} on {store:?} ({part}.database)"),
                 None => format!("cannot start {part}"),
             }
         })?;
@@ -161,7 +161,8 @@ fn patient_config(config: &Config, billing_urls: Vec<Uri>) -> patient::Config {
     }
 }
 
-fn notification_config(config: &Config) -> notification::Config {
+/// What notification is told; also by the commands that work without a mesh.
+pub(crate) fn notification_config(config: &Config) -> notification::Config {
     let settings = &config.notification;
     notification::Config {
         smtp: settings.smtp.clone(),
@@ -186,6 +187,8 @@ pub(crate) fn gateway_config(config: &Config, addresses: &Addresses) -> gateway:
         clients_tracked_max: settings.clients_tracked_max,
         body_bytes_max: config.limits.body_bytes_max,
         read_timeout: settings.upstream,
+        health_every: settings.health_every,
+        leave: config.leave,
         drain: config.drain,
         threads: settings.threads,
         document: documents::document(Part::Gateway).to_json().unwrap_or_default().into(),

@@ -10,11 +10,14 @@ mod admin;
 mod cli;
 mod config;
 mod documents;
+mod events;
 mod exit;
+mod health;
 mod keys;
 mod launch;
 mod pki;
 mod probe;
+mod readiness;
 mod run;
 mod running;
 mod telemetry;
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Command::Pki(command) => pki::command(&cli, command),
         Command::User(command) => users::command(&cli, command),
         Command::Keys(command) => keys::command(&cli, command),
+        Command::Events(command) => events::command(&cli, command),
         Command::Config(ConfigCommand::Show { origin }) => cli::show_config(&cli, *origin),
         Command::Healthcheck { url } => probe::healthcheck(&cli, url.as_deref()),
         Command::Openapi { part } => documents::print(*part),

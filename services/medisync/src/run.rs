@@ -2,26 +2,30 @@
 //!
 //! Everything that can be taken or out of reach (ports, certificates, stores) is tried before
 //! anything is served. On the way down the gateway goes first, then the services behind it, then
-//! what they do beside answering.
+//! what they do beside answering; where the gateways are elsewhere, they are given time to notice.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use kit::{log::EventLog, service::Service};
 use shared_middleware::{
     clock::{Clock, Ids},
     identity::Part,
     listen::{ListenConfig, Listener, Mode},
+    ready::Readiness,
     tls::MeshTls,
     token::{Verifier, VerifierConfig},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    admin::{self, Health, Stage},
+    admin,
     cli::Cli,
     config::{Config, log_format},
+    health::{Dependency, Health, Stage},
     launch::{self, Addresses, Launched},
     pki::{Pki, make_private_folder},
+    readiness::StoresReady,
     running::Running,
     telemetry,
 };
@@ -94,7 +98,7 @@ async fn serve(config: Config, parts: Vec<Part>) -> anyhow::Result<()> {
     let unexpected = ended.map(|ended| ended.unwrap_or("a task that panicked"));
     tracing::info!("stopping");
     tokio::select! {
-        () = running.stop(config.drain) => {}
+        () = running.stop(config.drain, config.leave) => {}
         // Whoever asks twice does not want to wait.
         _ = interrupted.recv() => tracing::warn!("stopped at once"),
     }
@@ -183,21 +187,27 @@ async fn start(
     let launched = launch::services(config, tls, Arc::clone(&log), &addresses).await?;
     let Launched { services, auth, patient } = launched;
 
-    let stores = services.iter().map(|service| (service.part, service.db.clone())).collect();
+    let dependencies = dependencies(config, &services, log);
     let warnings = warnings(config, auth.as_deref(), patient.as_deref()).await;
-    let health = Arc::new(Health::new(Arc::clone(&verifier), stores, warnings));
+    let health =
+        Arc::new(Health::new(Arc::clone(&verifier), clock.clone(), dependencies, warnings));
     let mut running = Running::new();
     running.background(config, tls, &verifier, &addresses);
     let admin_address = bound.admin.local_addr()?;
     let admin = admin::serve(bound.admin, Arc::clone(&health));
     running.until_stopped("the admin listener", admin);
-    running.serve(config, services, bound.rest, bound.billing_grpc, &verifier);
+    let watched = Arc::clone(&health);
+    running.until_stopped("the watch over stores", async move { watched.watch().await });
+    let readiness: Arc<dyn Readiness> = Arc::new(StoresReady::new(Arc::clone(&health)));
+    running.serve(config, services, bound.rest, bound.billing_grpc, &verifier, &readiness);
     if auth.is_some() {
         signing_keys(&verifier, true).await?;
     }
     if config.demo {
         demo(auth.as_deref(), patient.as_deref()).await?;
     }
+    // A gateway without keys could only send people away.
+    signing_keys(&verifier, false).await?;
     if let (Some(bound), Some(tls)) = (bound.gateway, tls.get(&Part::Gateway)) {
         let deps = gateway::Deps {
             tls: Arc::clone(tls),
@@ -209,7 +219,7 @@ async fn start(
         let gateway = gateway::start(settings, bound, deps, running.stop_gateway.clone())?;
         running.gateway = Some(gateway);
     }
-    signing_keys(&verifier, false).await?;
+    verifier.ready().await;
     health.enter(Stage::Serving);
     if let Err(error) = announce(config, &addresses, admin_address) {
         // Nobody reads it; the mesh serves all the same.
@@ -218,8 +228,19 @@ async fn start(
     Ok((running, health))
 }
 
-/// Waits for the keys that tokens are signed with: without them nobody can be served. Auth may
-/// start after us, unless it is in this process.
+/// What this process cannot do all of its work without.
+fn dependencies(config: &Config, services: &[Service], log: Arc<dyn EventLog>) -> Vec<Dependency> {
+    let store = |service: &Service| {
+        let at = format!("{:?}", config.database(service.part).url);
+        Dependency::store(service.part, service.db.clone(), at)
+    };
+    let with_events = services.iter().any(|service| launch::WITH_EVENTS.contains(&service.part));
+    let log = with_events.then(|| Dependency::event_log(log, config.events.to_string()));
+    services.iter().map(store).chain(log).collect()
+}
+
+/// Waits for the keys that tokens are signed with, but not for ever: auth may start after us, and
+/// there is something to serve without it. Unless it is in this process.
 async fn signing_keys(verifier: &Verifier, auth_is_here: bool) -> anyhow::Result<()> {
     let known = tokio::time::timeout(KEYS_WITHIN, verifier.ready()).await;
     if known.is_err() && auth_is_here {
@@ -227,7 +248,6 @@ async fn signing_keys(verifier: &Verifier, auth_is_here: bool) -> anyhow::Result
     }
     if known.is_err() {
         tracing::warn!("still waiting for auth's signing keys");
-        verifier.ready().await;
     }
     Ok(())
 }

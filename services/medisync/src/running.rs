@@ -7,13 +7,14 @@ use shared_middleware::{
     clock::Clock,
     identity::Part,
     listen::Listener,
+    ready::Readiness,
     stack::{Mesh, wrap},
     tls::MeshTls,
     token::{FeedConfig, Verifier, follow},
 };
 use tokio::{
     task::JoinSet,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -101,12 +102,14 @@ impl Running {
         mut rest: HashMap<Part, Listener>,
         mut billing_grpc: Option<Listener>,
         verifier: &Arc<Verifier>,
+        readiness: &Arc<dyn Readiness>,
     ) {
         for service in services {
             let mesh = Mesh {
                 service: service.part,
                 rules: service.rules,
                 verifier: Arc::clone(verifier),
+                readiness: Arc::clone(readiness),
                 in_flight_max: config.limits.in_flight_max,
                 deadline: config.limits.deadline,
                 body_bytes_max: config.limits.body_bytes_max,
@@ -134,11 +137,16 @@ impl Running {
     ///
     /// All of it together takes no longer than the configured time: each stage has what the one
     /// before has left.
-    pub(crate) async fn stop(mut self, drain: Duration) {
+    pub(crate) async fn stop(mut self, drain: Duration, leave: Duration) {
         let until = Instant::now() + drain;
         self.stop_gateway.cancel();
         if let Some(gateway) = self.gateway.take() {
             gateway.join().await;
+        } else {
+            // The gateways are elsewhere. Until the last of them has seen that we are not ready any
+            // more, requests come; and to close a connection is to lose the request that is just
+            // being sent on it, for nobody may send that twice.
+            sleep(leave.min(drain)).await;
         }
         // Tasks end with the listeners: auth's answers the polls that it holds. What is committed
         // and not yet published or reconciled is found at the next start.

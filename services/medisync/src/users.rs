@@ -20,9 +20,10 @@ pub(crate) fn command(cli: &Cli, command: &UserCommand) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let settings = launch::auth_config(&config);
-        let app = auth::open_app(settings, Clock::system(), Ids::system())
-            .await
-            .with_context(|| format!("cannot open {:?}", config.database(Part::Auth).url))?;
+        let app =
+            auth::open_app(settings, Clock::system(), Ids::system()).await.with_context(|| {
+                format!("cannot open {:?} (auth.database)", config.database(Part::Auth).url)
+            })?;
         execute(&app, command).await
     })
 }

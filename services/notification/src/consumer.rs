@@ -27,21 +27,38 @@ pub(crate) struct Notifications {
 
 // === impl Notifications ===
 
+impl Notifications {
+    fn notification<'d>(&self, delivered: &'d Delivered) -> Result<store::New<'d>, HandlerError> {
+        Ok(store::New {
+            id: self.ids.next(),
+            event: events::decode(&delivered.record)?,
+            medium: self.medium,
+            at: self.clock.now(),
+            delivered,
+        })
+    }
+}
+
 impl Handler for Notifications {
     fn apply<'t>(
         &'t self,
         tx: &'t mut Tx<'_>,
         delivered: &'t Delivered,
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
+        Box::pin(async move { Ok(store::insert(tx, self.notification(delivered)?).await?) })
+    }
+
+    /// What was given up is due again; what was sent, or waits, stays as it is.
+    fn retry<'t>(
+        &'t self,
+        tx: &'t mut Tx<'_>,
+        delivered: &'t Delivered,
+    ) -> BoxFuture<'t, Result<(), HandlerError>> {
         Box::pin(async move {
-            let event = events::decode(&delivered.record)?;
-            let new = store::New {
-                id: self.ids.next(),
-                event,
-                medium: self.medium,
-                at: self.clock.now(),
-                delivered,
-            };
+            let new = self.notification(delivered)?;
+            if store::revive(tx, &new).await? {
+                return Ok(());
+            }
             Ok(store::insert(tx, new).await?)
         })
     }

@@ -11,8 +11,9 @@
 //! - `channel` delivers: into files in a folder, or by SMTP.
 //! - `api` lists notifications. Only it knows a status code.
 //!
-//! Consumes the topic `patient` as the group `notification-service`. Publishes what can never be
-//! delivered to `patient.dlq`. Calls the SMTP server, if there is one.
+//! Consumes the topic `patient` as the group `notification-service`. What can never be delivered is
+//! a dead letter, as what cannot be read is: a record of `patient.dlq` and a row that can be
+//! retried. Calls the SMTP server, if there is one.
 //!
 //! **Invariant:** a notification holds the event, and so name and address, while it is pending and
 //! no longer: the tables refuse anything else.
@@ -45,14 +46,19 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use kit::{
     consumer::Consumer,
-    db::DbConfig,
+    db::{DbConfig, DbError},
+    dead_letter::DeadLetters,
+    log::EventLog,
     page::Cursors,
     service::{Kit, Service},
 };
 use lettre::message::Mailbox;
 use proto::patient_events::TOPIC;
 use secrecy::{ExposeSecret as _, SecretString};
-use shared_middleware::identity::Part;
+use shared_middleware::{
+    clock::{Clock, Ids},
+    identity::Part,
+};
 use tokio::sync::Notify;
 
 pub use crate::{
@@ -64,6 +70,7 @@ pub use crate::{
 use crate::{
     channel::{Channel, FileChannel, SmtpChannel},
     consumer::Notifications,
+    domain::Medium,
     sender::Sender,
     store::Store,
 };
@@ -107,6 +114,10 @@ impl Config {
         }
     }
 
+    const fn medium(&self) -> Medium {
+        if self.smtp.is_some() { Medium::Smtp } else { Medium::File }
+    }
+
     async fn channel(&self) -> Result<Channel, BuildError> {
         let Some(url) = &self.smtp else {
             let opened = FileChannel::open(self.outbox_dir.clone()).await;
@@ -133,6 +144,23 @@ fn parse_from(from: &str) -> Result<Mailbox, String> {
     from.parse().map_err(|_| "must be of the form `Name <address@example.org>`".to_owned())
 }
 
+/// The events that this service gave up, undelivered messages included; for operators, also while
+/// it runs elsewhere. The sender there finds what is retried.
+///
+/// # Errors
+/// When the store cannot be opened or migrated.
+pub async fn dead_letters(
+    config: &Config,
+    log: Arc<dyn EventLog>,
+    clock: Clock,
+    ids: Ids,
+) -> Result<DeadLetters, DbError> {
+    let store = Store::open(&config.database).await?;
+    let (medium, wake) = (config.medium(), Arc::new(Notify::new()));
+    let handler = Notifications { clock, ids, medium, wake };
+    Ok(DeadLetters::new(GROUP, store.db(), log, Arc::new(handler)))
+}
+
 /// Builds the service; the binary decides where to serve it.
 ///
 /// # Errors
@@ -151,7 +179,8 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, BuildError> {
         medium: channel.medium(),
         wake: Arc::clone(&wake),
     };
-    let consumer = Consumer::new(GROUP, TOPIC, store.db(), Arc::clone(&kit.log), Arc::new(handler));
+    let (log, clock) = (Arc::clone(&kit.log), kit.clock.clone());
+    let consumer = Consumer::new(GROUP, TOPIC, store.db(), log, Arc::new(handler), clock);
     let sender = Sender {
         store: store.clone(),
         channel,

@@ -112,7 +112,7 @@ impl Sender {
             self.tell(pending, verdict);
         }
         let moved = verdicts.iter().any(|verdict| !matches!(verdict, Verdict::Retry { .. }));
-        let kept = claimed.iter().map(|pending| pending.seq).zip(verdicts).collect();
+        let kept = claimed.into_iter().zip(verdicts).collect();
         self.store.keep(self.channel.medium(), now, kept).await?;
         Ok(moved)
     }

@@ -3,12 +3,15 @@
 use jiff::Timestamp;
 use kit::{
     db::{Db, DbConfig, DbError, Engine, Migrations, Row, Tx},
+    dead_letter::{self, Burial},
     log::Delivered,
     params,
 };
+use proto::patient_events::TOPIC;
 use uuid::Uuid;
 
 use crate::{
+    consumer::GROUP,
     domain::{Kind, Medium, Status, Verdict},
     events::Event,
 };
@@ -120,13 +123,13 @@ impl Store {
         &self,
         medium: Medium,
         now: Timestamp,
-        verdicts: Vec<(i64, Verdict)>,
+        verdicts: Vec<(Pending, Verdict)>,
     ) -> Result<(), DbError> {
         self.0
             .write(move |tx| {
                 Box::pin(async move {
-                    for (seq, verdict) in verdicts {
-                        keep(tx, medium, now, seq, &verdict).await?;
+                    for (pending, verdict) in verdicts {
+                        keep(tx, medium, now, &pending, &verdict).await?;
                     }
                     Ok(())
                 })
@@ -173,6 +176,22 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, new: New<'_>) -> Result<(), DbError>
     .map(drop)
 }
 
+/// Makes the notification of an event that was given up due again; tells whether there was one.
+pub(crate) async fn revive(tx: &mut Tx<'_>, again: &New<'_>) -> Result<bool, DbError> {
+    let Delivered { partition, offset, record, .. } = again.delivered;
+    let headers = serde_json::to_string(&record.headers).expect("pairs of texts are JSON");
+    let revived = tx
+        .execute(
+            "update notification
+             set status = 'PENDING', attempts = 0, next_attempt_at = $1, event = $2, headers = $3,
+                 source_part = $4, source_offset = $5
+             where event_id = $6 and status = 'FAILED'",
+            params![again.at, record.payload.clone(), headers, *partition, *offset, again.event.id],
+        )
+        .await?;
+    Ok(revived == 1)
+}
+
 async fn due(tx: &mut Tx<'_>, now: Timestamp, count_max: u32) -> Result<Vec<Pending>, DbError> {
     let rows = tx
         .query(
@@ -213,12 +232,12 @@ async fn claim(
     Ok(claimed)
 }
 
-/// Once it is sent, or given up, nothing of the person stays.
+/// Once it is sent, or given up, nothing of the person stays. What is given up is a dead letter.
 async fn keep(
     tx: &mut Tx<'_>,
     medium: Medium,
     now: Timestamp,
-    seq: i64,
+    pending: &Pending,
     verdict: &Verdict,
 ) -> Result<(), DbError> {
     let (status, sent_at) = match verdict {
@@ -226,7 +245,7 @@ async fn keep(
             tx.execute(
                 "update notification set next_attempt_at = $1
                  where seq = $2 and status = 'PENDING'",
-                params![*at, seq],
+                params![*at, pending.seq],
             )
             .await?;
             return Ok(());
@@ -234,15 +253,34 @@ async fn keep(
         Verdict::Sent => (Status::Sent, Some(now)),
         Verdict::Failed { .. } => (Status::Failed, None),
     };
-    tx.execute(
-        "update notification
-         set status = $1, channel = $2, sent_at = $3,
-             next_attempt_at = null, event = null, headers = null
-         where seq = $4 and status = 'PENDING'",
-        params![status.as_str(), medium.as_str(), sent_at, seq],
-    )
-    .await
-    .map(drop)
+    let kept = tx
+        .execute(
+            "update notification
+             set status = $1, channel = $2, sent_at = $3,
+                 next_attempt_at = null, event = null, headers = null
+             where seq = $4 and status = 'PENDING'",
+            params![status.as_str(), medium.as_str(), sent_at, pending.seq],
+        )
+        .await?;
+    match verdict {
+        Verdict::Failed { reason } if kept == 1 => bury(tx, pending, reason, now).await,
+        _ => Ok(()),
+    }
+}
+
+/// An event that was read nobody knows where cannot be read again: then there is only the topic.
+async fn bury(
+    tx: &mut Tx<'_>,
+    pending: &Pending,
+    error: &str,
+    at: Timestamp,
+) -> Result<(), DbError> {
+    let Source { partition: Some(partition), offset: Some(offset) } = pending.source else {
+        return Ok(());
+    };
+    let headers = &pending.headers;
+    let burial = Burial { group: GROUP, topic: TOPIC, partition, offset, headers, error, at };
+    dead_letter::bury(tx, burial).await
 }
 
 async fn list(

@@ -1,6 +1,9 @@
 //! Demo patients: invented, and registered through the same path as anybody.
 
+use std::time::Duration;
+
 use shared_middleware::{error::causes, trace_context::TraceContext};
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{app::App, domain::Input, error::Error};
@@ -24,6 +27,10 @@ const PEOPLE: [(&str, &str, &str, &str); 15] = [
     ("Isabella Imaginary", "1987-10-17", "2024-11-21", "77 Dream Ct, Springfield"),
 ];
 
+/// A demo without billing is better than none.
+const ACCOUNTS_WITHIN: Duration = Duration::from_secs(10);
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
 /// The first five ids begin with 1, the others with 2; all end in the person's place.
 const FIRST: Uuid = Uuid::from_u128(0x123e4567_e89b_12d3_a456_426614174000);
 const SECOND: Uuid = Uuid::from_u128(0x223e4567_e89b_12d3_a456_426614174000);
@@ -46,7 +53,25 @@ impl App {
         for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
             tracing::warn!(error = causes(error), "cannot register a demo patient");
         }
-        outcomes.into_iter().collect()
+        outcomes.into_iter().collect::<Result<Vec<()>, _>>()?;
+        self.await_demo_accounts().await
+    }
+
+    /// Whoever looks at the demo sees accounts. In a mesh whose parts start at the same time billing
+    /// may answer late.
+    async fn await_demo_accounts(&self) -> Result<(), Error> {
+        let until = Instant::now() + ACCOUNTS_WITHIN;
+        loop {
+            let now = self.clock.now();
+            let pending = self.store.without_account(now, None, PEOPLE.len() as u32).await?;
+            if pending.is_empty() || Instant::now() > until {
+                return Ok(());
+            }
+            for patient in pending {
+                self.open_account(patient).await;
+            }
+            sleep(ASKED_AGAIN_AFTER).await;
+        }
     }
 
     /// Whether demo patients are among the patients.

@@ -14,6 +14,7 @@ use shared_middleware::{
     access::{Access, Rules},
     identity::{Part, Peer, Role},
     listen::Connection,
+    ready::AlwaysReady,
     stack::{Mesh, wrap},
     token::{KeySet, RevocationPage, Verifier},
 };
@@ -51,6 +52,7 @@ impl Front {
             service: Part::Auth,
             rules: RULES,
             verifier: Arc::clone(&verifier),
+            readiness: Arc::new(AlwaysReady),
             in_flight_max: 100,
             deadline: Duration::from_secs(30),
             body_bytes_max: 64 << 10,

@@ -5,7 +5,7 @@ mod settings;
 mod show;
 mod sources;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use gateway::RateLimit;
 use http::Uri;
@@ -35,6 +35,9 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) demo: bool,
     pub(crate) drain: Duration,
+    /// Of `drain`, how long a process that leaves still takes requests: none where all that it
+    /// serves is in this process.
+    pub(crate) leave: Duration,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) gateway: Gateway,
     pub(crate) auth: Auth,
@@ -69,6 +72,7 @@ pub(crate) struct Gateway {
     pub(crate) jwks: KeySource,
     pub(crate) clients_tracked_max: usize,
     pub(crate) upstream: Duration,
+    pub(crate) health_every: Duration,
     pub(crate) threads: usize,
 }
 
@@ -113,6 +117,18 @@ pub(crate) struct Limits {
     pub(crate) pool_connections_max: u32,
     pub(crate) acquire: Duration,
     pub(crate) statement: Duration,
+}
+
+// === impl EventLogConfig ===
+
+/// Where, and not as whom.
+impl fmt::Display for EventLogConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("embedded"),
+            Self::Kafka(kafka) => write!(f, "{:?}", kafka.url),
+        }
+    }
 }
 
 // === impl Config ===

@@ -21,7 +21,7 @@ use shared_middleware::{identity::Part, listen::Mode, token::KeySource};
 
 use super::{
     Auth, Config, EventLogConfig, Faults, Gateway, Limits, LogFormat, Mesh, Notification, Patient,
-    Sources,
+    Sources, sources::Origin,
 };
 
 /// Parts that have a store.
@@ -48,6 +48,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
     let events = events(s);
     let demo = s.read("demo", truth);
     let drain = seconds(s, "drain_seconds");
+    let leave = leave(s, drain, parts);
     let (gateway, auth) = (gateway(s), auth(s));
     let (patient, notification) = (patient(s), notification(s));
     let (mesh, limits) = (mesh(s, parts), limits(s));
@@ -60,6 +61,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
         data_dir: data_dir?,
         demo: false,
         drain: drain?,
+        leave: leave?,
         admin_listen: admin_listen?,
         gateway: gateway?,
         auth: auth?,
@@ -107,6 +109,22 @@ fn topic_prefix(text: &str) -> Result<String, &'static str> {
     Err("must be at most 100 letters, digits, points, underscores and hyphens")
 }
 
+/// It is a part of the drain; what nobody set must not be a fault of a drain that somebody did. A
+/// gateway that runs with others stops before them, and leaves nobody behind who would notice.
+fn leave(s: &mut Sources, drain: Option<Duration>, parts: &[Part]) -> Option<Duration> {
+    const KEY: &str = "mesh.leave_ms";
+    let given = s.value(KEY).is_some_and(|(_, origin)| origin != Origin::Default);
+    let leave_ms = s.read(KEY, |text| from_to(text, 0, 600_000))?;
+    let (leave, drain) = (Duration::from_millis(u64::try_from(leave_ms).ok()?), drain?);
+    if given && leave > drain {
+        s.fault(KEY, "must not be longer than drain_seconds, of which it is a part");
+    }
+    if parts.contains(&Part::Gateway) && parts.len() > 1 {
+        return Some(Duration::ZERO);
+    }
+    Some(if given { leave } else { leave.min(drain / 2) })
+}
+
 fn gateway(s: &mut Sources) -> Option<Gateway> {
     let user_limit = s.read("gateway.rate_limit.user", limit);
     let client_limit = s.read("gateway.rate_limit.client", limit);
@@ -114,6 +132,7 @@ fn gateway(s: &mut Sources) -> Option<Gateway> {
     let jwks = s.value("gateway.jwks").map(|_| s.read("gateway.jwks", jwks));
     let clients_tracked_max = s.read("gateway.clients_tracked_max", at_least_one);
     let upstream = milliseconds(s, "gateway.upstream_ms");
+    let health_every = milliseconds(s, "gateway.health_every_ms");
     let threads = s.read("gateway.threads", at_least_one);
     Some(Gateway {
         user_limit: user_limit?,
@@ -122,6 +141,7 @@ fn gateway(s: &mut Sources) -> Option<Gateway> {
         jwks: jwks.unwrap_or(Some(KeySource::Auth))?,
         clients_tracked_max: clients_tracked_max?,
         upstream: upstream?,
+        health_every: health_every?,
         threads: threads?,
     })
 }

@@ -55,6 +55,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "rate limits remember so many users and addresses",
     ),
     setting("gateway.upstream_ms", "15000", "a part's answer must begin so soon"),
+    setting(
+        "gateway.health_every_ms",
+        "1000",
+        "every address of a part is asked so often whether it is ready",
+    ),
     setting("gateway.threads", "2", "worker threads of the proxy"),
     setting("auth.listen", "127.0.0.1:4005", "REST"),
     setting("auth.url", DERIVED, "where others find it; a comma-separated list balances"),
@@ -129,6 +134,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("mesh.ca", "{data}/pki/ca.pem", "the authorities that are trusted, PEM"),
     setting("mesh.cert", DERIVED, "this part's certificate; {data}/pki/PART.pem when empty"),
     setting("mesh.key", DERIVED, "its key; {data}/pki/PART.key when empty"),
+    setting(
+        "mesh.leave_ms",
+        "2500",
+        "a process that is told to stop is not ready from then on, but serves on for so long, \
+         until all have noticed: a part of drain_seconds, at most half of it unless set; none \
+         under `up`",
+    ),
     setting("limits.body_bytes_max", "65536", "a longer request body is refused"),
     setting("limits.deadline_ms", "10000", "no request takes longer in a service"),
     setting("limits.in_flight_max", "512", "requests that a service works on at once"),

@@ -29,9 +29,18 @@ fn help_and_version_are_given_for_every_command() {
     let version = run(&["--version"], &[]);
     assert_eq!(stdout(&version).trim(), concat!("medisync ", env!("CARGO_PKG_VERSION")));
     let help = stdout(&run(&["help"], &[]));
-    for command in
-        ["up", "run", "pki", "user", "keys", "config", "healthcheck", "openapi", "completions"]
-    {
+    for command in [
+        "up",
+        "run",
+        "pki",
+        "user",
+        "keys",
+        "events",
+        "config",
+        "healthcheck",
+        "openapi",
+        "completions",
+    ] {
         assert!(help.contains(command), "{command}");
         let own = run(&[command, "--help"], &[]);
         assert!(own.status.success() && stdout(&own).contains("Usage:"), "{command}");
@@ -207,7 +216,7 @@ fn a_reader_that_has_had_enough_is_no_failure() {
 
 #[tokio::test]
 async fn what_it_keeps_is_for_its_owner_alone() {
-    let world = World::start().await;
+    let world = World::embedded().await;
     for file in ["", "patient.db", "patient.db-wal", "auth.db", "events.db", "keys", "outbox"] {
         let mode = fs::metadata(world.data().join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{file}");
@@ -236,15 +245,6 @@ async fn the_health_check_says_whether_it_is_ready() {
 #[tokio::test]
 async fn parts_run_as_processes_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().to_str().unwrap();
-    let pki = |args: &[&str]| {
-        let args: Vec<_> = ["--data-dir", data, "pki"].iter().chain(args).copied().collect();
-        assert!(run(&args, &[]).status.success());
-    };
-    pki(&["init"]);
-    for part in ["gateway", "auth", "patient", "billing", "analytics", "notification"] {
-        pki(&["issue", part]);
-    }
     let world = World::of_processes(folder);
     let clerk = world.sign_in(crate::world::RECEPTIONIST).await;
     let id = clerk.register(&crate::world::a_patient()).await;

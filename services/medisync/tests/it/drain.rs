@@ -73,7 +73,11 @@ fn in_halves(address: &str, token: &str, sent: &Barrier, told: &Barrier) -> Stri
 
 #[tokio::test]
 async fn a_request_that_never_ends_does_not_keep_the_process() {
-    let mut world = World::start_with(&[("MEDISYNC_DRAIN_SECONDS", "1")]).await;
+    let mut world = World::start_with(&[
+        ("MEDISYNC_DRAIN_SECONDS", "1"),
+        ("MEDISYNC_MESH__MTLS", "permissive"),
+    ])
+    .await;
     let token = world.sign_in(ADMIN).await.token.unwrap();
     let mut streams = Vec::new();
     for part in ["gateway", "patient"] {
@@ -104,4 +108,12 @@ async fn an_idle_mesh_stops_and_starts_again_with_all_that_it_had() {
     // The signing key is the same, so the token is still good.
     let clerk = crate::world::Caller { token, ..again.anybody() };
     assert_eq!(clerk.get(&format!("/api/patients/{id}")).await.status, 200);
+}
+
+#[tokio::test]
+async fn where_the_gateway_is_in_the_process_nobody_is_given_time_to_notice() {
+    let long = [("MEDISYNC_DRAIN_SECONDS", "600"), ("MEDISYNC_MESH__LEAVE_MS", "600000")];
+    let mut world = World::start_with(&long).await;
+    world.terminate();
+    assert_eq!(world.ended().code(), Some(0));
 }

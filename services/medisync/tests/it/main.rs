@@ -5,11 +5,15 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a story that cannot go on fails")]
 
+#[path = "../common/caller.rs"]
 mod caller;
 mod certs;
 mod forged;
 mod issuer;
 mod meanwhile;
+#[path = "../common/processes.rs"]
+mod processes;
+mod servers;
 mod wire;
 mod world;
 
@@ -18,11 +22,13 @@ mod commands;
 mod crash;
 mod documents;
 mod drain;
+mod events;
 mod front;
 mod gate;
 mod mesh;
 mod patients;
 mod policy;
+mod rolling;
 mod sign_in;
 mod signals;
 mod tidy;

@@ -207,7 +207,7 @@ async fn when_strict_no_service_speaks_without_a_certificate_and_the_mesh_works(
 
 #[tokio::test]
 async fn when_permissive_tls_without_a_certificate_needs_a_token() {
-    let world = World::start().await;
+    let world = World::permissive().await;
     let token = world.sign_in(ADMIN).await.token.unwrap();
     let anonymous = client(&world, None);
     for (part, path) in [

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, StatusCode};
 use serde_json::json;
 
 use crate::{
@@ -71,6 +71,9 @@ const RPCS: [&str; 6] = [
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
+/// What a service answers to whoever asks, and the gateway passes to nobody.
+const READY: &str = "/readyz";
+
 const PARTS: [&str; 6] = ["gateway", "auth", "patient", "billing", "analytics", "notification"];
 
 #[test]
@@ -100,7 +103,7 @@ async fn at_the_gateway_each_role_may_do_what_its_line_says() {
 
 #[tokio::test]
 async fn at_a_services_own_port_the_token_decides_as_well() {
-    let world = World::start().await;
+    let world = World::permissive().await;
     let callers = callers(&world).await;
     let says_so = [
         ("x-user-id", "123e4567-e89b-12d3-a456-426614174000"),
@@ -129,6 +132,41 @@ async fn at_a_services_own_port_the_token_decides_as_well() {
     }
     let revocations = world.at("auth").with(callers[1].1.token.as_ref().unwrap());
     revocations.get(REVOCATIONS).await.refused(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn whether_a_service_is_ready_is_told_to_whoever_asks_it_and_to_no_client() {
+    let world = World::start().await;
+    let callers = callers(&world).await;
+    for part in PARTS.into_iter().filter(|part| *part != "gateway") {
+        for name in PARTS {
+            let client = client(&world, Some(&Identity::of(&world, name)));
+            world.by(&client, part).get(READY).await.expect(StatusCode::OK);
+        }
+        let told = world.at(part).get(READY).await.expect(StatusCode::OK);
+        assert_eq!(told.text, "ok\n");
+        assert_eq!(world.at(part).post(READY, &json!({})).await.status, 404, "{part}");
+    }
+    for (who, caller) in &callers {
+        for before in [
+            "",
+            "/auth",
+            "/api",
+            "/api/users",
+            "/api/patients",
+            "/api/billing",
+            "/api/analytics",
+            "/api/notifications",
+            "/api-docs",
+            "/api/billing/accounts",
+            "/auth/me",
+        ] {
+            let path = format!("{before}{READY}");
+            let answer = caller.get(&path).await;
+            // Where an id may stand, it is none that anybody has.
+            assert!(matches!(answer.status.as_u16(), 400 | 401 | 403 | 404), "{who} {path}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ const METRICS: &[(&str, &[&str])] = &[
     ("gateway_requests_total", &["route", "status"]),
     ("gateway_request_duration_seconds", &["route"]),
     ("gateway_upstream_errors_total", &["upstream", "kind"]),
+    ("gateway_upstreams", &["upstream", "state"]),
     ("gateway_auth_total", &["outcome"]),
     ("gateway_rate_limited_total", &["limit"]),
     ("gateway_token_cache_total", &["outcome"]),

@@ -1,11 +1,15 @@
-//! A mesh of one's own: started on free ports in a folder of its own, gone with the test.
+//! A mesh of one's own: started in a folder of its own, gone with the test.
+//!
+//! Stories know nothing of how it runs. By default all parts are one process on the embedded
+//! stores; with `MEDISYNC_TEST_STACK=servers` every part is a process of its own, on PostgreSQL and Kafka,
+//! and no service speaks without mTLS.
 
 use std::{
     collections::HashMap,
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -17,12 +21,22 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub(crate) use crate::caller::{Answer, Caller, fields};
+pub(crate) use crate::{
+    caller::{Answer, Caller, fields},
+    processes::medisync,
+};
+use crate::{
+    certs::{self, Identity},
+    processes::{PARTS, Process, free_port},
+    servers::Servers,
+};
 
 /// What never happens by then, does not happen.
 const WITHIN: Duration = Duration::from_secs(60);
 const LOOKS_EVERY: Duration = Duration::from_millis(20);
 const PASSWORD: &str = "password123";
+const STACK: &str = "MEDISYNC_TEST_STACK";
+const MTLS: &str = "MEDISYNC_MESH__MTLS";
 
 /// Demo users, one of each role.
 pub(crate) const ADMIN: &str = "testuser@test.com";
@@ -31,25 +45,17 @@ pub(crate) const RECEPTIONIST: &str = "receptionist@test.com";
 pub(crate) const BILLING: &str = "billing@test.com";
 pub(crate) const AUDITOR: &str = "auditor@test.com";
 
-/// A running mesh: one process of the binary, or several.
+/// A running mesh: one process of the binary, or one for each part.
 pub(crate) struct World {
-    child: Child,
-    others: Vec<Child>,
-    /// Addresses by name, as the `ready` line told them.
+    processes: Vec<Process>,
+    /// Addresses by name, as the `ready` lines told them.
     urls: HashMap<String, String>,
     client: Client,
+    /// The gateway, as services know it; where they speak to nobody else.
+    gateway: Option<Client>,
     pub(crate) folder: TempDir,
     environment: Vec<(String, String)>,
-}
-
-/// The binary under test.
-pub(crate) fn medisync() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_medisync"));
-    command.env("RUST_BACKTRACE", "0").stdin(Stdio::null());
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MEDISYNC_")) {
-        command.env_remove(name);
-    }
-    command
+    servers: Option<Servers>,
 }
 
 /// A patient that nobody registered yet.
@@ -85,62 +91,113 @@ impl World {
 
     /// The same, with these variables.
     pub(crate) async fn start_with(environment: &[(&str, &str)]) -> Self {
-        let off = ["USER", "CLIENT", "LOGIN"]
-            .map(|limit| (format!("MEDISYNC_GATEWAY__RATE_LIMIT__{limit}"), "off".to_owned()));
-        let given = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        let environment = off.into_iter().chain(given).collect();
-        let folder = tempfile::tempdir().unwrap();
-        Self::launch(folder, environment)
-    }
-
-    fn launch(folder: TempDir, environment: Vec<(String, String)>) -> Self {
-        crypto();
-        let data = folder.path().join("data");
-        let (child, ready) = spawn(&["up"], &data, &environment, folder.path());
-        let (urls, client, others) = (urls(&ready), http_client(), Vec::new());
-        Self { child, others, urls, client, folder, environment }
-    }
-
-    /// Every part in a process of its own, on the data and certificates of one folder.
-    pub(crate) fn of_processes(folder: TempDir) -> Self {
-        crypto();
-        let mut environment = vec![("MEDISYNC_DEMO".to_owned(), "true".to_owned())];
-        let (mut all, mut others) = (HashMap::new(), Vec::new());
-        // Each is told where those are that started before it.
-        for part in ["auth", "billing", "patient", "analytics", "notification", "gateway"] {
-            let (child, ready) = spawn(&["run", part], folder.path(), &environment, folder.path());
-            others.push(child);
-            for (name, url) in urls(&ready).into_iter().filter(|(name, _)| name != "admin") {
-                let key = if name == "billing gRPC" { "BILLING__GRPC_URL" } else { "" };
-                let own = format!("{}__URL", name.to_uppercase());
-                let key = if key.is_empty() { own } else { key.to_owned() };
-                environment.push((format!("MEDISYNC_{key}"), url.replace("http://", "https://")));
-                all.insert(name, url);
-            }
-            environment.retain(|(name, _)| name != "MEDISYNC_GATEWAY__URL");
+        match std::env::var(STACK).as_deref() {
+            Ok("servers") => Self::on_servers(environment).await,
+            Ok("embedded") | Err(_) => Self::embedded_with(environment).await,
+            Ok(other) => panic!("{STACK} is embedded or servers, and not {other}"),
         }
-        let child = others.pop().unwrap();
-        Self { child, others, urls: all, client: http_client(), folder, environment }
     }
 
-    /// Kills the process at once (SIGKILL) and starts it again on the same data.
+    /// The same, where services answer callers without a certificate who have a token.
+    pub(crate) async fn permissive() -> Self {
+        Self::start_with(&[(MTLS, "permissive")]).await
+    }
+
+    /// One process on the embedded stores, whatever the others run on: for what is said of those.
+    pub(crate) async fn embedded() -> Self {
+        Self::embedded_with(&[]).await
+    }
+
+    async fn embedded_with(environment: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::launch(folder, variables(environment, &[]), None)
+    }
+
+    /// Every part in a process of its own, on PostgreSQL and Kafka.
+    async fn on_servers(environment: &[(&str, &str)]) -> Self {
+        let servers = Servers::prepare().await;
+        let folder = tempfile::tempdir().unwrap();
+        let mut ours = servers.environment();
+        ours.extend([(MTLS, "strict"), ("MEDISYNC_DEMO", "true")].map(owned));
+        ours.extend(addresses());
+        issue_certificates(&folder.path().join("data"));
+        Self::launch(folder, variables(environment, &ours), Some(servers))
+    }
+
+    /// Every part in a process of its own, on the embedded stores of one folder.
+    pub(crate) fn of_processes(folder: TempDir) -> Self {
+        issue_certificates(&folder.path().join("data"));
+        let mut ours = addresses();
+        ours.push(owned(("MEDISYNC_DEMO", "true")));
+        let mut world = Self::idle(folder, variables(&[], &ours), None);
+        world.run_parts();
+        world
+    }
+
+    fn idle(folder: TempDir, environment: Vec<(String, String)>, servers: Option<Servers>) -> Self {
+        crypto();
+        let (client, urls) = (http_client(), HashMap::new());
+        Self { processes: Vec::new(), urls, client, gateway: None, folder, environment, servers }
+    }
+
+    fn launch(
+        folder: TempDir,
+        environment: Vec<(String, String)>,
+        servers: Option<Servers>,
+    ) -> Self {
+        let mut world = Self::idle(folder, environment, servers);
+        if world.servers.is_some() {
+            world.run_parts();
+        } else {
+            world.run(&[&["up"]]);
+        }
+        world
+    }
+
+    fn run_parts(&mut self) {
+        self.run(&PARTS.map(|part| ["run", part]).each_ref().map(|args| &args[..]));
+    }
+
+    /// Starts these at the same time, each with an admin listener of its own, and waits until they
+    /// are ready.
+    fn run(&mut self, commands: &[&[&str]]) {
+        let start = |args: &&[&str]| {
+            Process::start(args, &self.data(), &self.environment, self.folder.path())
+        };
+        self.processes = commands.iter().map(start).collect();
+        for process in &mut self.processes {
+            for (name, url) in process.ready(self.folder.path()) {
+                // The gateway's is the mesh's, as far as there is one.
+                let name = match name.as_str() {
+                    "admin" if process.name != "gateway" && process.name != "up" => {
+                        format!("{} admin", process.name)
+                    }
+                    _ => name,
+                };
+                self.urls.insert(name, url);
+            }
+        }
+        if self.environment.contains(&owned((MTLS, "strict"))) {
+            self.gateway = Some(certs::client(self, Some(&Identity::of(self, "gateway"))));
+        }
+    }
+
+    /// Kills every process at once (SIGKILL) and starts them again on the same data.
     pub(crate) fn crash_and_restart(mut self) -> Self {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.processes.iter_mut().for_each(Process::kill);
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
-        Self::launch(folder, std::mem::take(&mut self.environment))
+        Self::launch(folder, std::mem::take(&mut self.environment), self.servers.take())
     }
 
-    /// Asks the process to end (SIGTERM).
+    /// Asks every process to end (SIGTERM).
     pub(crate) fn terminate(&self) {
-        let pid = self.child.id().to_string();
-        let told = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().unwrap();
-        assert!(told.success());
+        self.processes.iter().for_each(Process::terminate);
     }
 
-    /// Waits for the end.
+    /// Waits for the end of all; of the first one that did not end well, if there is any.
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        self.child.wait().unwrap()
+        let ended: Vec<_> = self.processes.iter_mut().map(Process::ended).collect();
+        *ended.iter().find(|status| !status.success()).unwrap_or(&ended[0])
     }
 
     /// Where a part is: `gateway`, `patient`, …, `billing gRPC`, `admin`.
@@ -152,14 +209,32 @@ impl World {
         self.folder.path().join("data")
     }
 
+    /// What the mesh was told by its environment.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
     /// All that was logged so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
-    /// The text of `/metrics`.
+    /// The text of `/metrics`, of every process.
     pub(crate) async fn metrics(&self) -> String {
-        self.at("admin").get("/metrics").await.text
+        let mut all = String::new();
+        for url in self.urls.iter().filter(|(name, _)| name.ends_with("admin")).map(|(_, url)| url)
+        {
+            all += &self
+                .client
+                .get(format!("{url}/metrics"))
+                .send()
+                .await
+                .unwrap()
+                .text()
+                .await
+                .unwrap();
+        }
+        all
     }
 
     /// Nobody, at the gateway.
@@ -167,9 +242,15 @@ impl World {
         self.at("gateway")
     }
 
-    /// Nobody, at a part's own port.
+    /// Nobody, at a part's own port: without a certificate, where that is allowed.
     pub(crate) fn at(&self, part: &str) -> Caller {
-        Caller { client: self.client.clone(), base: self.url(part).to_owned(), token: None }
+        match &self.gateway {
+            Some(gateway) if part != "gateway" && part != "admin" => self.by(gateway, part),
+            _ => {
+                let (client, base) = (self.client.clone(), self.url(part).to_owned());
+                Caller { client, base, token: None }
+            }
+        }
     }
 
     /// Nobody, at a part's own port, by TLS with a client made for that.
@@ -180,14 +261,21 @@ impl World {
 
     /// Runs a command on the mesh's data; what it printed.
     pub(crate) fn command(&self, arguments: &[&str], input: &str) -> String {
-        let mut command = medisync();
-        command.args(arguments).arg("--data-dir").arg(self.data());
+        let mut command = self.command_line(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         let ended = child.wait_with_output().unwrap();
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
         String::from_utf8(ended.stdout).unwrap()
+    }
+
+    /// A command on the mesh's data, to be run by the caller.
+    pub(crate) fn command_line(&self, arguments: &[&str]) -> Command {
+        let mut command = medisync();
+        command.args(arguments).arg("--data-dir").arg(self.data());
+        command.envs(self.environment.iter().cloned());
+        command
     }
 
     /// A demo user, signed in at the gateway.
@@ -209,24 +297,24 @@ impl World {
 
     /// Waits until all that was committed has taken effect everywhere.
     pub(crate) async fn drain(&self) {
-        until("the outbox and every consumer are done", || async {
-            let metrics = self.metrics().await;
-            let all_zero = |name: &str| {
-                let mut found = metrics.lines().filter(|line| line.starts_with(name)).peekable();
-                found.peek().is_some() && found.all(|line| line.ends_with(" 0"))
-            };
-            all_zero("outbox_pending{") && all_zero("event_consumer_lag{")
-        })
-        .await;
+        until("the outbox is empty", || self.all_zero("outbox_pending{")).await;
+        match &self.servers {
+            // Kafka itself knows better how far its groups are than what was told of it last.
+            Some(servers) => until("every group is done", || servers.are_drained()).await,
+            None => until("every group is done", || self.all_zero("event_consumer_lag{")).await,
+        }
+    }
+
+    async fn all_zero(&self, name: &str) -> bool {
+        let metrics = self.metrics().await;
+        let mut found = metrics.lines().filter(|line| line.starts_with(name)).peekable();
+        found.peek().is_some() && found.all(|line| line.ends_with(" 0"))
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        for child in self.others.iter_mut().chain([&mut self.child]) {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.processes.iter_mut().for_each(Process::kill);
         if std::thread::panicking() {
             let mut log = String::new();
             let file = fs::File::open(self.folder.path().join("log"));
@@ -244,36 +332,46 @@ pub(crate) fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     entries.filter(|path| path.to_string_lossy().ends_with(ending)).collect()
 }
 
-/// Starts a process on free ports and waits for its `ready` line.
-fn spawn(
-    args: &[&str],
-    data: &Path,
-    environment: &[(String, String)],
-    folder: &Path,
-) -> (Child, String) {
-    let mut command = medisync();
-    command.args(args).arg("--data-dir").arg(data);
-    for part in ["GATEWAY", "AUTH", "PATIENT", "BILLING", "ANALYTICS", "NOTIFICATION", "ADMIN"] {
-        command.env(format!("MEDISYNC_{part}__LISTEN"), "127.0.0.1:0");
+fn owned((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+/// What a mesh is told: no limits, then how it runs, then what its story wants.
+fn variables(given: &[(&str, &str)], ours: &[(String, String)]) -> Vec<(String, String)> {
+    let off = ["USER", "CLIENT", "LOGIN"]
+        .map(|limit| (format!("MEDISYNC_GATEWAY__RATE_LIMIT__{limit}"), "off".to_owned()));
+    let mut all: Vec<_> = off.into_iter().chain(ours.iter().cloned()).collect();
+    for variable in given.iter().copied().map(owned) {
+        all.retain(|(name, _)| *name != variable.0);
+        all.push(variable);
     }
-    command.env("MEDISYNC_BILLING__GRPC_LISTEN", "127.0.0.1:0");
-    command.envs(environment.iter().cloned());
-    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
-    let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let ready = loop {
-        match lines.next() {
-            Some(Ok(line)) if line.starts_with("ready ") => break line,
-            Some(Ok(_)) => {}
-            _ => {
-                let log = fs::read_to_string(folder.join("log")).unwrap();
-                panic!("it ended before it was ready:\n{log}");
-            }
+    all
+}
+
+/// Where each part listens and is found: known before any of them starts.
+fn addresses() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for part in PARTS {
+        let (name, at) = (part.to_uppercase(), format!("127.0.0.1:{}", free_port()));
+        if part != "gateway" {
+            all.push((format!("MEDISYNC_{name}__URL"), format!("https://{at}")));
         }
+        all.push((format!("MEDISYNC_{name}__LISTEN"), at));
+    }
+    let grpc = format!("127.0.0.1:{}", free_port());
+    all.push(("MEDISYNC_BILLING__GRPC_URL".to_owned(), format!("https://{grpc}")));
+    all.push(("MEDISYNC_BILLING__GRPC_LISTEN".to_owned(), grpc));
+    all
+}
+
+/// As an operator would, before the parts start.
+fn issue_certificates(data: &Path) {
+    let pki = |arguments: &[&str]| {
+        let done = medisync().arg("--data-dir").arg(data).arg("pki").args(arguments).output();
+        assert!(done.unwrap().status.success(), "{arguments:?}");
     };
-    // Read on, so that the process never waits for us to take its output.
-    std::thread::spawn(move || lines.for_each(drop));
-    (child, ready)
+    pki(&["init"]);
+    PARTS.iter().for_each(|part| pki(&["issue", part]));
 }
 
 fn crypto() {
@@ -284,14 +382,4 @@ fn crypto() {
 fn http_client() -> Client {
     let client = Client::builder().timeout(WITHIN).tls_certs_only([]);
     client.redirect(reqwest::redirect::Policy::none()).build().unwrap()
-}
-
-/// `ready URL (name) URL (name) …`
-fn urls(ready: &str) -> HashMap<String, String> {
-    let pairs = ready.strip_prefix("ready ").unwrap().split(") ");
-    let pair = |pair: &str| {
-        let (url, name) = pair.split_once(" (").unwrap();
-        (name.trim_end_matches(')').to_owned(), url.to_owned())
-    };
-    pairs.map(pair).collect()
 }

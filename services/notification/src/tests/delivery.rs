@@ -4,8 +4,11 @@ use std::{fs, sync::Arc};
 
 use jiff::SignedDuration;
 use kit::{
-    consumer::Consumer,
-    log::{EventLog, Record, SOURCE_GROUP, SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TOPIC},
+    consumer::{Consumer, Handler as _},
+    dead_letter::Retried,
+    log::{
+        Delivered, EventLog, Record, SOURCE_GROUP, SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TOPIC,
+    },
     testing::engines,
 };
 use prost::Message as _;
@@ -121,6 +124,60 @@ async fn a_message_that_cannot_be_built_is_a_dead_letter_and_harms_no_other() {
 }
 
 #[tokio::test]
+async fn what_was_given_up_is_sent_when_it_is_retried_and_only_once() {
+    for engine in engines() {
+        let world = World::with_files(engine).await;
+        // At the offset that the log gives it.
+        let nobody = PatientEvent { email: "nowhere".to_owned(), ..event(1, 7, PATIENT_CREATED) };
+        world.log.publish(TOPIC, vec![record(&nobody)]).await.unwrap();
+        let delivered = Delivered { partition: 0, position: 0, offset: 1, record: record(&nobody) };
+        world.apply(delivered).await.unwrap();
+        for _ in 0..TRIES_MAX {
+            world.deliver().await;
+            world.time.pass_s(300);
+        }
+        assert_eq!((world.statuses().await, world.told_of().await), (vec!["FAILED".to_owned()], 0));
+        let letters = world.dead_letters();
+        let letter = letters.list(0, 10).await.unwrap().pop().unwrap();
+        assert_eq!((letter.partition, letter.offset), (0, 1));
+        assert_eq!(letter.event_id, nobody.event_id);
+        assert!(!letter.error.contains("nowhere"), "{}", letter.error);
+
+        assert_eq!(letters.retry(letter.id).await.unwrap(), Retried::Done);
+        assert_eq!(world.statuses().await, ["PENDING"]);
+        assert!(letters.list(0, 10).await.unwrap().is_empty());
+        // It cannot be sent this time either, and is given up once more.
+        for _ in 0..TRIES_MAX {
+            world.deliver().await;
+            world.time.pass_s(300);
+        }
+        assert_eq!((world.statuses().await, world.told_of().await), (vec!["FAILED".to_owned()], 0));
+        assert_eq!(letters.list(0, 10).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_retry_of_what_was_sent_sends_nothing() {
+    for engine in engines() {
+        let world = World::with_files(engine).await;
+        world.handle(&event(1, 7, PATIENT_CREATED)).await.unwrap();
+        world.deliver().await;
+        let delivered = Delivered {
+            partition: 0,
+            position: 0,
+            offset: 1,
+            record: record(&event(1, 7, PATIENT_CREATED)),
+        };
+        let handler = Arc::clone(&world.handler);
+        let db = world.store.db();
+        let retried =
+            db.write(move |tx| Box::pin(async move { handler.retry(tx, &delivered).await }));
+        retried.await.unwrap();
+        assert_eq!(world.statuses().await, ["SENT"]);
+    }
+}
+
+#[tokio::test]
 async fn events_of_the_topic_are_delivered_and_poison_is_a_dead_letter() {
     for engine in engines() {
         let world = World::with_files(engine).await;
@@ -133,7 +190,8 @@ async fn events_of_the_topic_are_delivered_and_poison_is_a_dead_letter() {
         let stop = CancellationToken::new();
         let log: Arc<dyn EventLog> = Arc::new(world.log.clone());
         let handler = Arc::clone(&world.handler);
-        let consumer = Consumer::new(GROUP, TOPIC, world.store.db(), Arc::clone(&log), handler);
+        let (db, clock) = (world.store.db(), world.time.clock());
+        let consumer = Consumer::new(GROUP, TOPIC, db, Arc::clone(&log), handler, clock);
         tokio::spawn(consumer.task().run(stop.clone()));
         let (files, event_log) = ([world.file(1), world.file(3)], world.log.clone());
         let sending = tokio::spawn(world.sender.task().run(stop.clone()));

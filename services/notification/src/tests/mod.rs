@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use kit::{
     consumer::{Handler as _, HandlerError},
     db::{DbError, Engine},
+    dead_letter::DeadLetters,
     log::{Delivered, EVENT_ID, EmbeddedLog, EventLog, Record},
     page::Cursors,
     testing::{FromTheStart, TestEngine, TestStore},
@@ -32,7 +33,9 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use self::smtp_server::SmtpServer;
-use crate::{Config, api, consumer::Notifications, parse_from, sender::Sender, store::Store};
+use crate::{
+    Config, GROUP, api, consumer::Notifications, parse_from, sender::Sender, store::Store,
+};
 
 /// How long tests claim what a process then does not deliver.
 const CLAIMED_FOR_S: i64 = 60;
@@ -147,11 +150,20 @@ impl World {
         let (_, id) = Uuid::parse_str(&event.event_id).unwrap().as_u64_pair();
         let offset = 100 + i64::try_from(id).unwrap();
         let delivered = Delivered { partition: 3, position: offset, offset, record: record(event) };
+        self.apply(delivered).await
+    }
+
+    async fn apply(&self, delivered: Delivered) -> Result<(), HandlerError> {
         let handler = Arc::clone(&self.handler);
         self.store
             .db()
             .write(move |tx| Box::pin(async move { handler.apply(tx, &delivered).await }))
             .await
+    }
+
+    fn dead_letters(&self) -> DeadLetters {
+        let (log, handler) = (Arc::new(self.log.clone()), Arc::clone(&self.handler));
+        DeadLetters::new(GROUP, self.store.db(), log, handler)
     }
 
     /// Delivers until nothing is due, or nothing gets through.

@@ -1,5 +1,5 @@
-//! Topics that are missing are made: at the start, and again in the background while the brokers are
-//! away.
+//! Topics that are missing are made: at the start, and again in the background while the brokers
+//! are away.
 
 use std::{sync::Arc, time::Duration};
 

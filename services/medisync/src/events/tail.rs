@@ -1,0 +1,45 @@
+//! `medisync events tail`: a topic as it grows.
+
+use kit::log::Start;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Output, event_log, shown};
+use crate::{cli::Tail, config::Config, out};
+
+/// So many records are read at once at most.
+const BATCH_MAX: u32 = 256;
+
+/// Prints until it is told to end, has printed enough, or nobody reads it.
+pub(super) async fn run(config: &Config, tail: &Tail) -> anyhow::Result<()> {
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        printed = print(config, tail) => printed,
+        _ = interrupted.recv() => Ok(()),
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
+async fn print(config: &Config, tail: &Tail) -> anyhow::Result<()> {
+    let log = event_log(config).await?;
+    let start = match tail.since {
+        Some(since) => Start::Time(since),
+        None if tail.from_beginning => Start::Beginning,
+        None => Start::End,
+    };
+    let mut reader = log.read(&tail.topic, start).await?;
+    let mut left = tail.limit.unwrap_or(u64::MAX);
+    while left > 0 && !out::reader_is_gone() {
+        let records_max = u32::try_from(left).unwrap_or(BATCH_MAX).min(BATCH_MAX);
+        for delivered in reader.next(records_max).await?.records {
+            match tail.output {
+                Output::Text => say!("{}", shown::line(&delivered, tail.with_personal_data))?,
+                Output::Json => {
+                    say!("{}", shown::object(&tail.topic, &delivered, tail.with_personal_data))?;
+                }
+            }
+            left -= 1;
+        }
+    }
+    Ok(())
+}

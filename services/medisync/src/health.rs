@@ -1,0 +1,244 @@
+//! Whether this process can do its work, and if not, which of those that it depends on is away, and
+//! since when.
+//!
+//! A store that does not answer makes its process not ready. An event log that is away does not:
+//! registrations go on, and their events wait.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use kit::{db::Db, log::EventLog};
+use serde::Serialize;
+use shared_middleware::{clock::Clock, error::causes, identity::Part, token::Verifier};
+use tokio::time::{sleep, timeout};
+
+/// What does not answer so soon is away.
+const CHECK_WITHIN: Duration = Duration::from_secs(2);
+/// Checked by ourselves so often, so that the log tells of an outage that nobody asks about.
+const CHECKED_EVERY: Duration = Duration::from_secs(5);
+/// Auth answers every few seconds, if only that nothing happened.
+const FEED_SILENT_S_MAX: i64 = 30;
+
+/// Where the process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub(crate) enum Stage {
+    Starting = 0,
+    Serving = 1,
+    Draining = 2,
+}
+
+/// What health is asked of.
+pub(crate) struct Health {
+    stage: AtomicU8,
+    verifier: Arc<Verifier>,
+    clock: Clock,
+    dependencies: Vec<Dependency>,
+    /// What was found last, by the dependency's place.
+    found: Mutex<Vec<Option<Found>>>,
+    /// What is not wrong, but should be known.
+    warnings: Vec<&'static str>,
+}
+
+/// What this process cannot do all of its work without.
+pub(crate) struct Dependency {
+    name: String,
+    /// Where it is, without secrets.
+    at: String,
+    what: What,
+}
+
+enum What {
+    Store(Part, Db),
+    EventLog(Arc<dyn EventLog>),
+}
+
+#[derive(Clone)]
+struct Found {
+    since: Timestamp,
+    /// Why it is away, if it is.
+    away: Option<String>,
+}
+
+/// What `/readyz?verbose` says.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    pub(crate) ready: bool,
+    stage: Stage,
+    /// Every check that must pass, by name.
+    checks: BTreeMap<String, &'static str>,
+    dependencies: Vec<Told>,
+    warnings: Vec<&'static str>,
+}
+
+/// What it says of a dependency.
+#[derive(Serialize)]
+struct Told {
+    name: String,
+    at: String,
+    state: &'static str,
+    since: Timestamp,
+    /// Whether this process is ready without it.
+    required: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+// === impl Dependency ===
+
+impl Dependency {
+    pub(crate) fn store(part: Part, db: Db, at: String) -> Self {
+        Self { name: format!("{part} store"), at, what: What::Store(part, db) }
+    }
+
+    pub(crate) fn event_log(log: Arc<dyn EventLog>, at: String) -> Self {
+        Self { name: "event log".to_owned(), at, what: What::EventLog(log) }
+    }
+
+    const fn is_required(&self) -> bool {
+        matches!(self.what, What::Store(..))
+    }
+
+    /// Why it is away, if it is.
+    async fn away(&self) -> Option<String> {
+        let asked = async {
+            match &self.what {
+                What::Store(_, db) => db.check().await.map_err(|error| causes(&error)),
+                What::EventLog(log) => log.check().await.map_err(|error| causes(&error)),
+            }
+        };
+        match timeout(CHECK_WITHIN, asked).await {
+            Ok(answered) => answered.err(),
+            Err(_) => Some(format!("no answer in {} s", CHECK_WITHIN.as_secs())),
+        }
+    }
+}
+
+// === impl Health ===
+
+impl Health {
+    pub(crate) fn new(
+        verifier: Arc<Verifier>,
+        clock: Clock,
+        dependencies: Vec<Dependency>,
+        warnings: Vec<&'static str>,
+    ) -> Self {
+        let stage = AtomicU8::new(Stage::Starting as u8);
+        let found = Mutex::new(vec![None; dependencies.len()]);
+        Self { stage, verifier, clock, dependencies, found, warnings }
+    }
+
+    pub(crate) fn enter(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::SeqCst);
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::SeqCst) {
+            0 => Stage::Starting,
+            1 => Stage::Serving,
+            _ => Stage::Draining,
+        }
+    }
+
+    pub(crate) fn feed_age_s(&self) -> i64 {
+        self.verifier.feed_age_s()
+    }
+
+    pub(crate) fn stores(&self) -> impl Iterator<Item = (Part, &Db)> {
+        self.dependencies.iter().filter_map(|dependency| match &dependency.what {
+            What::Store(part, db) => Some((*part, db)),
+            What::EventLog(_) => None,
+        })
+    }
+
+    /// Whether the store of a service of this process answers.
+    pub(crate) async fn store_answers(&self, service: Part) -> bool {
+        let of_service = |dependency: &Dependency| matches!(&dependency.what, What::Store(part, _) if *part == service);
+        match self.dependencies.iter().position(of_service) {
+            Some(place) => self.check(place).await.away.is_none(),
+            None => false,
+        }
+    }
+
+    /// Looks at everything now and then, for ever.
+    pub(crate) async fn watch(&self) {
+        loop {
+            sleep(CHECKED_EVERY).await;
+            join_all((0..self.dependencies.len()).map(|place| self.check(place))).await;
+        }
+    }
+
+    pub(crate) async fn report(&self) -> Report {
+        let stage = self.stage();
+        let mut checks = BTreeMap::from([
+            ("stage".to_owned(), verdict(stage == Stage::Serving)),
+            ("signing keys".to_owned(), verdict(self.verifier.is_ready())),
+        ]);
+        let found = join_all((0..self.dependencies.len()).map(|place| self.check(place))).await;
+        let mut told = Vec::with_capacity(found.len());
+        for (dependency, found) in self.dependencies.iter().zip(found) {
+            let is_here = found.away.is_none();
+            if dependency.is_required() {
+                checks.insert(dependency.name.clone(), verdict(is_here));
+            }
+            told.push(Told {
+                name: dependency.name.clone(),
+                at: dependency.at.clone(),
+                state: if is_here { "ok" } else { "away" },
+                since: found.since,
+                required: dependency.is_required(),
+                reason: found.away,
+            });
+        }
+        let ready = checks.values().all(|check| *check == "ok");
+        Report { ready, stage, checks, dependencies: told, warnings: self.warnings() }
+    }
+
+    /// Asks a dependency; a change is logged once.
+    async fn check(&self, place: usize) -> Found {
+        let dependency = &self.dependencies[place];
+        let away = dependency.away().await;
+        let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = all[place].take();
+        let changed = before.as_ref().is_none_or(|b| b.away.is_some() != away.is_some());
+        let since = match before {
+            Some(before) if !changed => before.since,
+            ref before => {
+                self.tell(dependency, away.as_deref(), before.is_some());
+                self.clock.now()
+            }
+        };
+        let found = Found { since, away };
+        all[place] = Some(found.clone());
+        found
+    }
+
+    fn tell(&self, dependency: &Dependency, away: Option<&str>, was_known: bool) {
+        let Dependency { name, at, .. } = dependency;
+        match away {
+            Some(reason) => tracing::warn!(dependency = name, at, reason, "away"),
+            None if was_known => tracing::info!(dependency = name, at, "back"),
+            None => {}
+        }
+    }
+
+    /// What is not wrong, but should be known now.
+    fn warnings(&self) -> Vec<&'static str> {
+        let silent = self.verifier.feed_age_s() > FEED_SILENT_S_MAX;
+        let silent = silent.then_some("auth's feed is silent: sign-outs are not heard of");
+        self.warnings.iter().copied().chain(silent).collect()
+    }
+}
+
+const fn verdict(passed: bool) -> &'static str {
+    if passed { "ok" } else { "failed" }
+}

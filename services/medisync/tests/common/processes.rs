@@ -1,0 +1,123 @@
+//! Processes of the binary: started on ports of their own, ended in every way there is.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    path::Path,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+/// In the order in which requests and events reach them.
+pub(crate) const PARTS: [&str; 6] =
+    ["gateway", "auth", "patient", "billing", "analytics", "notification"];
+
+/// Below those that the system gives to whoever asks for any, and apart from those of other
+/// servers.
+const PORTS: std::ops::Range<u16> = 11_000..19_000;
+
+/// A process of the binary.
+pub(crate) struct Process {
+    /// Its part; `up` when it is all of them.
+    pub(crate) name: String,
+    child: Child,
+    output: Option<BufReader<ChildStdout>>,
+}
+
+/// The binary under test.
+pub(crate) fn medisync() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_medisync"));
+    command.env("RUST_BACKTRACE", "0").stdin(Stdio::null());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MEDISYNC_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A port of 127.0.0.1 that nobody listens on, and that is given out once.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let port = PORTS.start + NEXT.fetch_add(1, Ordering::SeqCst) % PORTS.len() as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+// === impl Process ===
+
+impl Process {
+    /// Starts it on free ports, but for what the environment says.
+    pub(crate) fn start(
+        args: &[&str],
+        data: &Path,
+        environment: &[(String, String)],
+        folder: &Path,
+    ) -> Self {
+        let mut command = medisync();
+        command.args(args).arg("--data-dir").arg(data);
+        for part in PARTS.iter().chain(&["admin"]) {
+            command.env(format!("MEDISYNC_{}__LISTEN", part.to_uppercase()), "127.0.0.1:0");
+        }
+        command.env("MEDISYNC_BILLING__GRPC_LISTEN", "127.0.0.1:0");
+        command.envs(environment.iter().cloned());
+        let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log"));
+        let mut child = command.stdout(Stdio::piped()).stderr(log.unwrap()).spawn().unwrap();
+        let output = child.stdout.take().map(BufReader::new);
+        Self { name: args.last().unwrap().to_string(), child, output }
+    }
+
+    /// Waits for its `ready` line: addresses by name.
+    pub(crate) fn ready(&mut self, folder: &Path) -> HashMap<String, String> {
+        let mut lines = self.output.take().unwrap().lines();
+        let ready = loop {
+            match lines.next() {
+                Some(Ok(line)) if line.starts_with("ready ") => break line,
+                Some(Ok(_)) => {}
+                _ => {
+                    let log = fs::read_to_string(folder.join("log")).unwrap();
+                    panic!("{} ended before it was ready:\n{log}", self.name);
+                }
+            }
+        };
+        // Read on, so that the process never waits for us to take its output.
+        std::thread::spawn(move || lines.for_each(drop));
+        urls(&ready)
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// A signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id();
+        let told = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
+        assert!(told.unwrap().success());
+    }
+
+    /// Waits for the end.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+/// `ready URL (name) URL (name) …`
+fn urls(ready: &str) -> HashMap<String, String> {
+    let pairs = ready.strip_prefix("ready ").unwrap().split(") ");
+    let pair = |pair: &str| {
+        let (url, name) = pair.split_once(" (").unwrap();
+        (name.trim_end_matches(')').to_owned(), url.to_owned())
+    };
+    pairs.map(pair).collect()
+}

@@ -1,0 +1,119 @@
+//! PostgreSQL and Kafka, as far as one mesh has to do with them: databases and topics of its own on
+//! servers that all tests share.
+
+use std::{sync::Arc, time::Duration};
+
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+};
+use uuid::Uuid;
+
+/// Parts with a store.
+const SERVICES: [&str; 5] = ["auth", "patient", "billing", "analytics", "notification"];
+const GROUPS: [&str; 2] = ["analytics-service", "notification-service"];
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// A mesh's databases and topics.
+pub(crate) struct Servers {
+    /// Before the names of all that is its own.
+    name: String,
+    postgres: String,
+    kafka: String,
+    /// One for each group, made once: it costs a connection.
+    watchers: Arc<Vec<BaseConsumer>>,
+}
+
+fn server(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} does not say which server: `make test` starts one, and says so")
+    })
+}
+
+// === impl Servers ===
+
+impl Servers {
+    /// Makes databases; the topics are made by the mesh.
+    pub(crate) async fn prepare() -> Self {
+        let (postgres, kafka) = (server("MEDISYNC_TEST_POSTGRES"), server("MEDISYNC_TEST_KAFKA"));
+        let name = format!("w_{}", &Uuid::new_v4().simple().to_string()[..12]);
+        for part in SERVICES {
+            ask(&postgres, &format!("create database {name}_{part}")).await;
+        }
+        let watcher = |group: &&str| {
+            let mut client = ClientConfig::new();
+            client.set("bootstrap.servers", &kafka).set("group.id", format!("{name}.{group}"));
+            client.set("enable.auto.commit", "false").create().unwrap()
+        };
+        let watchers = Arc::new(GROUPS.iter().map(watcher).collect());
+        Self { name, postgres, kafka, watchers }
+    }
+
+    /// What a mesh is told.
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
+        let mut all = vec![
+            ("MEDISYNC_EVENTS__LOG".to_owned(), format!("kafka://{}", self.kafka)),
+            ("MEDISYNC_EVENTS__PREFIX".to_owned(), format!("{}.", self.name)),
+            ("MEDISYNC_EVENTS__PARTITIONS".to_owned(), "3".to_owned()),
+        ];
+        let secured = std::env::var("MEDISYNC_TEST_POSTGRES_CA");
+        let secured = secured.map(|ca| format!("?sslmode=verify-full&sslrootcert={ca}"));
+        let server = self.postgres.rsplit_once('/').unwrap().0;
+        for part in SERVICES {
+            let url = format!("{server}/{}_{part}", self.name);
+            let url = url + secured.as_deref().unwrap_or_default();
+            all.push((format!("MEDISYNC_{}__DATABASE", part.to_uppercase()), url));
+        }
+        all
+    }
+
+    /// Whether every group has read, and kept, all that its topic holds.
+    pub(crate) async fn are_drained(&self) -> bool {
+        let (topic, watchers) = (format!("{}.patient", self.name), Arc::clone(&self.watchers));
+        tokio::task::spawn_blocking(move || {
+            watchers.iter().all(|watcher| is_drained(watcher, &topic))
+        })
+        .await
+        .unwrap()
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        let (server, name) = (self.postgres.clone(), self.name.clone());
+        // A thread of its own: this one may be in the middle of a runtime.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                for part in SERVICES {
+                    ask(&server, &format!("drop database if exists {name}_{part} with (force)"))
+                        .await;
+                }
+            });
+        });
+        // One that is left over harms no other test.
+        let _ = dropping.join();
+    }
+}
+
+fn is_drained(watcher: &BaseConsumer, topic: &str) -> bool {
+    let metadata = watcher.fetch_metadata(Some(topic), ANSWERS_WITHIN).unwrap();
+    let mut asked = TopicPartitionList::new();
+    for partition in metadata.topics()[0].partitions() {
+        asked.add_partition(topic, partition.id());
+    }
+    let read = watcher.committed_offsets(asked, ANSWERS_WITHIN).unwrap();
+    read.elements().iter().all(|of| {
+        let (_, end) = watcher.fetch_watermarks(topic, of.partition(), ANSWERS_WITHIN).unwrap();
+        end == 0 || of.offset() == Offset::Offset(end)
+    })
+}
+
+async fn ask(server: &str, sql: &str) {
+    let (client, connection) =
+        tokio_postgres::connect(server, tokio_postgres::NoTls).await.unwrap();
+    let talking = tokio::spawn(connection);
+    client.batch_execute(sql).await.unwrap();
+    drop(client);
+    let _ = talking.await;
+}

@@ -230,9 +230,20 @@ async fn the_health_check_says_whether_it_is_ready() {
     assert_eq!(run(&["healthcheck", &url], &[]).status.code(), Some(0));
     let admin = world.url("admin").trim_start_matches("http://").to_owned();
     assert!(run(&["healthcheck"], &[("MEDISYNC_ADMIN__LISTEN", &admin)]).status.success());
-    let verbose = world.at("admin").get("/readyz?verbose").await.json();
+    let verbose = world.admin_of("patient").get("/readyz?verbose").await.json();
     assert_eq!(verbose["ready"], true);
     assert_eq!(verbose["checks"]["patient store"], "ok");
+    let named = |name| {
+        let all = verbose["dependencies"].as_array().unwrap();
+        all.iter().find(|dependency| dependency["name"] == name).unwrap().clone()
+    };
+    for (name, required) in [("patient store", true), ("event log", false)] {
+        assert_eq!(
+            (&named(name)["state"], &named(name)["required"]),
+            (&"ok".into(), &required.into())
+        );
+        assert!(named(name)["since"].is_string());
+    }
     assert_eq!(world.at("admin").get("/livez").await.status, 200);
     world.terminate();
     assert!(world.ended().success());

@@ -10,6 +10,7 @@ use crate::{
     world::{ADMIN, AUDITOR, RECEPTIONIST, World, a_patient},
 };
 
+const DEMO_PATIENTS: usize = 15;
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -58,7 +59,7 @@ async fn a_clients_trace_reaches_the_event_and_every_refusal() {
     removed.expect(StatusCode::NO_CONTENT);
     world.drain().await;
 
-    let events = headers_of(&world, patient["id"].as_str().unwrap());
+    let events = headers_of(&world, patient["id"].as_str().unwrap(), DEMO_PATIENTS + 3);
     let types: Vec<_> = events.iter().map(|headers| headers["event-type"].as_str()).collect();
     assert_eq!(types, ["PATIENT_CREATED", "PATIENT_UPDATED", "PATIENT_DELETED"]);
     for headers in events {
@@ -163,16 +164,14 @@ async fn what_clients_invent_adds_no_series() {
     assert!(before.len() > 100);
 }
 
-/// The headers of a patient's events, oldest first.
-fn headers_of(world: &World, id: &str) -> Vec<BTreeMap<String, String>> {
-    let events = rusqlite::Connection::open(world.data().join("events.db")).unwrap();
-    let sql = "select headers from log_record where topic = 'patient' and record_key = ?1
-               order by position";
-    let mut found = events.prepare(sql).unwrap();
-    let headers = found.query_map([id], |row| row.get::<_, String>(0)).unwrap();
-    let read =
-        |headers: String| -> Vec<(String, String)> { serde_json::from_str(&headers).unwrap() };
-    headers.map(|headers| read(headers.unwrap()).into_iter().collect()).collect()
+/// The headers of a patient's events, oldest first, of so many events in all.
+fn headers_of(world: &World, id: &str, events: usize) -> Vec<BTreeMap<String, String>> {
+    let limit = events.to_string();
+    let tail = ["events", "tail", "--from-beginning", "--output", "json", "--limit", &limit];
+    let told = world.command(&tail, "");
+    let events = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let of_patient = events.filter(|event| event["patientId"] == id);
+    of_patient.map(|event| serde_json::from_value(event["headers"].clone()).unwrap()).collect()
 }
 
 /// Every series: name and labels as they are.

@@ -205,6 +205,12 @@ impl World {
         &self.urls[name]
     }
 
+    /// The admin listener of the process that a part runs in.
+    pub(crate) fn admin_of(&self, part: &str) -> Caller {
+        let own = format!("{part} admin");
+        self.at(if self.urls.contains_key(&own) { &own } else { "admin" })
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
@@ -245,7 +251,9 @@ impl World {
     /// Nobody, at a part's own port: without a certificate, where that is allowed.
     pub(crate) fn at(&self, part: &str) -> Caller {
         match &self.gateway {
-            Some(gateway) if part != "gateway" && part != "admin" => self.by(gateway, part),
+            Some(gateway) if part != "gateway" && !part.ends_with("admin") => {
+                self.by(gateway, part)
+            }
             _ => {
                 let (client, base) = (self.client.clone(), self.url(part).to_owned());
                 Caller { client, base, token: None }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::Timestamp;
+use kit::log::Start;
 use shared_middleware::identity::{Part, Role};
 
 use crate::{
@@ -68,7 +69,7 @@ pub(crate) enum Command {
     /// The keys that sign users' tokens
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Events: watch them, and deal with those that could not be handled
+    /// Events: watch them, deal with those that could not be handled, replay them
     #[command(subcommand)]
     Events(EventsCommand),
     /// The configuration
@@ -149,6 +150,19 @@ pub(crate) enum EventsCommand {
     /// success or dropped.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Build a group's projection once more from the log, while the old one is served
+    ///
+    /// For when a projection is wrong, or is to count what it did not. The mesh goes on meanwhile:
+    /// readers see the old projection until the new one has all that the old one has, then the new
+    /// one. One at a time. A replay that ends before changes nothing; run it again.
+    Replay {
+        /// analytics-service
+        #[arg(long)]
+        group: Group,
+        /// beginning; or RFC 3339, or a day (UTC): then only events published since are counted
+        #[arg(long, value_name = "TIME", value_parser = events::first_event)]
+        from: Start,
+    },
 }
 
 #[derive(Args, Debug)]

@@ -17,6 +17,7 @@ mod keys;
 mod launch;
 mod pki;
 mod probe;
+mod progress;
 mod readiness;
 mod run;
 mod running;

@@ -1,4 +1,9 @@
 //! The counters, kept event by event. Both engines speak this SQL.
+//!
+//! There may be several sets of them, the projections: one is served, and a replay may be building
+//! the next, see `replay`.
+
+pub(crate) mod replay;
 
 use jiff::civil::Date;
 use kit::{
@@ -61,20 +66,30 @@ impl Store {
         self.0.clone()
     }
 
+    /// The number of the projection that is served.
+    pub(crate) async fn served(&self) -> Result<i64, DbError> {
+        self.0.read(|tx| Box::pin(async move { tx.query_one(SERVED, &[]).await?.get(0) })).await
+    }
+
     pub(crate) async fn counts(&self) -> Result<Counts, DbError> {
         self.0.read(|tx| Box::pin(counts(tx))).await
     }
 }
 
-/// Counts an event, unless it was counted before.
+/// Counts an event in the projection that is served, unless it was counted before.
 pub(crate) async fn count(tx: &mut Tx<'_>, event: &Event) -> Result<(), DbError> {
-    lock(tx).await?;
-    let known = patient(tx, event.patient).await?;
+    let served = lock(tx).await?;
+    count_in(tx, served, event).await
+}
+
+/// The same in this projection.
+async fn count_in(tx: &mut Tx<'_>, projection: i64, event: &Event) -> Result<(), DbError> {
+    let known = patient(tx, projection, event.patient).await?;
     let Some(after) = Patient::after(known, event) else { return Ok(()) };
-    keep(tx, event.patient, after).await?;
+    keep(tx, projection, event.patient, after).await?;
     let before = known.map(|known| known.state);
     if before != Some(after.state) {
-        move_birth_year(tx, before, after.state).await?;
+        move_birth_year(tx, projection, before, after.state).await?;
     }
     let (created, updated, deleted) = match event.kind {
         Kind::Created => (1, 0, 0),
@@ -83,34 +98,42 @@ pub(crate) async fn count(tx: &mut Tx<'_>, event: &Event) -> Result<(), DbError>
     };
     tx.execute(
         "update event_count
-         set created = created + $1, updated = updated + $2, deleted = deleted + $3 where id = 1",
-        params![created, updated, deleted],
+         set created = created + $1, updated = updated + $2, deleted = deleted + $3
+         where projection = $4",
+        params![created, updated, deleted, projection],
     )
     .await?;
     if created + deleted > 0 {
         tx.execute(
-            "insert into day_count (day, created, deleted) values ($1, $2, $3)
-             on conflict (day) do update set created = day_count.created + excluded.created,
-                                             deleted = day_count.deleted + excluded.deleted",
-            params![event.day, created, deleted],
+            "insert into day_count (projection, day, created, deleted) values ($1, $2, $3, $4)
+             on conflict (projection, day) do update
+             set created = day_count.created + excluded.created,
+                 deleted = day_count.deleted + excluded.deleted",
+            params![projection, event.day, created, deleted],
         )
         .await?;
     }
     Ok(())
 }
 
-/// Makes replicas count one after the other. They share the counters' rows, and locking those in
+/// The projection that is served; it stays so to the end of the transaction.
+///
+/// Replicas count one after the other by this. They share the counters' rows, and locking those in
 /// the order of the events would be a deadlock sooner or later. SQLite has one writer anyway.
-async fn lock(tx: &mut Tx<'_>) -> Result<(), DbError> {
-    if tx.engine() == Engine::Postgres {
-        tx.query("select id from event_count where id = 1 for update", &[]).await?;
-    }
-    Ok(())
+async fn lock(tx: &mut Tx<'_>) -> Result<i64, DbError> {
+    let sql = match tx.engine() {
+        Engine::Sqlite => SERVED,
+        Engine::Postgres => SERVED_LOCKED,
+    };
+    tx.query_one(sql, &[]).await?.get(0)
 }
 
-async fn patient(tx: &mut Tx<'_>, id: Uuid) -> Result<Option<Patient>, DbError> {
-    let sql = "select version, state, birth_year from patient where id = $1";
-    let Some(row) = tx.query_opt(sql, params![id]).await? else { return Ok(None) };
+const SERVED: &str = "select served from projection where id = 1";
+const SERVED_LOCKED: &str = "select served from projection where id = 1 for update";
+
+async fn patient(tx: &mut Tx<'_>, projection: i64, id: Uuid) -> Result<Option<Patient>, DbError> {
+    let sql = "select version, state, birth_year from patient where projection = $1 and id = $2";
+    let Some(row) = tx.query_opt(sql, params![projection, id]).await? else { return Ok(None) };
     let state = match row.get::<String>(1)?.as_str() {
         REGISTERED => State::Registered(row.get::<Option<i64>>(2)?.and_then(BirthYear::new)),
         DELETED => State::Deleted,
@@ -120,34 +143,42 @@ async fn patient(tx: &mut Tx<'_>, id: Uuid) -> Result<Option<Patient>, DbError> 
 }
 
 /// A deleted patient's year of birth is overwritten here.
-async fn keep(tx: &mut Tx<'_>, id: Uuid, patient: Patient) -> Result<(), DbError> {
+async fn keep(tx: &mut Tx<'_>, projection: i64, id: Uuid, patient: Patient) -> Result<(), DbError> {
     let (state, birth_year) = match patient.state {
         State::Registered(year) => (REGISTERED, year.map(BirthYear::get)),
         State::Deleted => (DELETED, None),
     };
     tx.execute(
-        "insert into patient (id, version, state, birth_year) values ($1, $2, $3, $4)
-         on conflict (id) do update set version = excluded.version, state = excluded.state,
-                                        birth_year = excluded.birth_year",
-        params![id, patient.version, state, birth_year],
+        "insert into patient (projection, id, version, state, birth_year)
+         values ($1, $2, $3, $4, $5)
+         on conflict (projection, id) do update
+         set version = excluded.version, state = excluded.state, birth_year = excluded.birth_year",
+        params![projection, id, patient.version, state, birth_year],
     )
     .await
     .map(drop)
 }
 
-async fn move_birth_year(tx: &mut Tx<'_>, from: Option<State>, to: State) -> Result<(), DbError> {
+async fn move_birth_year(
+    tx: &mut Tx<'_>,
+    projection: i64,
+    from: Option<State>,
+    to: State,
+) -> Result<(), DbError> {
     if let Some(State::Registered(year)) = from {
         tx.execute(
-            "update birth_year_count set patients = patients - 1 where birth_year = $1",
-            &[counted(year)],
+            "update birth_year_count set patients = patients - 1
+             where projection = $1 and birth_year = $2",
+            &[projection.into(), counted(year)],
         )
         .await?;
     }
     if let State::Registered(year) = to {
         tx.execute(
-            "insert into birth_year_count (birth_year, patients) values ($1, 1)
-             on conflict (birth_year) do update set patients = birth_year_count.patients + 1",
-            &[counted(year)],
+            "insert into birth_year_count (projection, birth_year, patients) values ($1, $2, 1)
+             on conflict (projection, birth_year) do update
+             set patients = birth_year_count.patients + 1",
+            &[projection.into(), counted(year)],
         )
         .await?;
     }
@@ -160,17 +191,23 @@ fn counted(year: Option<BirthYear>) -> Value {
 }
 
 async fn counts(tx: &mut Tx<'_>) -> Result<Counts, DbError> {
-    let totals =
-        tx.query_one("select created, updated, deleted from event_count where id = 1", &[]).await?;
+    let served: i64 = tx.query_one(SERVED, &[]).await?.get(0)?;
+    let sql = "select created, updated, deleted from event_count where projection = $1";
+    let totals = tx.query_one(sql, params![served]).await?;
     let days = tx
         .query(
-            "select day, created, deleted from day_count order by day desc limit $1",
-            params![DAYS_MAX],
+            "select day, created, deleted from day_count
+             where projection = $1 order by day desc limit $2",
+            params![served, DAYS_MAX],
         )
         .await?;
     // No more rows than there are years.
     let years = tx
-        .query("select birth_year, patients from birth_year_count where patients > 0", &[])
+        .query(
+            "select birth_year, patients from birth_year_count
+             where projection = $1 and patients > 0",
+            params![served],
+        )
         .await?;
     let day = |row: &Row| {
         Ok::<_, DbError>(Day { day: row.get(0)?, created: row.get(1)?, deleted: row.get(2)? })

@@ -72,6 +72,23 @@ pub(crate) enum Command {
     /// Events: watch them, deal with those that could not be handled, replay them
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Write a backup of the embedded default into a new folder, also while the mesh is running
+    ///
+    /// One consistent state of every store and of the event log, with the keys, the certificates
+    /// and the messages that were written; checked, and with checksums. It holds patients and keys.
+    /// Stores on PostgreSQL and events on Kafka are backed up by their own means.
+    Backup {
+        /// A folder that does not exist, or is empty
+        dir: PathBuf,
+    },
+    /// Restore a backup into a data directory that has no stores yet
+    ///
+    /// Every checksum is looked at before anything is written. Tokens stay valid, since the keys
+    /// are the same.
+    Restore {
+        /// The folder that `medisync backup` made
+        dir: PathBuf,
+    },
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),

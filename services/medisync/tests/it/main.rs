@@ -16,6 +16,7 @@ mod wire;
 mod world;
 
 mod allowance;
+mod backup;
 mod commands;
 mod crash;
 mod documents;

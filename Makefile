@@ -27,5 +27,7 @@ figures: release
 	loadtests/idle.sh target/release/medisync
 
 # What the tests start: PostgreSQL, Apache Kafka, Java; and what runs the tour of the README.
+# And the crates of every platform: a test looks at them all, without the network.
 tools:
 	@services/testbed/install.sh
+	@cargo fetch --locked --quiet

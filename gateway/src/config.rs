@@ -53,6 +53,9 @@ pub struct Config {
     pub health_every: Duration,
     /// So many more attempts are made where repeating is safe.
     pub upstream_retries_max: usize,
+    /// Of `drain`, how long clients are still let in when the gateway stops, and sent away with
+    /// their answers.
+    pub leave: Duration,
     /// How long requests in flight may take when the gateway stops.
     pub drain: Duration,
     /// Threads of the gateway's own runtime.
@@ -109,6 +112,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(20),
             health_every: Duration::from_secs(1),
             upstream_retries_max: 2,
+            leave: Duration::ZERO,
             drain: Duration::from_secs(10),
             threads: 2,
             document: Bytes::from_static(b"{}"),

@@ -37,8 +37,11 @@ pub(crate) struct Common {
     pub(crate) keep_alive_timeout: Duration,
     pub(crate) client_timeout: Duration,
     pub(crate) ids: Ids,
+    /// The gateway was told to stop.
     pub(crate) stop: CancellationToken,
-    /// The same as `stop`, as pingora wants it.
+    /// It has been for long enough: connections without a request are closed.
+    pub(crate) closing: CancellationToken,
+    /// The same as `closing`, as pingora wants it.
     pub(crate) stopping: ShutdownWatch,
 }
 
@@ -76,7 +79,7 @@ async fn waited_for_request(client: &mut Downstream, common: &Common) -> bool {
         // What has come is served, even if the end has come with it.
         biased;
         come = timeout(common.keep_alive_timeout, client.first_bytes()) => come,
-        () = common.stop.cancelled() => timeout(LAST_LOOK, client.first_bytes()).await,
+        () = common.closing.cancelled() => timeout(LAST_LOOK, client.first_bytes()).await,
     };
     matches!(come, Ok(Ok(1..)))
 }

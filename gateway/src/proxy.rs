@@ -66,6 +66,7 @@ impl ProxyHttp for Gateway {
     /// 1. Who asks, and under which name.
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
         ctx.begin(session, &self.ids);
+        self.send_away(session);
         Ok(())
     }
 
@@ -149,10 +150,7 @@ impl ProxyHttp for Gateway {
         if answer.status.is_informational() {
             return Ok(());
         }
-        // Told with the answer, so that the client does not send another request down here.
-        if self.stop.is_cancelled() {
-            session.set_keepalive(None);
-        }
+        self.send_away(session);
         if let Some((_, strip, put)) = upstream(ctx.row) {
             headers::outward(answer, strip, put)?;
         }
@@ -231,6 +229,14 @@ impl ProxyHttp for Gateway {
 }
 
 impl Gateway {
+    /// When the gateway stops: told with the answer, so that the client does not send another
+    /// request down here.
+    fn send_away(&self, session: &mut Session) {
+        if self.stop.is_cancelled() {
+            session.set_keepalive(None);
+        }
+    }
+
     /// The order is one of cost: what is cheap to refuse is refused before it costs more.
     fn admit(&self, session: &Session, ctx: &mut Context) -> Result<Next, Failure> {
         self.count(ctx, |limits, ctx| limits.client(ctx.client))?;

@@ -28,7 +28,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinHandle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -95,6 +95,7 @@ struct Door {
     room_to_refuse: Arc<Semaphore>,
     connections: TaskTracker,
     stopping: watch::Sender<bool>,
+    leave: Duration,
     drain: Duration,
 }
 
@@ -194,6 +195,7 @@ impl Door {
             upstream_retries_max: config.upstream_retries_max,
             stop: stop.clone(),
         };
+        let leave = config.leave.min(config.drain);
         let common = Common {
             proxy: Arc::new(pingora_proxy::http_proxy(&Arc::new(server_conf(config)), gateway)),
             bounds: Bounds {
@@ -206,6 +208,7 @@ impl Door {
             client_timeout: config.client_timeout,
             ids: deps.ids,
             stop,
+            closing: CancellationToken::new(),
             stopping: stopping_seen,
         };
         Ok(Self {
@@ -214,30 +217,40 @@ impl Door {
             room_to_refuse: Arc::new(Semaphore::new(REFUSED_AT_ONCE_MAX)),
             connections: TaskTracker::new(),
             stopping,
-            drain: config.drain,
+            leave,
+            drain: config.drain - leave,
         })
     }
 
     async fn serve(self, socket: TcpListener) {
-        loop {
-            let accepted = tokio::select! {
-                accepted = socket.accept() => accepted,
-                () = self.common.stop.cancelled() => break,
-            };
-            match accepted {
-                Ok((client, remote)) => self.admit(client, remote),
-                Err(error) => {
-                    tracing::warn!(error = %error, "cannot accept");
-                    tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
-                }
-            }
-        }
+        self.accept(&socket, self.common.stop.cancelled()).await;
+        // Answers send people away from now on. Whoever uses a connection has got one by the end of
+        // this, so that hardly any is closed just when a request is sent.
+        self.accept(&socket, sleep(self.leave)).await;
+        self.common.closing.cancel();
         self.stopping.send_replace(true);
         self.admit_the_waiting(socket);
         self.connections.close();
         if timeout(self.drain, self.connections.wait()).await.is_err() {
             let left = self.connections.len();
             tracing::warn!(connections = left, "requests were still in flight at the deadline");
+        }
+    }
+
+    async fn accept(&self, socket: &TcpListener, end: impl Future<Output = ()>) {
+        tokio::pin!(end);
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = &mut end => return,
+            };
+            match accepted {
+                Ok((client, remote)) => self.admit(client, remote),
+                Err(error) => {
+                    tracing::warn!(error = %error, "cannot accept");
+                    sleep(ACCEPT_AGAIN_AFTER).await;
+                }
+            }
         }
     }
 

@@ -27,6 +27,9 @@ use crate::{
     tls::{MeshTls, peer_of},
 };
 
+/// How a connection can begin, for the metric.
+const OUTCOMES: [&str; 5] = ["mtls", "tls", "failed", "plaintext", "plaintext_refused"];
+
 /// Whether plaintext is spoken beside TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -76,6 +79,10 @@ impl Listener {
         tls: Arc<MeshTls>,
         config: ListenConfig,
     ) -> io::Result<Self> {
+        for outcome in OUTCOMES {
+            // There from the start, so that a dashboard finds it.
+            metrics::HANDSHAKES.with_label_values(&[tls.part().as_str(), outcome]);
+        }
         Ok(Self { socket: TcpListener::bind(address).await?, tls, config })
     }
 

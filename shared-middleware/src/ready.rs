@@ -6,9 +6,9 @@
 //! Rejects: `Unavailable` at [`READY_PATH`], while requests should go elsewhere.
 //!
 //! Whoever can connect may ask, without a user's token: the answer is yes or no. It stands before
-//! every other layer. Every gateway asks every second, which would drown what is traced and counted;
-//! and a service that sheds load answers all the same that it is ready: taken out, it would leave
-//! its share to others that are as full.
+//! every other layer. Every gateway asks every second, which would drown what is traced and
+//! counted; and a service that sheds load answers all the same that it is ready: taken out, it
+//! would leave its share to others that are as full.
 
 use std::{
     sync::Arc,

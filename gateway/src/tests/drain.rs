@@ -86,3 +86,28 @@ async fn a_request_that_never_ends_is_dropped_at_the_deadline() {
     soon(world.gateway.join()).await;
     client.end().await;
 }
+
+#[tokio::test]
+async fn whoever_is_connected_is_sent_away_before_connections_are_closed() {
+    let world = World::start_with(|config| {
+        config.leave = Duration::from_secs(600);
+        config.drain = Duration::from_secs(600);
+    })
+    .await;
+    let mut kept = world.client().await;
+    kept.send(request("GET", "/healthz", "", "")).await;
+    assert_ne!(kept.answer().await.header("connection"), Some("close"));
+    world.stop.cancel();
+    let post = world.request_as(Role::Admin, "POST", "/api/patients", "", "{}");
+    let unknown = request("GET", "/nowhere", "", "");
+    for (asked, status) in [(request("GET", "/healthz", "", ""), 200), (post, 200), (unknown, 404)]
+    {
+        let got = {
+            kept.send(asked).await;
+            kept.answer().await
+        };
+        assert_eq!((got.status(), got.header("connection")), (status, Some("close")));
+        kept.end().await;
+        kept = world.client().await;
+    }
+}

@@ -6,9 +6,9 @@
 //! - `identity` is the gateway's certificate, as pingora wants it.
 //!
 //! A part's places take turns, the best ones only: those that nothing speaks against; else those
-//! that could not be connected to a moment ago; else those that the checks have ejected. So the last
-//! one is never given up: if the checks are wrong, requests are served; if they are right, there is
-//! an error either way.
+//! that could not be connected to a moment ago; else those that the checks have ejected. So the
+//! last one is never given up: if the checks are wrong, requests are served; if they are right,
+//! there is an error either way.
 //!
 //! Where no connection stood nothing was sent, so any request goes to the next place. What was sent
 //! may have taken effect, so only GET and HEAD are sent again: a POST never goes out twice.

@@ -11,13 +11,15 @@ use kit::{
     testing::{TestEngine, TestStore, engines},
 };
 use proto::patient_events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED, TOPIC};
+use refinery::{Runner, Target};
 use shared_middleware::clock::Clock;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     consumer::{GROUP, Projection},
     replay::{Replay, ReplayError, Replayed},
-    store::{Store, replay::Switch},
+    store::{Store, migrations, replay::Switch},
     tests::{event, record},
 };
 
@@ -252,5 +254,34 @@ async fn a_replay_that_has_less_than_the_group_has_read_does_not_take_over() {
         let refused = other.replay(Start::Beginning).await.unwrap_err();
         assert!(refused.to_string().contains("was the log replaced"), "{refused}");
         assert_eq!(other.store.served().await.unwrap(), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_was_counted_before_there_were_projections_is_the_first() {
+    for engine in engines() {
+        let kept = TestStore::on(engine).await;
+        let mut migrations = migrations();
+        for runner in [&mut migrations.sqlite, &mut migrations.postgres] {
+            *runner = std::mem::replace(runner, Runner::new(&[])).set_target(Target::Version(1));
+        }
+        let before = kept.open(migrations).await;
+        let filled = before.write(|tx| {
+            Box::pin(async move {
+                let patient = params![Uuid::from_u128(1), 2, "REGISTERED", 1985];
+                let sql = "insert into patient (id, version, state, birth_year)
+                           values ($1, $2, $3, $4)";
+                tx.execute(sql, patient).await?;
+                tx.execute("insert into birth_year_count values (1985, 1)", &[]).await?;
+                tx.execute("update event_count set created = 1, updated = 1", &[]).await
+            })
+        });
+        filled.await.map_err(|error: DbError| error).unwrap();
+        drop(before);
+        let store = Store::open(kept.config()).await.unwrap();
+        let counts = store.counts().await.unwrap();
+        assert_eq!((counts.created, counts.updated), (1, 1));
+        assert_eq!(counts.by_birth_year.len(), 1);
+        assert_eq!(store.served().await.unwrap(), 1);
     }
 }

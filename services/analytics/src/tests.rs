@@ -8,12 +8,12 @@ use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use kit::{
     consumer::{Consumer, Handler as _, HandlerError, dead_letters_of},
-    db::{DbConfig, DbError},
+    db::DbError,
     log::{
         Delivered, EmbeddedLog, EventLog as _, Record, SOURCE_GROUP, SOURCE_OFFSET,
         SOURCE_PARTITION, SOURCE_TOPIC,
     },
-    testing::FromTheStart,
+    testing::{FromTheStart, TestEngine, TestStore, engines},
 };
 use prost::Message as _;
 use proto::patient_events::{
@@ -21,7 +21,6 @@ use proto::patient_events::{
 };
 use serde_json::{Value, json};
 use shared_middleware::clock::Clock;
-use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -60,14 +59,12 @@ pub(crate) fn record(event: &PatientEvent) -> Record {
 
 struct World {
     store: Store,
-    folder: TempDir,
+    kept: TestStore,
 }
 
-async fn world() -> World {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", folder.path().join("analytics.db").display()).parse().unwrap();
-    let config = DbConfig { pool_connections_max: 2, ..DbConfig::new(url) };
-    World { store: Store::open(&config).await.unwrap(), folder }
+async fn world(engine: TestEngine) -> World {
+    let kept = TestStore::on(engine).await;
+    World { store: Store::open(kept.config()).await.unwrap(), kept }
 }
 
 impl World {
@@ -125,160 +122,179 @@ fn patients_in(summary: &Value, band: &str) -> i64 {
 
 #[tokio::test]
 async fn nothing_is_counted_before_the_first_event() {
-    let summary = world().await.summary().await;
-    assert_eq!(summary["patients"], 0);
-    assert_eq!(summary["byDay"], json!([]));
-    assert_eq!(summary["byAgeBand"].as_array().unwrap().len(), 10);
-    assert_eq!(summary["asOf"], "2026-12-31T23:59:59.5Z");
+    for engine in engines() {
+        let summary = world(engine).await.summary().await;
+        assert_eq!(summary["patients"], 0);
+        assert_eq!(summary["byDay"], json!([]));
+        assert_eq!(summary["byAgeBand"].as_array().unwrap().len(), 10);
+        assert_eq!(summary["asOf"], "2026-12-31T23:59:59.5Z");
+    }
 }
 
 #[tokio::test]
 async fn a_life_of_a_patient_is_counted() {
-    let world = world().await;
-    world.handle(&event(1, PATIENT_CREATED, 1, 1985)).await.unwrap();
-    world.handle(&event(1, PATIENT_UPDATED, 2, 1995)).await.unwrap();
-    let summary = world.summary().await;
-    assert_eq!((patients_in(&summary, "40-49"), patients_in(&summary, "30-39")), (0, 1));
+    for engine in engines() {
+        let world = world(engine).await;
+        world.handle(&event(1, PATIENT_CREATED, 1, 1985)).await.unwrap();
+        world.handle(&event(1, PATIENT_UPDATED, 2, 1995)).await.unwrap();
+        let summary = world.summary().await;
+        assert_eq!((patients_in(&summary, "40-49"), patients_in(&summary, "30-39")), (0, 1));
 
-    let deletion = PatientEvent {
-        occurred_at: "2026-03-03T00:00:00Z".to_owned(),
-        ..event(1, PATIENT_DELETED, 3, 1995)
-    };
-    world.handle(&deletion).await.unwrap();
-    let summary = world.summary().await;
-    assert_eq!(summary["patients"], 0);
-    assert_eq!(
-        (&summary["created"], &summary["updated"], &summary["deleted"]),
-        (&json!(1), &json!(1), &json!(1))
-    );
-    let days = json!([
-        {"date": "2026-03-02", "created": 1, "deleted": 0},
-        {"date": "2026-03-03", "created": 0, "deleted": 1},
-    ]);
-    assert_eq!(summary["byDay"], days);
+        let deletion = PatientEvent {
+            occurred_at: "2026-03-03T00:00:00Z".to_owned(),
+            ..event(1, PATIENT_DELETED, 3, 1995)
+        };
+        world.handle(&deletion).await.unwrap();
+        let summary = world.summary().await;
+        assert_eq!(summary["patients"], 0);
+        assert_eq!(
+            (&summary["created"], &summary["updated"], &summary["deleted"]),
+            (&json!(1), &json!(1), &json!(1))
+        );
+        let days = json!([
+            {"date": "2026-03-02", "created": 1, "deleted": 0},
+            {"date": "2026-03-03", "created": 0, "deleted": 1},
+        ]);
+        assert_eq!(summary["byDay"], days);
+    }
 }
 
 #[tokio::test]
 async fn an_event_that_comes_twice_or_late_changes_nothing() {
-    let world = world().await;
-    world.handle(&event(1, PATIENT_CREATED, 1, 1985)).await.unwrap();
-    world.handle(&event(1, PATIENT_UPDATED, 2, 1985)).await.unwrap();
-    let before = world.summary().await;
-    world.handle(&event(1, PATIENT_CREATED, 1, 1985)).await.unwrap();
-    world.handle(&event(1, PATIENT_UPDATED, 2, 1955)).await.unwrap();
-    world.handle(&event(1, PATIENT_DELETED, 2, 1985)).await.unwrap();
-    assert_eq!(world.summary().await, before);
+    for engine in engines() {
+        let world = world(engine).await;
+        world.handle(&event(1, PATIENT_CREATED, 1, 1985)).await.unwrap();
+        world.handle(&event(1, PATIENT_UPDATED, 2, 1985)).await.unwrap();
+        let before = world.summary().await;
+        world.handle(&event(1, PATIENT_CREATED, 1, 1985)).await.unwrap();
+        world.handle(&event(1, PATIENT_UPDATED, 2, 1955)).await.unwrap();
+        world.handle(&event(1, PATIENT_DELETED, 2, 1985)).await.unwrap();
+        assert_eq!(world.summary().await, before);
+    }
 }
 
 #[tokio::test]
 async fn a_deletion_erases_the_year_of_birth_and_leaves_a_tombstone() {
-    let world = world().await;
-    world.handle(&event(1, PATIENT_CREATED, 1, 1985)).await.unwrap();
-    assert_eq!(world.kept(1).await, (1, "REGISTERED".to_owned(), Some(1985)));
-    world.handle(&event(1, PATIENT_DELETED, 2, 1985)).await.unwrap();
-    assert_eq!(world.kept(1).await, (2, "DELETED".to_owned(), None));
-    // Late, and of a replay: neither brings the patient back.
-    world.handle(&event(1, PATIENT_CREATED, 1, 1985)).await.unwrap();
-    assert_eq!(world.kept(1).await, (2, "DELETED".to_owned(), None));
+    for engine in engines() {
+        let world = world(engine).await;
+        world.handle(&event(1, PATIENT_CREATED, 1, 1985)).await.unwrap();
+        assert_eq!(world.kept(1).await, (1, "REGISTERED".to_owned(), Some(1985)));
+        world.handle(&event(1, PATIENT_DELETED, 2, 1985)).await.unwrap();
+        assert_eq!(world.kept(1).await, (2, "DELETED".to_owned(), None));
+        // Late, and of a replay: neither brings the patient back.
+        world.handle(&event(1, PATIENT_CREATED, 1, 1985)).await.unwrap();
+        assert_eq!(world.kept(1).await, (2, "DELETED".to_owned(), None));
+    }
 }
 
 #[tokio::test]
 async fn events_whose_creation_was_not_seen_are_counted_all_the_same() {
-    let world = world().await;
-    world.handle(&event(1, PATIENT_UPDATED, 5, 1985)).await.unwrap();
-    world.handle(&event(2, PATIENT_DELETED, 9, 1985)).await.unwrap();
-    let summary = world.summary().await;
-    assert_eq!((&summary["patients"], &summary["created"]), (&json!(1), &json!(0)));
-    assert_eq!((&summary["updated"], &summary["deleted"]), (&json!(1), &json!(1)));
+    for engine in engines() {
+        let world = world(engine).await;
+        world.handle(&event(1, PATIENT_UPDATED, 5, 1985)).await.unwrap();
+        world.handle(&event(2, PATIENT_DELETED, 9, 1985)).await.unwrap();
+        let summary = world.summary().await;
+        assert_eq!((&summary["patients"], &summary["created"]), (&json!(1), &json!(0)));
+        assert_eq!((&summary["updated"], &summary["deleted"]), (&json!(1), &json!(1)));
+    }
 }
 
 #[tokio::test]
 async fn a_patient_without_a_year_of_birth_is_in_the_band_unknown() {
-    let world = world().await;
-    world.handle(&event(1, PATIENT_CREATED, 1, 0)).await.unwrap();
-    assert_eq!(patients_in(&world.summary().await, "unknown"), 1);
-    world.handle(&event(1, PATIENT_UPDATED, 2, 1985)).await.unwrap();
-    let summary = world.summary().await;
-    assert_eq!(summary["byAgeBand"].as_array().unwrap().len(), 10);
-    assert_eq!(patients_in(&summary, "40-49"), 1);
+    for engine in engines() {
+        let world = world(engine).await;
+        world.handle(&event(1, PATIENT_CREATED, 1, 0)).await.unwrap();
+        assert_eq!(patients_in(&world.summary().await, "unknown"), 1);
+        world.handle(&event(1, PATIENT_UPDATED, 2, 1985)).await.unwrap();
+        let summary = world.summary().await;
+        assert_eq!(summary["byAgeBand"].as_array().unwrap().len(), 10);
+        assert_eq!(patients_in(&summary, "40-49"), 1);
+    }
 }
 
 #[tokio::test]
 async fn only_the_latest_days_are_told_and_the_oldest_of_them_first() {
-    let world = world().await;
-    let first: jiff::civil::Date = "2026-01-01".parse().unwrap();
-    for day in 0..100_i32 {
-        let date = first + jiff::Span::new().days(day);
-        let created = PatientEvent {
-            occurred_at: format!("{date}T12:00:00Z"),
-            ..event(u128::from(day.unsigned_abs()) + 1, PATIENT_CREATED, 1, 1985)
-        };
-        world.handle(&created).await.unwrap();
+    for engine in engines() {
+        let world = world(engine).await;
+        let first: jiff::civil::Date = "2026-01-01".parse().unwrap();
+        for day in 0..100_i32 {
+            let date = first + jiff::Span::new().days(day);
+            let created = PatientEvent {
+                occurred_at: format!("{date}T12:00:00Z"),
+                ..event(u128::from(day.unsigned_abs()) + 1, PATIENT_CREATED, 1, 1985)
+            };
+            world.handle(&created).await.unwrap();
+        }
+        let summary = world.summary().await;
+        let days = summary["byDay"].as_array().unwrap();
+        assert_eq!(days.len(), 90);
+        assert_eq!(
+            (&days[0]["date"], &days[89]["date"]),
+            (&json!("2026-01-11"), &json!("2026-04-10"))
+        );
+        assert_eq!(summary["patients"], 100);
     }
-    let summary = world.summary().await;
-    let days = summary["byDay"].as_array().unwrap();
-    assert_eq!(days.len(), 90);
-    assert_eq!((&days[0]["date"], &days[89]["date"]), (&json!("2026-01-11"), &json!("2026-04-10")));
-    assert_eq!(summary["patients"], 100);
 }
 
 #[tokio::test]
 async fn a_query_parameter_is_refused() {
-    let (status, body) = world().await.get("/summary?days=5").await;
-    assert_eq!((status, &body["code"]), (StatusCode::BAD_REQUEST, &json!("invalid")));
+    for engine in engines() {
+        let (status, body) = world(engine).await.get("/summary?days=5").await;
+        assert_eq!((status, &body["code"]), (StatusCode::BAD_REQUEST, &json!("invalid")));
+    }
 }
 
 #[tokio::test]
 async fn the_document_is_served() {
-    let (status, body) = world().await.get("/v3/api-docs").await;
-    assert_eq!(status, StatusCode::OK);
-    assert!(body["paths"]["/api/analytics/summary"].is_object());
+    for engine in engines() {
+        let (status, body) = world(engine).await.get("/v3/api-docs").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(body["paths"]["/api/analytics/summary"].is_object());
+    }
 }
 
 #[tokio::test]
 async fn a_poison_event_is_a_dead_letter_and_the_next_one_counts() {
-    let world = world().await;
-    let log =
-        EmbeddedLog::open(&world.folder.path().join("events.db"), Clock::system()).await.unwrap();
-    let poison = Record { payload: b"\xff".to_vec(), ..record(&event(2, PATIENT_CREATED, 1, 0)) };
-    let records = vec![
-        record(&event(1, PATIENT_CREATED, 1, 1985)),
-        // Published again by a relay that did not hear of its success, under another header.
-        Record { headers: Vec::new(), ..record(&event(1, PATIENT_CREATED, 1, 1985)) },
-        poison.clone(),
-        record(&event(3, PATIENT_CREATED, 1, 1985)),
-    ];
-    log.publish(TOPIC, records).await.unwrap();
+    for engine in engines() {
+        let world = world(engine).await;
+        let log = EmbeddedLog::open(&world.kept.folder().join("events.db"), Clock::system())
+            .await
+            .unwrap();
+        let poison =
+            Record { payload: b"\xff".to_vec(), ..record(&event(2, PATIENT_CREATED, 1, 0)) };
+        let records = vec![
+            record(&event(1, PATIENT_CREATED, 1, 1985)),
+            // Published again by a relay that did not hear of its success, under another header.
+            Record { headers: Vec::new(), ..record(&event(1, PATIENT_CREATED, 1, 1985)) },
+            poison.clone(),
+            record(&event(3, PATIENT_CREATED, 1, 1985)),
+        ];
+        log.publish(TOPIC, records).await.unwrap();
 
-    let stop = CancellationToken::new();
-    let db = world.store.db();
-    let consumer = Consumer::new(
-        GROUP,
-        TOPIC,
-        db,
-        Arc::new(log.clone()),
-        Arc::new(Projection),
-        Clock::system(),
-    );
-    tokio::spawn(consumer.task().run(stop.clone()));
-    let dead_letters: &'static str = "patient.dlq";
-    assert_eq!(dead_letters_of(TOPIC), dead_letters);
-    let from = Arc::new(FromTheStart);
-    let mut letters = log.subscribe("test", dead_letters, from).await.unwrap();
-    let letter = loop {
-        if let Some(letter) = letters.next(10).await.unwrap().records.pop() {
-            break letter.record;
+        let stop = CancellationToken::new();
+        let db = world.store.db();
+        let (log_of, handler) = (Arc::new(log.clone()), Arc::new(Projection));
+        let consumer = Consumer::new(GROUP, TOPIC, db, log_of, handler, Clock::system());
+        tokio::spawn(consumer.task().run(stop.clone()));
+        let dead_letters: &'static str = "patient.dlq";
+        assert_eq!(dead_letters_of(TOPIC), dead_letters);
+        let from = Arc::new(FromTheStart);
+        let mut letters = log.subscribe("test", dead_letters, from).await.unwrap();
+        let letter = loop {
+            if let Some(letter) = letters.next(10).await.unwrap().records.pop() {
+                break letter.record;
+            }
+        };
+        assert_eq!((letter.key, letter.payload), (poison.key, poison.payload.clone()));
+        let header = |name| letter.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+        assert_eq!(header("error"), Some("the event is not a PatientEvent"));
+        assert_eq!(header(SOURCE_TOPIC), Some(TOPIC));
+        assert_eq!((header(SOURCE_PARTITION), header(SOURCE_OFFSET)), (Some("0"), Some("3")));
+        assert_eq!(header(SOURCE_GROUP), Some(GROUP));
+        while world.summary().await["patients"] != 2 {
+            tokio::task::yield_now().await;
         }
-    };
-    assert_eq!((letter.key, letter.payload), (poison.key, poison.payload.clone()));
-    let header = |name| letter.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-    assert_eq!(header("error"), Some("the event is not a PatientEvent"));
-    assert_eq!(header(SOURCE_TOPIC), Some(TOPIC));
-    assert_eq!((header(SOURCE_PARTITION), header(SOURCE_OFFSET)), (Some("0"), Some("3")));
-    assert_eq!(header(SOURCE_GROUP), Some(GROUP));
-    while world.summary().await["patients"] != 2 {
-        tokio::task::yield_now().await;
+        assert_eq!(world.summary().await["created"], 2);
+        stop.cancel();
     }
-    assert_eq!(world.summary().await["created"], 2);
-    stop.cancel();
 }

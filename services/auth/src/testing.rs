@@ -1,6 +1,4 @@
 //! What tests stand on: a service on a store of its own, and a clock to turn.
-//!
-//! The store is SQLite in a folder; when `DATABASE_URL` names a PostgreSQL, a schema there.
 
 use std::sync::{
     Arc,
@@ -8,12 +6,11 @@ use std::sync::{
 };
 
 use jiff::Timestamp;
-use kit::db::{Db, DbConfig, DbError, Migrations};
+use kit::testing::{TestEngine, TestStore};
 use shared_middleware::{
     clock::{Clock, Ids},
     token::{Verifier, VerifierConfig},
 };
-use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{App, Auth, Config, build_with, open_app, password::Passwords};
@@ -28,7 +25,7 @@ pub(crate) struct World {
     pub(crate) hand: Hand,
     pub(crate) config: Config,
     stop: DropGuard,
-    _folder: TempDir,
+    _store: TestStore,
 }
 
 // === impl Hand ===
@@ -52,18 +49,18 @@ impl Hand {
 
 impl World {
     /// A service without users, whose tasks do not run.
-    pub(crate) async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = Config::new(database(&folder).await, folder.path().join("keys"));
+    pub(crate) async fn new(engine: TestEngine) -> Self {
+        let store = TestStore::on(engine).await;
+        let config = Config::new(store.config().clone(), store.folder().join("keys"));
         let hand = Hand::new();
         let auth = build_with(config.clone(), Passwords::cheap(), hand.clock(), Ids::system());
         let stop = CancellationToken::new().drop_guard();
-        Self { auth: auth.await.unwrap(), hand, config, stop, _folder: folder }
+        Self { auth: auth.await.unwrap(), hand, config, stop, _store: store }
     }
 
     /// One whose tasks run, with the demo's users.
-    pub(crate) async fn demo() -> Self {
-        let mut world = Self::new().await;
+    pub(crate) async fn demo(engine: TestEngine) -> Self {
+        let mut world = Self::new(engine).await;
         world.auth.app.ensure_demo_users().await.unwrap();
         world.start();
         world
@@ -88,21 +85,4 @@ impl World {
     pub(crate) fn verifier(&self) -> Arc<Verifier> {
         Arc::new(Verifier::new(VerifierConfig::default(), self.hand.clock()))
     }
-}
-
-async fn database(folder: &TempDir) -> DbConfig {
-    let config =
-        |url: String| DbConfig { pool_connections_max: 4, ..DbConfig::new(url.parse().unwrap()) };
-    let server = std::env::var_os("DATABASE_URL").and_then(|url| url.into_string().ok());
-    let Some(server) = server.filter(|url| url.starts_with("postgres")) else {
-        return config(format!("sqlite:{}", folder.path().join("auth.db").display()));
-    };
-    let schema = format!("auth_{}", Ids::system().next().simple());
-    let create = format!("create schema {schema}");
-    let db = Db::open(&config(server.clone()), Migrations::none()).await.unwrap();
-    db.write(move |tx| Box::pin(async move { tx.execute(&create, &[]).await }))
-        .await
-        .map_err(|error: DbError| error)
-        .unwrap();
-    config(format!("{server}?options=-c%20search_path%3D{schema}"))
 }

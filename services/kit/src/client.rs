@@ -60,7 +60,8 @@ pub fn channel(part: Part, urls: Vec<Uri>, tls: Arc<MeshTls>, connect: Duration)
         let first = next.fetch_add(1, Ordering::Relaxed);
         let (urls, tls) = (Arc::clone(&urls), Arc::clone(&tls));
         async move {
-            let stream = connect_to_one_of(&urls, first, part, &tls, connect).await?;
+            let connect_to = |url| connect_to(url, part, &tls);
+            let stream = first_to_take(&urls, first, connect, connect_to).await?;
             Ok::<_, io::Error>(TokioIo::new(stream))
         }
     });
@@ -73,27 +74,26 @@ pub fn channel(part: Part, urls: Vec<Uri>, tls: Arc<MeshTls>, connect: Duration)
 
 /// A replica that is away must not cost the call that found it out: the next one is asked at once,
 /// and one that says nothing has only its share of the time.
-async fn connect_to_one_of(
+async fn first_to_take<T, F: Future<Output = io::Result<T>>>(
     urls: &[Uri],
     first: usize,
-    part: Part,
-    tls: &MeshTls,
     within: Duration,
-) -> io::Result<ClientStream> {
+    connect: impl Fn(Uri) -> F,
+) -> io::Result<T> {
     let share = within / u32::try_from(urls.len().max(1)).unwrap_or(u32::MAX);
     let mut failed = io::Error::other("no address is configured");
     for at in 0..urls.len() {
-        let url = &urls[first.wrapping_add(at) % urls.len()];
+        let url = urls[first.wrapping_add(at) % urls.len()].clone();
         let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
-        match timeout(share, connect_to(url, part, tls)).await.unwrap_or_else(late) {
-            Ok(stream) => return Ok(stream),
+        match timeout(share, connect(url)).await.unwrap_or_else(late) {
+            Ok(connected) => return Ok(connected),
             Err(error) => failed = error,
         }
     }
     Err(failed)
 }
 
-async fn connect_to(url: &Uri, part: Part, tls: &MeshTls) -> io::Result<ClientStream> {
+async fn connect_to(url: Uri, part: Part, tls: &MeshTls) -> io::Result<ClientStream> {
     let host = url.host().ok_or_else(|| io::Error::other("the address has no host"))?;
     let stream = TcpStream::connect((host, url.port_u16().unwrap_or(443))).await?;
     tls.connect_alpn(part, stream, &[b"h2"]).await
@@ -141,4 +141,68 @@ fn unless_the_peer_said_it(status: Status) -> Status {
         return Status::unavailable("the connection broke");
     }
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WITHIN: Duration = Duration::from_secs(1);
+
+    fn urls(hosts: &[&str]) -> Vec<Uri> {
+        hosts.iter().map(|host| format!("https://{host}").parse().unwrap()).collect()
+    }
+
+    /// Takes, refuses or says nothing, as the host is called.
+    async fn connect(url: Uri) -> io::Result<String> {
+        match url.host().unwrap() {
+            "refuses" => Err(io::ErrorKind::ConnectionRefused.into()),
+            "silent" => std::future::pending().await,
+            host => Ok(host.to_owned()),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_connection_begins_with_another_address() {
+        let urls = urls(&["a", "b"]);
+        for (first, host) in [(0, "a"), (1, "b"), (2, "a"), (usize::MAX, "b")] {
+            assert_eq!(first_to_take(&urls, first, WITHIN, connect).await.unwrap(), host);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_one_address_refuses_the_next_is_asked_at_once() {
+        let begun = Instant::now();
+        let found = first_to_take(&urls(&["refuses", "b"]), 0, WITHIN, connect).await;
+        assert_eq!(found.unwrap(), "b");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_says_nothing_leaves_the_others_time() {
+        let begun = Instant::now();
+        let found = first_to_take(&urls(&["silent", "b"]), 0, WITHIN, connect).await;
+        assert_eq!(found.unwrap(), "b");
+        assert!(begun.elapsed() < WITHIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_nobody_takes_it_the_last_error_is_told() {
+        for (hosts, told) in [
+            (&["silent", "refuses"][..], io::ErrorKind::ConnectionRefused),
+            (&["refuses", "silent"], io::ErrorKind::TimedOut),
+            (&[], io::ErrorKind::Other),
+        ] {
+            let failed = first_to_take(&urls(hosts), 0, WITHIN, connect).await.unwrap_err();
+            assert_eq!(failed.kind(), told);
+        }
+    }
+
+    #[test]
+    fn what_the_connection_says_is_unavailable_and_what_the_peer_says_is_kept() {
+        let broken = Status::from_error(Box::new(io::Error::from(io::ErrorKind::BrokenPipe)));
+        assert_eq!(unless_the_peer_said_it(broken).code(), Code::Unavailable);
+        let said = unless_the_peer_said_it(Status::internal("it broke"));
+        assert_eq!((said.code(), said.message()), (Code::Internal, "it broke"));
+    }
 }

@@ -10,7 +10,13 @@
 //! }
 //! ```
 
-use std::{path::Path, sync::OnceLock, thread, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::{OnceLock, mpsc},
+    thread,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use shared_middleware::clock::Ids;
@@ -36,6 +42,11 @@ pub enum TestEngine {
     /// Of another major version.
     OldPostgres,
 }
+
+/// A server drops no database while any session is logging in, and one may be that of a pool whose
+/// runtime we hold up by waiting here: they would wait for each other until the server gives the
+/// login up, after a minute. So we go on, and so does the pool, and then the database is dropped.
+const DROPPED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A store that is gone when the test is over.
 pub struct TestStore {
@@ -125,13 +136,16 @@ impl Drop for TestStore {
         }
         let Some((server, name)) = self.made.take() else { return };
         // A thread of its own: this one may be in the middle of a runtime.
-        let dropping = thread::spawn(move || {
+        let (tell, dropped) = mpsc::channel();
+        thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let sql = format!("drop database {name} with (force)");
-            runtime.block_on(ask(&server, &sql)).map_err(std::io::Error::other)
+            let done = runtime.block_on(ask(&server, &sql)).map_err(io::Error::other);
+            let _ = tell.send(());
+            done
         });
         // One that is left over harms no other test.
-        let _ = dropping.join();
+        let _ = dropped.recv_timeout(DROPPED_WITHIN);
     }
 }
 

@@ -188,6 +188,7 @@ pub(crate) fn gateway_config(config: &Config, addresses: &Addresses) -> gateway:
         body_bytes_max: config.limits.body_bytes_max,
         read_timeout: settings.upstream,
         health_every: settings.health_every,
+        leave: config.leave,
         drain: config.drain,
         threads: settings.threads,
         document: documents::document(Part::Gateway).to_json().unwrap_or_default().into(),

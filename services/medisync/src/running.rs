@@ -144,8 +144,8 @@ impl Running {
             gateway.join().await;
         } else {
             // The gateways are elsewhere. Until the last of them has seen that we are not ready any
-            // more, requests come, and a connection that we closed may be the one that a request is
-            // just being sent on: that request would be lost, for it must not be sent twice.
+            // more, requests come; and to close a connection is to lose the request that is just
+            // being sent on it, for nobody may send that twice.
             sleep(leave.min(drain)).await;
         }
         // Tasks end with the listeners: auth's answers the polls that it holds. What is committed

@@ -40,7 +40,7 @@ pub(crate) fn dying_with_us(program: impl AsRef<OsStr>, options: &[&str]) -> Com
 // === impl Process ===
 
 impl Process {
-    /// Starts one of [`dying_with_us`], in a process group of its own: Ctrl-C is for us, not for it.
+    /// Starts one of [`dying_with_us`], in a process group of its own: Ctrl-C is not for it.
     pub(crate) fn spawn(mut command: Command) -> io::Result<Self> {
         command.process_group(0);
         Self::spawn_in_our_group(command)

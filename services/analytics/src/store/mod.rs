@@ -51,15 +51,16 @@ pub(crate) struct Day {
     pub(crate) deleted: i64,
 }
 
+/// What brings the tables up to date.
+pub(crate) fn migrations() -> Migrations {
+    Migrations { sqlite: sqlite::migrations::runner(), postgres: postgres::migrations::runner() }
+}
+
 // === impl Store ===
 
 impl Store {
     pub(crate) async fn open(config: &DbConfig) -> Result<Self, DbError> {
-        let migrations = Migrations {
-            sqlite: sqlite::migrations::runner(),
-            postgres: postgres::migrations::runner(),
-        };
-        Db::open(config, migrations).await.map(Self)
+        Db::open(config, migrations()).await.map(Self)
     }
 
     pub(crate) fn db(&self) -> Db {

@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode},
 };
 use http_body_util::BodyExt as _;
+use kit::testing::{TestEngine, engines};
 use serde_json::{Value, json};
 use shared_middleware::{
     access::{Access, Rules},
@@ -44,8 +45,8 @@ struct Answer {
 // === impl Front ===
 
 impl Front {
-    async fn new() -> Self {
-        let world = World::demo().await;
+    async fn new(engine: TestEngine) -> Self {
+        let world = World::demo(engine).await;
         let verifier = world.verifier();
         let mesh = Mesh {
             service: Part::Auth,
@@ -161,194 +162,209 @@ async fn every_documented_operation_is_routed_and_has_a_rule_and_the_rest_is_kno
 
 #[tokio::test]
 async fn every_route_refuses_whoever_its_rule_does_not_name() {
-    let mesh = Front::new().await;
-    let mut tokens = Vec::new();
-    for role in Role::ALL {
-        tokens.push((role, mesh.token(role).await));
-    }
-    for rule in RULES {
-        let path = rule.path.replace("{id}", "0198c5a2-7e1b-7c3d-9a4f-2b6d8e0f1a3c");
-        let line = format!("{} {path}", rule.method);
-        let status = async |peer, token: Option<&str>| {
-            mesh.call(peer, &line, token, None).await.status.as_u16()
-        };
-        let patient = status(Some(Part::Patient), Some(&tokens[0].1)).await;
-        match rule.access {
-            Access::Open => assert_eq!(status(None, None).await, 200, "{line}"),
-            Access::Parts(parts) => {
-                assert_eq!(status(None, Some(&tokens[0].1)).await, 401, "{line}");
-                let refused = !parts.contains(&Part::Patient);
-                assert_eq!(patient == 403, refused, "{line}");
+    for engine in engines() {
+        let mesh = Front::new(engine).await;
+        let mut tokens = Vec::new();
+        for role in Role::ALL {
+            tokens.push((role, mesh.token(role).await));
+        }
+        for rule in RULES {
+            let path = rule.path.replace("{id}", "0198c5a2-7e1b-7c3d-9a4f-2b6d8e0f1a3c");
+            let line = format!("{} {path}", rule.method);
+            let status = async |peer, token: Option<&str>| {
+                mesh.call(peer, &line, token, None).await.status.as_u16()
+            };
+            let patient = status(Some(Part::Patient), Some(&tokens[0].1)).await;
+            match rule.access {
+                Access::Open => assert_eq!(status(None, None).await, 200, "{line}"),
+                Access::Parts(parts) => {
+                    assert_eq!(status(None, Some(&tokens[0].1)).await, 401, "{line}");
+                    let refused = !parts.contains(&Part::Patient);
+                    assert_eq!(patient == 403, refused, "{line}");
+                }
+                Access::AnyUser | Access::User(_) => {
+                    assert_eq!(status(GATEWAY, None).await, 401, "{line}");
+                    assert_eq!(status(GATEWAY, Some("forged")).await, 401, "{line}");
+                    assert_eq!(patient, 403, "{line}");
+                }
             }
-            Access::AnyUser | Access::User(_) => {
-                assert_eq!(status(GATEWAY, None).await, 401, "{line}");
-                assert_eq!(status(GATEWAY, Some("forged")).await, 401, "{line}");
-                assert_eq!(patient, 403, "{line}");
+            if let Access::User(permission) = rule.access {
+                for (role, token) in &tokens {
+                    let refused = !permission.allows(*role);
+                    assert_eq!(status(GATEWAY, Some(token)).await == 403, refused, "{line} {role}");
+                }
             }
         }
-        if let Access::User(permission) = rule.access {
-            for (role, token) in &tokens {
-                let refused = !permission.allows(*role);
-                assert_eq!(status(GATEWAY, Some(token)).await == 403, refused, "{line} {role}");
-            }
-        }
+        mesh.call(GATEWAY, "PUT /me", None, None).await.refused(405, "method_not_allowed");
+        mesh.call(GATEWAY, "GET /nothing", None, None).await.refused(404, "not_found");
     }
-    mesh.call(GATEWAY, "PUT /me", None, None).await.refused(405, "method_not_allowed");
-    mesh.call(GATEWAY, "GET /nothing", None, None).await.refused(404, "not_found");
 }
 
 #[tokio::test]
 async fn a_sign_in_from_login_to_logout() {
-    let mesh = Front::new().await;
-    let body = json!({"email": "testuser@test.com", "password": DEMO_PASSWORD});
-    let answer = mesh.post("/login", body).await;
-    assert_eq!(answer.headers["cache-control"], "no-store");
-    let pair = answer.json();
-    assert_eq!(pair["tokenType"], "Bearer");
-    assert_eq!(pair["expiresIn"], 900);
-    assert_eq!(pair["role"], "ADMIN");
-    assert_eq!(pair.as_object().unwrap().len(), 5);
+    for engine in engines() {
+        let mesh = Front::new(engine).await;
+        let body = json!({"email": "testuser@test.com", "password": DEMO_PASSWORD});
+        let answer = mesh.post("/login", body).await;
+        assert_eq!(answer.headers["cache-control"], "no-store");
+        let pair = answer.json();
+        assert_eq!(pair["tokenType"], "Bearer");
+        assert_eq!(pair["expiresIn"], 900);
+        assert_eq!(pair["role"], "ADMIN");
+        assert_eq!(pair.as_object().unwrap().len(), 5);
 
-    let token = pair["token"].as_str();
-    let valid = mesh.call(GATEWAY, "GET /validate", token, None).await;
-    assert_eq!((valid.status, valid.text.as_str()), (StatusCode::OK, ""));
-    let me = mesh.call(GATEWAY, "GET /me", token, None).await.json();
-    assert_eq!(me["email"], "testuser@test.com");
-    assert_eq!(me["role"], "ADMIN");
+        let token = pair["token"].as_str();
+        let valid = mesh.call(GATEWAY, "GET /validate", token, None).await;
+        assert_eq!((valid.status, valid.text.as_str()), (StatusCode::OK, ""));
+        let me = mesh.call(GATEWAY, "GET /me", token, None).await.json();
+        assert_eq!(me["email"], "testuser@test.com");
+        assert_eq!(me["role"], "ADMIN");
 
-    let next = mesh.post("/refresh", json!({"refreshToken": pair["refreshToken"]})).await.json();
-    assert_ne!(next["refreshToken"], pair["refreshToken"]);
-    let token = next["token"].as_str();
-    let out = mesh.call(GATEWAY, "POST /logout", token, None).await;
-    assert_eq!(out.status, StatusCode::NO_CONTENT);
-    while mesh.hear().await.revoked.is_empty() {
-        tokio::task::yield_now().await;
+        let next =
+            mesh.post("/refresh", json!({"refreshToken": pair["refreshToken"]})).await.json();
+        assert_ne!(next["refreshToken"], pair["refreshToken"]);
+        let token = next["token"].as_str();
+        let out = mesh.call(GATEWAY, "POST /logout", token, None).await;
+        assert_eq!(out.status, StatusCode::NO_CONTENT);
+        while mesh.hear().await.revoked.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        mesh.call(GATEWAY, "GET /validate", token, None).await.refused(401, "unauthenticated");
+        let spent = mesh.post("/refresh", json!({"refreshToken": next["refreshToken"]})).await;
+        spent.refused(401, "unauthenticated");
+        assert_eq!(spent.headers["www-authenticate"], "Bearer");
     }
-    mesh.call(GATEWAY, "GET /validate", token, None).await.refused(401, "unauthenticated");
-    let spent = mesh.post("/refresh", json!({"refreshToken": next["refreshToken"]})).await;
-    spent.refused(401, "unauthenticated");
-    assert_eq!(spent.headers["www-authenticate"], "Bearer");
 }
 
 #[tokio::test]
 async fn a_refused_login_says_nothing_of_why() {
-    let mesh = Front::new().await;
-    let refused = async |email: &str, password: &str| {
-        let answer = mesh.post("/login", json!({"email": email, "password": password})).await;
-        answer.refused(401, "unauthenticated");
-        let mut body = answer.json();
-        body.as_object_mut().unwrap().remove("traceId");
-        body
-    };
-    let wrong = refused("testuser@test.com", "wrong").await;
-    assert_eq!(refused("nobody@test.com", "wrong").await, wrong);
-    assert_eq!(refused("no\0body", "wrong").await, wrong);
+    for engine in engines() {
+        let mesh = Front::new(engine).await;
+        let refused = async |email: &str, password: &str| {
+            let answer = mesh.post("/login", json!({"email": email, "password": password})).await;
+            answer.refused(401, "unauthenticated");
+            let mut body = answer.json();
+            body.as_object_mut().unwrap().remove("traceId");
+            body
+        };
+        let wrong = refused("testuser@test.com", "wrong").await;
+        assert_eq!(refused("nobody@test.com", "wrong").await, wrong);
+        assert_eq!(refused("no\0body", "wrong").await, wrong);
+    }
 }
 
 #[tokio::test]
 async fn bad_input_names_every_field_and_quotes_none() {
-    let mesh = Front::new().await;
-    let admin = mesh.token(Role::Admin).await;
-    for (line, body, fields) in [
-        ("POST /login", json!({}), vec!["email", "password"]),
-        ("POST /login", json!({"email": "a@b.org"}), vec!["password"]),
-        ("POST /login", json!({"email": "a@b.org", "x": "SECRET"}), vec!["x"]),
-        ("POST /refresh", json!({}), vec!["refreshToken"]),
-        ("POST /users", json!({}), vec!["email", "password", "role"]),
-        (
-            "POST /users",
-            json!({"email": "SECRET", "password": "SECRET", "role": "SECRET"}),
-            vec!["email", "password", "role"],
-        ),
-        (
-            "PATCH /users/0198c5a2-7e1b-7c3d-9a4f-2b6d8e0f1a3c",
-            json!({"password": "SECRET", "role": "SECRET"}),
-            vec!["role", "password"],
-        ),
-    ] {
-        let answer = mesh.call(GATEWAY, line, Some(&admin), Some(body)).await;
+    for engine in engines() {
+        let mesh = Front::new(engine).await;
+        let admin = mesh.token(Role::Admin).await;
+        for (line, body, fields) in [
+            ("POST /login", json!({}), vec!["email", "password"]),
+            ("POST /login", json!({"email": "a@b.org"}), vec!["password"]),
+            ("POST /login", json!({"email": "a@b.org", "x": "SECRET"}), vec!["x"]),
+            ("POST /refresh", json!({}), vec!["refreshToken"]),
+            ("POST /users", json!({}), vec!["email", "password", "role"]),
+            (
+                "POST /users",
+                json!({"email": "SECRET", "password": "SECRET", "role": "SECRET"}),
+                vec!["email", "password", "role"],
+            ),
+            (
+                "PATCH /users/0198c5a2-7e1b-7c3d-9a4f-2b6d8e0f1a3c",
+                json!({"password": "SECRET", "role": "SECRET"}),
+                vec!["role", "password"],
+            ),
+        ] {
+            let answer = mesh.call(GATEWAY, line, Some(&admin), Some(body)).await;
+            answer.refused(400, "invalid");
+            assert_eq!(answer.fields(), fields, "{line}");
+            assert!(!answer.text.contains("SECRET"), "{}", answer.text);
+        }
+        let odd = json!({"password": ["SECRET SECRET"], "email": 1});
+        let answer = mesh.post("/login", odd).await;
         answer.refused(400, "invalid");
-        assert_eq!(answer.fields(), fields, "{line}");
         assert!(!answer.text.contains("SECRET"), "{}", answer.text);
     }
-    let odd = json!({"password": ["SECRET SECRET"], "email": 1});
-    let answer = mesh.post("/login", odd).await;
-    answer.refused(400, "invalid");
-    assert!(!answer.text.contains("SECRET"), "{}", answer.text);
 }
 
 #[tokio::test]
 async fn a_user_from_first_to_last() {
-    let mesh = Front::new().await;
-    let admin = mesh.token(Role::Admin).await;
-    let new = json!({"email": " Ann@Test.com", "password": GOOD_PASSWORD, "role": "BILLING"});
-    let made = mesh.as_admin(&admin, "POST /users", Some(new.clone())).await;
-    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
-    let user = made.json();
-    let id = user["id"].as_str().unwrap();
-    assert_eq!(made.headers["location"], format!("/api/users/{id}"));
-    assert_eq!((&user["email"], &user["disabled"]), (&json!("Ann@Test.com"), &json!(false)));
-    assert_eq!(user.as_object().unwrap().len(), 5);
-    assert!(!made.text.contains("argon2") && !made.text.contains("password"));
+    for engine in engines() {
+        let mesh = Front::new(engine).await;
+        let admin = mesh.token(Role::Admin).await;
+        let new = json!({"email": " Ann@Test.com", "password": GOOD_PASSWORD, "role": "BILLING"});
+        let made = mesh.as_admin(&admin, "POST /users", Some(new.clone())).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+        let user = made.json();
+        let id = user["id"].as_str().unwrap();
+        assert_eq!(made.headers["location"], format!("/api/users/{id}"));
+        assert_eq!((&user["email"], &user["disabled"]), (&json!("Ann@Test.com"), &json!(false)));
+        assert_eq!(user.as_object().unwrap().len(), 5);
+        assert!(!made.text.contains("argon2") && !made.text.contains("password"));
 
-    mesh.as_admin(&admin, "POST /users", Some(new)).await.refused(409, "conflict");
-    let line = format!("PATCH /users/{id}");
-    let changed = mesh.as_admin(&admin, &line, Some(json!({"disabled": true}))).await.json();
-    assert_eq!((&changed["disabled"], &changed["role"]), (&json!(true), &json!("BILLING")));
-    let unknown = mesh.as_admin(&admin, &line, Some(json!({"email": "x@y.org"}))).await;
-    unknown.refused(400, "invalid");
-    let read = mesh.as_admin(&admin, &format!("GET /users/{id}"), None).await;
-    assert_eq!(read.json(), changed);
+        mesh.as_admin(&admin, "POST /users", Some(new)).await.refused(409, "conflict");
+        let line = format!("PATCH /users/{id}");
+        let changed = mesh.as_admin(&admin, &line, Some(json!({"disabled": true}))).await.json();
+        assert_eq!((&changed["disabled"], &changed["role"]), (&json!(true), &json!("BILLING")));
+        let unknown = mesh.as_admin(&admin, &line, Some(json!({"email": "x@y.org"}))).await;
+        unknown.refused(400, "invalid");
+        let read = mesh.as_admin(&admin, &format!("GET /users/{id}"), None).await;
+        assert_eq!(read.json(), changed);
 
-    let line = format!("DELETE /users/{id}");
-    assert_eq!(mesh.as_admin(&admin, &line, None).await.status, StatusCode::NO_CONTENT);
-    mesh.as_admin(&admin, &line, None).await.refused(404, "not_found");
-    mesh.as_admin(&admin, "GET /users/1", None).await.refused(404, "not_found");
-    let me = mesh.call(GATEWAY, "GET /me", Some(&admin), None).await.json();
-    let last = format!("DELETE /users/{}", me["id"].as_str().unwrap());
-    mesh.as_admin(&admin, &last, None).await.refused(409, "conflict");
+        let line = format!("DELETE /users/{id}");
+        assert_eq!(mesh.as_admin(&admin, &line, None).await.status, StatusCode::NO_CONTENT);
+        mesh.as_admin(&admin, &line, None).await.refused(404, "not_found");
+        mesh.as_admin(&admin, "GET /users/1", None).await.refused(404, "not_found");
+        let me = mesh.call(GATEWAY, "GET /me", Some(&admin), None).await.json();
+        let last = format!("DELETE /users/{}", me["id"].as_str().unwrap());
+        mesh.as_admin(&admin, &last, None).await.refused(409, "conflict");
+    }
 }
 
 #[tokio::test]
 async fn users_are_listed_in_pages() {
-    let mesh = Front::new().await;
-    let admin = mesh.token(Role::Admin).await;
-    let mut seen = Vec::new();
-    let mut line = "GET /users?size=2".to_owned();
-    loop {
-        let page = mesh.as_admin(&admin, &line, None).await.json();
-        for user in page["users"].as_array().unwrap() {
-            seen.push(user["email"].as_str().unwrap().to_owned());
+    for engine in engines() {
+        let mesh = Front::new(engine).await;
+        let admin = mesh.token(Role::Admin).await;
+        let mut seen = Vec::new();
+        let mut line = "GET /users?size=2".to_owned();
+        loop {
+            let page = mesh.as_admin(&admin, &line, None).await.json();
+            for user in page["users"].as_array().unwrap() {
+                seen.push(user["email"].as_str().unwrap().to_owned());
+            }
+            let Some(cursor) = page["nextCursor"].as_str() else {
+                assert!(page["nextCursor"].is_null() && page.get("nextCursor").is_some());
+                break;
+            };
+            line = format!("GET /users?size=2&cursor={cursor}");
         }
-        let Some(cursor) = page["nextCursor"].as_str() else {
-            assert!(page["nextCursor"].is_null() && page.get("nextCursor").is_some());
-            break;
-        };
-        line = format!("GET /users?size=2&cursor={cursor}");
-    }
-    assert_eq!(seen, DEMO_EMAILS);
-    for odd in ["size=0", "size=201", "cursor=abc", "sort=email"] {
-        let answer = mesh.as_admin(&admin, &format!("GET /users?{odd}"), None).await;
-        answer.refused(400, "invalid");
+        assert_eq!(seen, DEMO_EMAILS);
+        for odd in ["size=0", "size=201", "cursor=abc", "sort=email"] {
+            let answer = mesh.as_admin(&admin, &format!("GET /users?{odd}"), None).await;
+            answer.refused(400, "invalid");
+        }
     }
 }
 
 #[tokio::test]
 async fn a_disabled_users_token_is_refused_once_the_feed_was_heard() {
-    let mesh = Front::new().await;
-    let token = mesh.token(Role::Clinician).await;
-    assert_eq!(
-        mesh.call(GATEWAY, "GET /validate", Some(&token), None).await.status,
-        StatusCode::OK
-    );
-    mesh.world.auth.app.disable_user("clinician@test.com").await.unwrap();
-    let me = mesh.call(GATEWAY, "GET /me", Some(&token), None).await;
-    me.refused(401, "unauthenticated");
-    while mesh.hear().await.revoked.is_empty() {
-        tokio::task::yield_now().await;
+    for engine in engines() {
+        let mesh = Front::new(engine).await;
+        let token = mesh.token(Role::Clinician).await;
+        assert_eq!(
+            mesh.call(GATEWAY, "GET /validate", Some(&token), None).await.status,
+            StatusCode::OK
+        );
+        mesh.world.auth.app.disable_user("clinician@test.com").await.unwrap();
+        let me = mesh.call(GATEWAY, "GET /me", Some(&token), None).await;
+        me.refused(401, "unauthenticated");
+        while mesh.hear().await.revoked.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let refused = mesh.call(GATEWAY, "GET /validate", Some(&token), None).await;
+        refused.refused(401, "unauthenticated");
     }
-    let refused = mesh.call(GATEWAY, "GET /validate", Some(&token), None).await;
-    refused.refused(401, "unauthenticated");
 }
 
 #[test]

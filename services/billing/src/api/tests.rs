@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::{Router, body::Body};
 use http::{Request, StatusCode};
 use kit::{
-    db::{Db, DbConfig},
     page::Cursors,
+    testing::{TestEngine, TestStore, engines},
 };
 use proto::billing::v1::{
     CreateBillingAccountRequest, GetBillingAccountRequest,
@@ -14,7 +14,6 @@ use proto::billing::v1::{
 };
 use serde_json::Value;
 use shared_middleware::clock::{Clock, Ids};
-use tempfile::TempDir;
 use tonic::Code;
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -30,19 +29,17 @@ struct World {
     calls: Calls,
     routes: Router,
     grpc: Router,
-    _folder: TempDir,
+    _store: TestStore,
 }
 
-async fn world() -> World {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", folder.path().join("billing.db").display()).parse().unwrap();
-    let config = DbConfig { pool_connections_max: 2, ..DbConfig::new(url) };
-    let db = Db::open(&config, migrations()).await.unwrap();
+async fn world(engine: TestEngine) -> World {
+    let store = TestStore::on(engine).await;
+    let db = store.open(migrations()).await;
     let cursors = Cursors::open(&db).await.unwrap();
     let (clock, ids) = (Clock::system(), Ids::system());
     let api = Arc::new(Api { store: Store::new(db), cursors, clock, ids });
     let calls = Calls(Arc::clone(&api));
-    World { calls, routes: rest(Arc::clone(&api)), grpc: grpc(api).await, _folder: folder }
+    World { calls, routes: rest(Arc::clone(&api)), grpc: grpc(api).await, _store: store }
 }
 
 impl World {
@@ -67,91 +64,101 @@ impl World {
 
 #[tokio::test]
 async fn a_patient_has_one_account_however_often_and_fast_it_is_asked_for() {
-    let world = Arc::new(world().await);
-    let patient = Uuid::from_u128(1).to_string();
-    let asked = (0..16).map(|_| {
-        let (world, patient) = (Arc::clone(&world), patient.clone());
-        tokio::spawn(async move { world.open(&patient, "Jane").await.unwrap() })
-    });
-    let mut accounts = Vec::new();
-    for answer in asked.collect::<Vec<_>>() {
-        accounts.push(answer.await.unwrap());
+    for engine in engines() {
+        let world = Arc::new(world(engine).await);
+        let patient = Uuid::from_u128(1).to_string();
+        let asked = (0..16).map(|_| {
+            let (world, patient) = (Arc::clone(&world), patient.clone());
+            tokio::spawn(async move { world.open(&patient, "Jane").await.unwrap() })
+        });
+        let mut accounts = Vec::new();
+        for answer in asked.collect::<Vec<_>>() {
+            accounts.push(answer.await.unwrap());
+        }
+        accounts.dedup();
+        assert_eq!(accounts.len(), 1);
+
+        let request = GetBillingAccountRequest { patient_id: patient.clone() };
+        let found = world.calls.get_billing_account(tonic::Request::new(request)).await.unwrap();
+        assert_eq!(found.into_inner().account_id, accounts[0]);
+
+        let (_, listed) = world.get(&format!("/accounts?patientId={patient}")).await;
+        assert_eq!(listed["accounts"][0]["id"], accounts[0].as_str());
+        assert_eq!(listed["accounts"][0]["status"], "ACTIVE");
+        assert_eq!(listed["accounts"].as_array().unwrap().len(), 1);
     }
-    accounts.dedup();
-    assert_eq!(accounts.len(), 1);
-
-    let request = GetBillingAccountRequest { patient_id: patient.clone() };
-    let found = world.calls.get_billing_account(tonic::Request::new(request)).await.unwrap();
-    assert_eq!(found.into_inner().account_id, accounts[0]);
-
-    let (_, listed) = world.get(&format!("/accounts?patientId={patient}")).await;
-    assert_eq!(listed["accounts"][0]["id"], accounts[0].as_str());
-    assert_eq!(listed["accounts"][0]["status"], "ACTIVE");
-    assert_eq!(listed["accounts"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn what_is_no_patient_gets_no_account() {
-    let world = world().await;
-    let patient = Uuid::from_u128(1).to_string();
-    assert_eq!(world.open("1", "Jane").await, Err(Code::InvalidArgument));
-    assert_eq!(world.open(&patient, "  ").await, Err(Code::InvalidArgument));
-    let request = GetBillingAccountRequest { patient_id: patient };
-    let missing = world.calls.get_billing_account(tonic::Request::new(request)).await;
-    assert_eq!(missing.unwrap_err().code(), Code::NotFound);
-    let (_, listed) = world.get("/accounts").await;
-    assert_eq!(listed, serde_json::json!({"accounts": [], "nextCursor": null}));
+    for engine in engines() {
+        let world = world(engine).await;
+        let patient = Uuid::from_u128(1).to_string();
+        assert_eq!(world.open("1", "Jane").await, Err(Code::InvalidArgument));
+        assert_eq!(world.open(&patient, "  ").await, Err(Code::InvalidArgument));
+        let request = GetBillingAccountRequest { patient_id: patient };
+        let missing = world.calls.get_billing_account(tonic::Request::new(request)).await;
+        assert_eq!(missing.unwrap_err().code(), Code::NotFound);
+        let (_, listed) = world.get("/accounts").await;
+        assert_eq!(listed, serde_json::json!({"accounts": [], "nextCursor": null}));
+    }
 }
 
 #[tokio::test]
 async fn a_message_that_is_too_long_is_refused_as_the_mesh_refuses_it() {
-    let world = world().await;
-    let send = async |name: String| {
-        let patient_id = Uuid::from_u128(1).to_string();
-        let email = "jane@example.com".to_owned();
-        let request = CreateBillingAccountRequest { patient_id, name, email };
-        let mut client = BillingServiceClient::new(world.grpc.clone());
-        client.create_billing_account(request).await.map_err(|status| status.code())
-    };
-    let long = "x".repeat(MESSAGE_BYTES_MAX);
-    assert_eq!(send(long).await.err(), Some(Code::ResourceExhausted));
-    assert_eq!(send("x".repeat(300)).await.err(), Some(Code::InvalidArgument));
-    assert!(send("Jane".to_owned()).await.is_ok());
+    for engine in engines() {
+        let world = world(engine).await;
+        let send = async |name: String| {
+            let patient_id = Uuid::from_u128(1).to_string();
+            let email = "jane@example.com".to_owned();
+            let request = CreateBillingAccountRequest { patient_id, name, email };
+            let mut client = BillingServiceClient::new(world.grpc.clone());
+            client.create_billing_account(request).await.map_err(|status| status.code())
+        };
+        let long = "x".repeat(MESSAGE_BYTES_MAX);
+        assert_eq!(send(long).await.err(), Some(Code::ResourceExhausted));
+        assert_eq!(send("x".repeat(300)).await.err(), Some(Code::InvalidArgument));
+        assert!(send("Jane".to_owned()).await.is_ok());
+    }
 }
 
 #[tokio::test]
 async fn pages_follow_each_other_without_gap_or_repetition() {
-    let world = world().await;
-    for patient in 1..=25 {
-        world.open(&Uuid::from_u128(patient).to_string(), "Jane").await.unwrap();
+    for engine in engines() {
+        let world = world(engine).await;
+        for patient in 1..=25 {
+            world.open(&Uuid::from_u128(patient).to_string(), "Jane").await.unwrap();
+        }
+        let (mut seen, mut query) = (Vec::new(), "/accounts?size=10".to_owned());
+        let mut pages = 0;
+        loop {
+            let (status, page) = world.get(&query).await;
+            assert_eq!(status, StatusCode::OK);
+            pages += 1;
+            let accounts = page["accounts"].as_array().unwrap().clone();
+            seen.extend(accounts.iter().map(|account| account["id"].as_str().unwrap().to_owned()));
+            let Some(next) = page["nextCursor"].as_str() else { break };
+            query = format!("/accounts?size=10&cursor={next}");
+        }
+        assert_eq!((pages, seen.len()), (3, 25));
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 25);
     }
-    let (mut seen, mut query) = (Vec::new(), "/accounts?size=10".to_owned());
-    let mut pages = 0;
-    loop {
-        let (status, page) = world.get(&query).await;
-        assert_eq!(status, StatusCode::OK);
-        pages += 1;
-        let accounts = page["accounts"].as_array().unwrap().clone();
-        seen.extend(accounts.iter().map(|account| account["id"].as_str().unwrap().to_owned()));
-        let Some(next) = page["nextCursor"].as_str() else { break };
-        query = format!("/accounts?size=10&cursor={next}");
-    }
-    assert_eq!((pages, seen.len()), (3, 25));
-    seen.sort();
-    seen.dedup();
-    assert_eq!(seen.len(), 25);
 }
 
 #[tokio::test]
 async fn bad_questions_are_told_what_is_wrong() {
-    let world = world().await;
-    for query in ["size=0", "size=201", "size=x", "cursor=x", "patientId=1", "other=1"] {
-        let (status, _) = world.get(&format!("/accounts?{query}")).await;
-        assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
-    }
-    for id in ["1", "00000000-0000-0000-0000-000000000001"] {
-        let (status, _) = world.get(&format!("/accounts/{id}")).await;
-        assert_eq!(status, StatusCode::NOT_FOUND, "{id}");
+    for engine in engines() {
+        let world = world(engine).await;
+        for query in ["size=0", "size=201", "size=x", "cursor=x", "patientId=1", "other=1"] {
+            let (status, _) = world.get(&format!("/accounts?{query}")).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
+        }
+        for id in ["1", "00000000-0000-0000-0000-000000000001"] {
+            let (status, _) = world.get(&format!("/accounts/{id}")).await;
+            assert_eq!(status, StatusCode::NOT_FOUND, "{id}");
+        }
     }
 }
 

@@ -35,7 +35,8 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) demo: bool,
     pub(crate) drain: Duration,
-    /// Of `drain`, how long a process that leaves still takes requests.
+    /// Of `drain`, how long a process that leaves still takes requests: none where all that it
+    /// serves is in this process.
     pub(crate) leave: Duration,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) gateway: Gateway,

@@ -48,7 +48,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
     let events = events(s);
     let demo = s.read("demo", truth);
     let drain = seconds(s, "drain_seconds");
-    let leave = leave(s, drain);
+    let leave = leave(s, drain, parts);
     let (gateway, auth) = (gateway(s), auth(s));
     let (patient, notification) = (patient(s), notification(s));
     let (mesh, limits) = (mesh(s, parts), limits(s));
@@ -109,14 +109,18 @@ fn topic_prefix(text: &str) -> Result<String, &'static str> {
     Err("must be at most 100 letters, digits, points, underscores and hyphens")
 }
 
-/// It is a part of the drain; what nobody set must not be a fault of a drain that somebody did.
-fn leave(s: &mut Sources, drain: Option<Duration>) -> Option<Duration> {
+/// It is a part of the drain; what nobody set must not be a fault of a drain that somebody did. A
+/// gateway that runs with others stops before them, and leaves nobody behind who would notice.
+fn leave(s: &mut Sources, drain: Option<Duration>, parts: &[Part]) -> Option<Duration> {
     const KEY: &str = "mesh.leave_ms";
     let given = s.value(KEY).is_some_and(|(_, origin)| origin != Origin::Default);
     let leave_ms = s.read(KEY, |text| from_to(text, 0, 600_000))?;
     let (leave, drain) = (Duration::from_millis(u64::try_from(leave_ms).ok()?), drain?);
     if given && leave > drain {
         s.fault(KEY, "must not be longer than drain_seconds, of which it is a part");
+    }
+    if parts.contains(&Part::Gateway) && parts.len() > 1 {
+        return Some(Duration::ZERO);
     }
     Some(if given { leave } else { leave.min(drain / 2) })
 }

@@ -137,8 +137,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "mesh.leave_ms",
         "2500",
-        "a service that is told to stop goes on so long, not ready any more, for gateways to notice; \
-         part of drain_seconds (and at most half of it, unless set), none where the gateway is",
+        "a process that is told to stop is not ready from then on, but serves on for so long, \
+         until all have noticed: a part of drain_seconds, at most half of it unless set; none \
+         under `up`",
     ),
     setting("limits.body_bytes_max", "65536", "a longer request body is refused"),
     setting("limits.deadline_ms", "10000", "no request takes longer in a service"),

@@ -78,6 +78,24 @@ fn every_fault_is_found_at_once() {
 }
 
 #[test]
+fn leaving_is_a_part_of_the_drain() {
+    let (drain, leave) = ("MEDISYNC_DRAIN_SECONDS", "MEDISYNC_MESH__LEAVE_MS");
+    let ms = |parts: &[Part], variables: &[(&str, &str)]| {
+        let read = read(gather("", variables, &[]), parts, false);
+        read.map(|config| config.leave.as_millis())
+    };
+    let patient = [Part::Patient];
+    assert_eq!(ms(&patient, &[]), Ok(2500));
+    assert_eq!(ms(&[Part::Gateway], &[]), Ok(2500));
+    assert_eq!(ms(&patient, &[(drain, "1")]), Ok(500));
+    assert_eq!(ms(&patient, &[(drain, "0")]), Ok(0));
+    assert_eq!(ms(&patient, &[(drain, "1"), (leave, "1000")]), Ok(1000));
+    assert_eq!(ms(&Part::ALL, &[(leave, "1000")]), Ok(0));
+    let fault = ms(&patient, &[(drain, "1"), (leave, "1001")]).unwrap_err().to_string();
+    assert!(fault.contains("not be longer than drain_seconds"), "{fault}");
+}
+
+#[test]
 fn two_listeners_on_one_address_are_a_fault() {
     let found = faults(gather("", &[("MEDISYNC_AUTH__LISTEN", "127.0.0.1:4004")], &[]));
     assert_eq!(found.len(), 1, "{found:?}");

@@ -5,11 +5,13 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a story that cannot go on fails")]
 
+#[path = "../common/caller.rs"]
 mod caller;
 mod certs;
 mod forged;
 mod issuer;
 mod meanwhile;
+#[path = "../common/processes.rs"]
 mod processes;
 mod servers;
 mod wire;
@@ -27,6 +29,7 @@ mod gate;
 mod mesh;
 mod patients;
 mod policy;
+mod rolling;
 mod sign_in;
 mod signals;
 mod tidy;

@@ -52,7 +52,7 @@ impl FileChannel {
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             if entry.file_name().to_str().is_some_and(is_temporary) {
-                fs::remove_file(entry.path())?;
+                remove(&entry.path())?;
             }
         }
         Ok(())
@@ -85,6 +85,15 @@ impl FileChannel {
         file.sync_all()?;
         drop(file);
         fs::rename(&temporary, self.folder.join(format!("{}.eml", message.event_id)))
+    }
+}
+
+/// Another process on this folder may be writing it just now: then it has its own name already, or
+/// that process cannot give it one and delivers again.
+fn remove(temporary: &Path) -> io::Result<()> {
+    match fs::remove_file(temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

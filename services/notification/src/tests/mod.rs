@@ -17,18 +17,17 @@ use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp};
 use kit::{
     consumer::{Handler as _, HandlerError},
-    db::{DbConfig, DbError},
+    db::{DbError, Engine},
     dead_letter::DeadLetters,
     log::{Delivered, EVENT_ID, EmbeddedLog, EventLog, Record},
     page::Cursors,
-    testing::FromTheStart,
+    testing::{FromTheStart, TestEngine, TestStore},
 };
 use prost::Message as _;
 use proto::patient_events::PatientEvent;
 use secrecy::SecretString;
 use serde_json::Value;
 use shared_middleware::clock::{Clock, Ids};
-use tempfile::TempDir;
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -38,6 +37,8 @@ use crate::{
     Config, GROUP, api, consumer::Notifications, parse_from, sender::Sender, store::Store,
 };
 
+/// How long tests claim what a process then does not deliver.
+const CLAIMED_FOR_S: i64 = 60;
 const DEAD_LETTERS: &str = "patient.dlq";
 
 /// An event as the patient service publishes it.
@@ -77,7 +78,7 @@ struct World {
     handler: Arc<Notifications>,
     sender: Sender,
     config: Config,
-    _folder: TempDir,
+    _kept: TestStore,
 }
 
 // === impl Time ===
@@ -96,21 +97,20 @@ impl Time {
 // === impl World ===
 
 impl World {
-    async fn with_files() -> Self {
-        Self::start(None).await
+    async fn with_files(engine: TestEngine) -> Self {
+        Self::start(engine, None).await
     }
 
-    async fn with_smtp(server: &SmtpServer) -> Self {
-        Self::start(Some(SecretString::from(server.url.clone()))).await
+    async fn with_smtp(engine: TestEngine, server: &SmtpServer) -> Self {
+        Self::start(engine, Some(SecretString::from(server.url.clone()))).await
     }
 
-    async fn start(smtp: Option<SecretString>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("n.db").display()).parse().unwrap();
-        let database = DbConfig { pool_connections_max: 2, ..DbConfig::new(url) };
-        let config = Config { smtp, ..Config::new(database, folder.path().join("outbox")) };
-        let log =
-            EmbeddedLog::open(&folder.path().join("events.db"), Clock::system()).await.unwrap();
+    async fn start(engine: TestEngine, smtp: Option<SecretString>) -> Self {
+        let kept = TestStore::on(engine).await;
+        let folder = kept.folder();
+        let config = Config::new(kept.config().clone(), folder.join("outbox"));
+        let config = Config { smtp, ..config };
+        let log = EmbeddedLog::open(&folder.join("events.db"), Clock::system()).await.unwrap();
         let time = Time(Arc::new(Mutex::new("2026-03-02T09:00:00Z".parse().unwrap())));
         let store = Store::open(&config.database).await.unwrap();
         let channel = config.channel().await.unwrap();
@@ -129,12 +129,16 @@ impl World {
             clock: time.clock(),
             wake,
         };
-        Self { store, log, time, handler, sender, config, _folder: folder }
+        Self { store, log, time, handler, sender, config, _kept: kept }
     }
 
-    /// The same after a crash: all that is left is on disk.
+    /// The same after a crash: all that is left is on disk. On PostgreSQL the claims are left, too,
+    /// for another process may hold them, and some time after the crash they have run out.
     async fn after_a_crash(mut self) -> Self {
         self.store = Store::open(&self.config.database).await.unwrap();
+        if self.store.db().engine() == Engine::Postgres {
+            self.time.pass_s(CLAIMED_FOR_S);
+        }
         self.store.release(self.time.clock().now()).await.unwrap();
         self.sender.store = self.store.clone();
         self.sender.channel = self.config.channel().await.unwrap();

@@ -7,6 +7,7 @@ mod users;
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
+use kit::testing::engines;
 use secrecy::SecretString;
 use shared_middleware::{
     clock::Ids,

@@ -96,9 +96,14 @@ impl Process {
 
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
-        let pid = self.child.id().to_string();
-        let told = Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().unwrap();
-        assert!(told.success());
+        self.signal("TERM");
+    }
+
+    /// A signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id();
+        let told = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
+        assert!(told.unwrap().success());
     }
 
     /// Waits for the end.

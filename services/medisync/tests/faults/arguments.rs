@@ -1,0 +1,54 @@
+//! What may be asked for on the command line.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::stack::Kind;
+
+const USAGE: &str = "faults [--stack embedded|servers] [--rounds N] [--seed S] [--fault NAME]";
+const ROUNDS: u32 = 20;
+
+/// What is to be played.
+#[derive(Clone)]
+pub(crate) struct Arguments {
+    pub(crate) stacks: Vec<Kind>,
+    pub(crate) rounds: u32,
+    pub(crate) seed: u64,
+    /// Only this fault.
+    pub(crate) fault: Option<String>,
+}
+
+// === impl Arguments ===
+
+impl Arguments {
+    /// Nothing when only the names of tests are asked for.
+    pub(crate) fn read(given: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut read = Self {
+            stacks: vec![Kind::Embedded, Kind::Servers],
+            rounds: ROUNDS,
+            seed: any_seed(),
+            fault: None,
+        };
+        let mut given = given;
+        while let Some(name) = given.next() {
+            if name == "--list" {
+                return Ok(None);
+            }
+            let value = given.next().ok_or(USAGE)?;
+            match name.as_str() {
+                "--stack" if value == "embedded" => read.stacks = vec![Kind::Embedded],
+                "--stack" if value == "servers" => read.stacks = vec![Kind::Servers],
+                "--rounds" => read.rounds = value.parse().map_err(|_| USAGE)?,
+                "--seed" => read.seed = value.parse().map_err(|_| USAGE)?,
+                "--fault" => read.fault = Some(value),
+                _ => return Err(USAGE.to_owned()),
+            }
+        }
+        Ok(Some(read))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "any number is as good as another")]
+fn any_seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::from(now.subsec_nanos())
+}

@@ -1,4 +1,5 @@
-//! How far a long command is: a bar on a terminal, a line now and then elsewhere. On standard error.
+//! How far a long command is: a bar on a terminal, elsewhere a line now and then. All of it on
+//! standard error.
 
 use std::{
     io::{IsTerminal as _, stderr},

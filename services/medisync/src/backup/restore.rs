@@ -61,8 +61,8 @@ pub(crate) fn restore(cli: &Cli, dir: &Path) -> anyhow::Result<()> {
     let data = config.data_dir.display();
     say!("restored {files} files into {data}, as of {at} (MediSync {version})")?;
     say!(
-        "next: start the mesh on it (`medisync up --data-dir {data}`, or `run`). What was done after \
-         {at} is gone, sign-outs and disabled users among it: look at `medisync user list`"
+        "next: start the mesh on it (`medisync up --data-dir {data}`, or `run`). What was done \
+         after {at} is gone, sign-outs and disabled users among it: look at `medisync user list`"
     )?;
     Ok(())
 }

@@ -187,9 +187,10 @@ async fn what_no_group_can_handle_is_shown_and_kept_until_it_is_dropped() {
     // It blocked nobody.
     let admin = world.sign_in(ADMIN).await;
     let id = admin.register(&a_patient()).await;
-    world.drain().await;
-    assert_eq!(admin.summary().await["patients"], 16);
-    assert_eq!(admin.messages_of(&id).await.len(), 1);
+    until("both have handled the next one", || async {
+        admin.summary().await["patients"] == 16 && admin.messages_of(&id).await.len() == 1
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -220,8 +221,12 @@ async fn a_replay_beside_a_running_mesh_loses_nothing_and_counts_nothing_twice()
     }
     registering.goes_on(10).await;
     registering.ends_well().await;
-    world.drain().await;
     let patients = 15 + registered.load(Ordering::SeqCst);
+    until("all of them are counted", || async {
+        admin.summary().await["patients"].as_u64() >= Some(patients.into())
+    })
+    .await;
+    world.drain().await;
     let summary = admin.summary().await;
     assert_eq!((&summary["patients"], &summary["created"]), (&patients.into(), &patients.into()));
 

@@ -2,6 +2,7 @@
 //!
 //! - [`service`]: what a service is made of, and what it is given.
 //! - [`db`]: its store, on SQLite or PostgreSQL.
+//! - [`lease`]: what one of several replicas does at a time.
 //! - [`outbox`]: events that commit with the rows that cause them, and the relay that publishes
 //!   them.
 //! - [`log`]: where events are kept in order.
@@ -14,6 +15,7 @@
 pub mod service;
 
 pub mod db;
+pub mod lease;
 
 pub mod outbox;
 

@@ -24,7 +24,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    db::{Db, DbError, Engine, Lease, Tx},
+    db::{Db, DbError, Engine, Tx},
+    lease::{Held, Leased},
     log::{
         CONTENT_TYPE, EVENT_ID, EVENT_TYPE, EventLog, LogError, PROTOBUF, Record, TRACEPARENT,
         headers_json, parse_headers,
@@ -139,41 +140,15 @@ impl Outbox {
     }
 
     async fn run(&self, stop: CancellationToken) {
-        let mut back_off = BACK_OFF_FIRST;
-        while !stop.is_cancelled() {
-            let lease = tokio::select! {
-                lease = self.db.lease(LEASE) => lease,
-                () = self.pass_on() => continue,
-                // Whoever has the lease publishes what we committed.
-                () = stop.cancelled() => return,
-            };
-            match lease {
-                Ok(lease) => {
-                    back_off = BACK_OFF_FIRST;
-                    self.publish_while_held(&lease, &stop).await;
-                    self.show_nothing();
-                }
-                Err(error) => {
-                    self.warn(&error);
-                    sleep(back_off).await;
-                    back_off = (back_off * 2).min(BACK_OFF_LAST);
-                }
-            }
-        }
+        let lease = Leased::new(self.db.clone(), LEASE, Arc::clone(&self.wake));
+        let publish = |held| async {
+            self.publish_while_held(held, &stop).await;
+            self.show_nothing();
+        };
+        lease.run(&stop, publish).await;
     }
 
-    /// Tells the relay that publishes what this process commits; for ever.
-    async fn pass_on(&self) {
-        loop {
-            self.wake.notified().await;
-            if let Err(error) = self.db.notify(LEASE).await {
-                // The other one looks anyway, only later.
-                tracing::debug!(service = %self.service, error = causes(&error), "not passed on");
-            }
-        }
-    }
-
-    async fn publish_while_held(&self, lease: &Lease, stop: &CancellationToken) {
+    async fn publish_while_held(&self, lease: Held, stop: &CancellationToken) {
         let (mut back_off, mut counted) = (BACK_OFF_FIRST, None);
         while lease.is_held() {
             // Asked before it looks: what was committed before the stop is seen by this look.
@@ -197,7 +172,6 @@ impl Outbox {
                 }
             };
             tokio::select! {
-                () = self.wake.notified() => {}
                 () = lease.woken() => {}
                 () = sleep(pause) => {}
                 // What is committed is published once more before the end, if it can be.

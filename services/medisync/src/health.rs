@@ -105,7 +105,15 @@ impl Dependency {
     }
 
     const fn is_required(&self) -> bool {
-        matches!(self.what, What::Store(..))
+        self.store_of().is_some()
+    }
+
+    /// Whose store it is, if it is one.
+    const fn store_of(&self) -> Option<Part> {
+        match &self.what {
+            What::Store(part, _) => Some(*part),
+            What::EventLog(_) => None,
+        }
     }
 
     /// Why it is away, if it is.
@@ -162,7 +170,8 @@ impl Health {
 
     /// Whether the store of a service of this process answers.
     pub(crate) async fn store_answers(&self, service: Part) -> bool {
-        let of_service = |dependency: &Dependency| matches!(&dependency.what, What::Store(part, _) if *part == service);
+        let of_service =
+            |dependency: &Dependency| dependency.store_of().is_some_and(|part| part == service);
         match self.dependencies.iter().position(of_service) {
             Some(place) => self.check(place).await.away.is_none(),
             None => false,

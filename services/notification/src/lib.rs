@@ -169,7 +169,6 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, BuildError> {
     let from = parse_from(&config.from).map_err(BuildError::From)?;
     let channel = config.channel().await?;
     let store = Store::open(&config.database).await?;
-    store.release(kit.clock.now()).await?;
     let cursors = Cursors::open(&store.db()).await?;
 
     let wake = Arc::new(Notify::new());

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use kit::{
     consumer::dead_letters_of,
     db::DbError,
+    lease::{Held, Leased},
     log::{
         EVENT_ID, EventLog, Record, SOURCE_GROUP, SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TOPIC,
     },
@@ -34,6 +35,8 @@ use crate::{
     store::{Pending, Source, Store},
 };
 
+/// The lease of the sender that delivers.
+const LEASE: &str = "sender";
 /// A sender that was not woken looks anyway: a try may be due, or another process have written.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 /// A claim outlasts the batch by so much.
@@ -74,8 +77,20 @@ impl Sender {
         })
     }
 
+    /// Of several replicas one delivers at a time.
     async fn run(&self, stop: &CancellationToken) {
-        while !stop.is_cancelled() {
+        let lease = Leased::new(self.store.db(), LEASE, Arc::clone(&self.wake));
+        lease.run(stop, |held| self.deliver_while_held(held, stop)).await;
+    }
+
+    async fn deliver_while_held(&self, lease: Held, stop: &CancellationToken) {
+        // Nobody else delivers now: what the one before had claimed is due at once.
+        if let Err(error) = self.store.release(self.clock.now()).await {
+            tracing::warn!(error = causes(&error), "cannot release notifications");
+            sleep(LOOKED_AT_EVERY).await;
+            return;
+        }
+        while lease.is_held() && !stop.is_cancelled() {
             match self.deliver_some().await {
                 Ok(true) => continue,
                 Ok(false) => {}
@@ -84,7 +99,7 @@ impl Sender {
                 }
             }
             tokio::select! {
-                () = self.wake.notified() => {}
+                () = lease.woken() => {}
                 () = sleep(LOOKED_AT_EVERY) => {}
                 () = stop.cancelled() => {}
             }

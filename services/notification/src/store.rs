@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use kit::{
-    db::{Db, DbConfig, DbError, Engine, Migrations, Row, Tx},
+    db::{Db, DbConfig, DbError, Migrations, Row, Tx},
     dead_letter::{self, Burial},
     log::Delivered,
     params,
@@ -89,13 +89,8 @@ impl Store {
         self.0.clone()
     }
 
-    /// At the start: what the process before was about to send, or waited to send, is due at once.
-    ///
-    /// Only SQLite is sure that no other process is sending: on PostgreSQL a claim runs out.
+    /// What whoever delivered before was about to send, or waited to send, is due at once.
     pub(crate) async fn release(&self, now: Timestamp) -> Result<(), DbError> {
-        if self.0.engine() != Engine::Sqlite {
-            return Ok(());
-        }
         let sql = "update notification set next_attempt_at = $1
                    where status = 'PENDING' and next_attempt_at > $1";
         self.0

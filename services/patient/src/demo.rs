@@ -57,8 +57,8 @@ impl App {
         self.await_demo_accounts().await
     }
 
-    /// Whoever looks at the demo sees accounts. In a mesh whose parts start at the same time billing
-    /// may answer late.
+    /// Whoever looks at the demo sees accounts. In a mesh whose parts start at the same time
+    /// billing may answer late.
     async fn await_demo_accounts(&self) -> Result<(), Error> {
         let until = Instant::now() + ACCOUNTS_WITHIN;
         loop {

@@ -90,10 +90,10 @@ pub struct Db(Arc<Inner>);
 
 enum Inner {
     Sqlite(Sqlite),
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
 }
 
-/// The right to do what one process at a time does.
+/// The right to do what one process at a time does; see [`crate::lease`].
 pub(crate) struct Lease(Option<PostgresLease>);
 
 /// A transaction on either engine.
@@ -166,7 +166,9 @@ impl Db {
     pub async fn open(config: &DbConfig, migrations: Migrations) -> Result<Self, DbError> {
         let inner = match &config.url {
             DbUrl::Sqlite(path) => Inner::Sqlite(Sqlite::open(path, config, migrations).await?),
-            DbUrl::Postgres(url) => Inner::Postgres(Postgres::open(url, config, migrations).await?),
+            DbUrl::Postgres(url) => {
+                Inner::Postgres(Box::new(Postgres::open(url, config, migrations).await?))
+            }
         };
         Ok(Self(Arc::new(inner)))
     }

@@ -1,8 +1,8 @@
 //! A mesh of one's own: started in a folder of its own, gone with the test.
 //!
 //! Stories know nothing of how it runs. By default all parts are one process on the embedded
-//! stores; with `MEDISYNC_TEST_STACK=servers` every part is a process of its own, on PostgreSQL and Kafka,
-//! and no service speaks without mTLS.
+//! stores; with `MEDISYNC_TEST_STACK=servers` every part is a process of its own, on PostgreSQL and
+//! Kafka, and no service speaks without mTLS.
 
 use std::{
     collections::HashMap,

@@ -1,0 +1,97 @@
+//! Work that one of several replicas does at a time: whoever holds the store's lease of its name.
+//!
+//! The lease goes on to the next one as soon as its holder ends, or the store does not hear of it
+//! any more. For a moment two may believe that they hold it: what they do must bear that.
+
+use std::{sync::Arc, time::Duration};
+
+use shared_middleware::error::causes;
+use tokio::{sync::Notify, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::db::{Db, Lease};
+
+const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
+const BACK_OFF_LAST: Duration = Duration::from_secs(5);
+
+/// Work that is done by its lease's holder.
+#[derive(Clone)]
+pub struct Leased {
+    db: Db,
+    name: &'static str,
+    /// This process has something to do for the holder.
+    wake: Arc<Notify>,
+}
+
+/// The lease, while it lasts.
+pub struct Held {
+    lease: Lease,
+    wake: Arc<Notify>,
+}
+
+// === impl Leased ===
+
+impl Leased {
+    /// Work of this name, among the replicas that share this store. It may be woken by this.
+    pub const fn new(db: Db, name: &'static str, wake: Arc<Notify>) -> Self {
+        Self { db, name, wake }
+    }
+
+    /// Does the work whenever this process holds the lease, until it is stopped. The work ends when
+    /// the lease does, or when it is stopped itself.
+    pub async fn run<F: Future<Output = ()>>(
+        &self,
+        stop: &CancellationToken,
+        work: impl Fn(Held) -> F,
+    ) {
+        let mut back_off = BACK_OFF_FIRST;
+        while !stop.is_cancelled() {
+            let lease = tokio::select! {
+                lease = self.db.lease(self.name) => lease,
+                () = self.pass_on() => continue,
+                // Whoever has the lease does what is left.
+                () = stop.cancelled() => return,
+            };
+            match lease {
+                Ok(lease) => {
+                    back_off = BACK_OFF_FIRST;
+                    work(Held { lease, wake: Arc::clone(&self.wake) }).await;
+                }
+                Err(error) => {
+                    let (name, error) = (self.name, causes(&error));
+                    tracing::warn!(name, error, "cannot ask for a lease");
+                    sleep(back_off).await;
+                    back_off = (back_off * 2).min(BACK_OFF_LAST);
+                }
+            }
+        }
+    }
+
+    /// Tells the holder, which is another process, that there is something to do; for ever.
+    async fn pass_on(&self) {
+        loop {
+            self.wake.notified().await;
+            if let Err(error) = self.db.notify(self.name).await {
+                // It looks anyway, only later.
+                tracing::debug!(name = self.name, error = causes(&error), "not passed on");
+            }
+        }
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// Whether it still is, as far as is known.
+    pub fn is_held(&self) -> bool {
+        self.lease.is_held()
+    }
+
+    /// Waits until this process or another has something to do, or the lease is gone.
+    pub async fn woken(&self) {
+        tokio::select! {
+            () = self.wake.notified() => {}
+            () = self.lease.woken() => {}
+        }
+    }
+}

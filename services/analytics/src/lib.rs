@@ -6,6 +6,7 @@
 //! - `consumer` takes it into the transaction that also keeps the position in the topic.
 //! - `domain` decides what an event changes, and which age band a year of birth is in. It is pure.
 //! - `store` keeps the counters. Only it knows SQL.
+//! - `replay` builds the counters once more from the log, while the old ones are served.
 //! - `api` answers with the summary. Only it knows a status code.
 //!
 //! Consumes the topic `patient` as the group `analytics-service`. Publishes nothing, calls nobody.
@@ -14,6 +15,11 @@
 //! carry no more than the year, which is the least that counts age bands. So an age is the one that
 //! is reached in the calendar year of the question. A deleted patient's year is erased; id and
 //! version stay as a tombstone.
+//!
+//! **Invariant:** one set of counters, a projection, is served; every event counts in it once. A replay
+//! builds another and takes over in one transaction with the group's positions, so that no event is
+//! missed and none counts twice. What is not served any more, or never was, is swept: a year of
+//! birth is kept in it no longer than that takes.
 //!
 //! **Invariant:** the patients in the age bands add up to the registered patients, since both are
 //! counted from one table in one statement.
@@ -26,10 +32,15 @@ mod domain;
 
 mod store;
 
+mod replay;
+
 mod api;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod replay_tests;
 
 use std::sync::Arc;
 
@@ -46,6 +57,7 @@ use shared_middleware::identity::Part;
 pub use crate::{
     api::{RULES, openapi},
     consumer::GROUP,
+    replay::{Replay, ReplayError, ReplayProgress, Replayed},
 };
 use crate::{consumer::Projection, store::Store};
 
@@ -76,10 +88,10 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, DbError> {
     let consumer = Consumer::new(GROUP, TOPIC, db.clone(), log, Arc::new(Projection), clock);
     Ok(Service {
         part: Part::Analytics,
-        rest: api::routes(store, kit.clock.clone()),
+        rest: api::routes(store.clone(), kit.clock.clone()),
         grpc: None,
         rules: RULES,
-        tasks: vec![consumer.task()],
+        tasks: vec![consumer.task(), replay::sweeper(store, kit.clock.clone())],
         db,
     })
 }

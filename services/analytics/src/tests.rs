@@ -104,7 +104,8 @@ impl World {
         let db = self.store.db();
         let row = db.read(move |tx| {
             Box::pin(async move {
-                let sql = "select version, state, birth_year from patient where id = $1";
+                let sql = "select version, state, birth_year from patient where id = $1
+                           order by projection desc";
                 tx.query_one(sql, kit::params![id]).await
             })
         });

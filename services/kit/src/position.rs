@@ -45,7 +45,7 @@ pub async fn advance<'r>(
     partitions.dedup();
     let mut unseen = Vec::with_capacity(records.len());
     for partition in partitions {
-        let stored = lock(tx, group, topic, partition).await?;
+        let stored = locked(tx, group, topic, partition).await?;
         let mut of_partition = records.iter().filter(|record| record.partition == partition);
         let first = of_partition.clone().next();
         if first.is_some_and(|first| stored < first.position) {
@@ -79,8 +79,22 @@ pub async fn keep(
     .map(drop)
 }
 
-/// The position, locked; 0 when there is none.
-async fn lock(tx: &mut Tx<'_>, group: &str, topic: &str, partition: i64) -> Result<i64, DbError> {
+/// All positions of a group in a topic, as partition and offset. Not locked.
+pub async fn all(tx: &mut Tx<'_>, group: &str, topic: &str) -> Result<Vec<(i64, i64)>, DbError> {
+    let sql = "select part, next_offset from consumer_position
+               where consumer_group = $1 and topic = $2 order by part";
+    let rows = tx.query(sql, params![group, topic]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// The position, locked to the end of the transaction; 0 when there is none. Whoever locks several
+/// does so in the order of the partitions.
+pub async fn locked(
+    tx: &mut Tx<'_>,
+    group: &str,
+    topic: &str,
+    partition: i64,
+) -> Result<i64, DbError> {
     // SQLite has one writer: who is in a transaction that writes is alone.
     let sql = match tx.engine() {
         Engine::Sqlite => SELECT,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use jiff::Timestamp;
+use kit::log::Start;
 use shared_middleware::identity::{Part, Role};
 
 use crate::{
@@ -68,9 +69,26 @@ pub(crate) enum Command {
     /// The keys that sign users' tokens
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Events: watch them, and deal with those that could not be handled
+    /// Events: watch them, deal with those that could not be handled, replay them
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Write a backup of the embedded default into a new folder, also while the mesh is running
+    ///
+    /// One consistent state of every store and of the event log, with the keys, the certificates
+    /// and the messages that were written; checked, and with checksums. It holds patients and keys.
+    /// Stores on PostgreSQL and events on Kafka are backed up by their own means.
+    Backup {
+        /// A folder that does not exist, or is empty
+        dir: PathBuf,
+    },
+    /// Restore a backup into a data directory that has no stores yet
+    ///
+    /// Every checksum is looked at before anything is written. Tokens stay valid, since the keys
+    /// are the same.
+    Restore {
+        /// The folder that `medisync backup` made
+        dir: PathBuf,
+    },
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -149,6 +167,19 @@ pub(crate) enum EventsCommand {
     /// success or dropped.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
+    /// Build a group's projection once more from the log, while the old one is served
+    ///
+    /// For when a projection is wrong, or is to count what it did not. The mesh goes on meanwhile:
+    /// readers see the old projection until the new one has all that the old one has, then the new
+    /// one. One at a time. A replay that ends before changes nothing; run it again.
+    Replay {
+        /// analytics-service
+        #[arg(long)]
+        group: Group,
+        /// beginning; or RFC 3339, or a day (UTC): then only events published since are counted
+        #[arg(long, value_name = "TIME", value_parser = events::first_event)]
+        from: Start,
+    },
 }
 
 #[derive(Args, Debug)]

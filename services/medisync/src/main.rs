@@ -7,6 +7,7 @@
 mod out;
 
 mod admin;
+mod backup;
 mod cli;
 mod config;
 mod documents;
@@ -17,6 +18,7 @@ mod keys;
 mod launch;
 mod pki;
 mod probe;
+mod progress;
 mod readiness;
 mod run;
 mod running;
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
         Command::User(command) => users::command(&cli, command),
         Command::Keys(command) => keys::command(&cli, command),
         Command::Events(command) => events::command(&cli, command),
+        Command::Backup { dir } => backup::backup(&cli, dir),
+        Command::Restore { dir } => backup::restore(&cli, dir),
         Command::Config(ConfigCommand::Show { origin }) => cli::show_config(&cli, *origin),
         Command::Healthcheck { url } => probe::healthcheck(&cli, url.as_deref()),
         Command::Openapi { part } => documents::print(*part),

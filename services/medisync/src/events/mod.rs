@@ -1,12 +1,14 @@
-//! `medisync events`: what is published and what was given up.
+//! `medisync events`: what is published, what was given up, and projections made anew.
 //!
 //! - `tail` prints a topic as it grows.
 //! - `dead_letters` lists, shows, retries and drops what a consumer group gave up.
+//! - `replay` builds a group's projection once more.
 //! - `shown` is how an event is printed: without names, unless they are asked for.
 //!
 //! All work beside a running mesh, on its stores and its log.
 
 mod dead_letters;
+mod replay;
 mod shown;
 mod tail;
 
@@ -14,7 +16,10 @@ use std::{path::Path, str::FromStr, sync::Arc};
 
 use anyhow::bail;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use kit::{db::DbUrl, log::EventLog};
+use kit::{
+    db::DbUrl,
+    log::{EventLog, Start},
+};
 use shared_middleware::identity::Part;
 
 use crate::{
@@ -44,6 +49,7 @@ pub(crate) fn command(cli: &Cli, command: &EventsCommand) -> anyhow::Result<()> 
         match command {
             EventsCommand::Tail(tail) => tail::run(&config, tail).await,
             EventsCommand::DeadLetters(command) => dead_letters::run(&config, command).await,
+            EventsCommand::Replay { group, from } => replay::run(&config, *group, *from).await,
         }
     })
 }
@@ -88,6 +94,14 @@ fn day_only(text: &str) -> bool {
     text.len() == "2026-03-02".len()
 }
 
+/// `beginning`, or a moment.
+pub(crate) fn first_event(text: &str) -> Result<Start, String> {
+    if text == "beginning" {
+        return Ok(Start::Beginning);
+    }
+    moment(text).map(Start::Time).map_err(|form| format!("{form}, or `beginning`"))
+}
+
 // === impl Group ===
 
 impl Group {
@@ -130,6 +144,7 @@ mod tests {
         assert_eq!(second("1970-01-02"), 86_400);
         assert_eq!(second("1970-01-01T01:00:00+01:00"), 0);
         for odd in ["yesterday", "2026-02-30", "", "12"] {
+            assert!(first_event(odd).unwrap_err().contains("`beginning`"), "{odd}");
             assert!(moment(odd).unwrap_err().contains("RFC 3339"), "{odd}");
         }
     }

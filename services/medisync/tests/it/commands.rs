@@ -36,6 +36,8 @@ fn help_and_version_are_given_for_every_command() {
         "user",
         "keys",
         "events",
+        "backup",
+        "restore",
         "config",
         "healthcheck",
         "openapi",

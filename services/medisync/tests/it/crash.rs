@@ -78,7 +78,7 @@ async fn whatever_moment_it_is_killed_at_everything_acknowledged_is_there_once()
 }
 
 /// Every patient that is there, acknowledged or not, has all that belongs to it, once.
-async fn check(world: &World, acknowledged: &BTreeMap<String, Value>) {
+pub(crate) async fn check(world: &World, acknowledged: &BTreeMap<String, Value>) {
     let admin = world.sign_in(ADMIN).await;
     for (id, told) in acknowledged {
         let kept = admin.get(&format!("/api/patients/{id}")).await.expect(StatusCode::OK).json();

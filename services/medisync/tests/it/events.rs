@@ -3,6 +3,10 @@
 use std::{
     io::{BufRead as _, BufReader, Lines},
     process::{Child, ChildStdout, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use kit::log::{EVENT_ID, EVENT_TYPE, EmbeddedLog, EventLog, KafkaConfig, KafkaLog, Record};
@@ -183,9 +187,63 @@ async fn what_no_group_can_handle_is_shown_and_kept_until_it_is_dropped() {
     // It blocked nobody.
     let admin = world.sign_in(ADMIN).await;
     let id = admin.register(&a_patient()).await;
+    until("both have handled the next one", || async {
+        admin.summary().await["patients"] == 16 && admin.messages_of(&id).await.len() == 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replay_beside_a_running_mesh_loses_nothing_and_counts_nothing_twice() {
+    let world = World::start().await;
+    let admin = world.sign_in(ADMIN).await;
+    let registered = Arc::new(AtomicU32::new(0));
+    let registering = Meanwhile::repeat({
+        let (admin, registered) = (admin.clone(), Arc::clone(&registered));
+        move || {
+            let (admin, registered) = (admin.clone(), Arc::clone(&registered));
+            async move {
+                admin.register(&a_patient()).await;
+                registered.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    let replay = ["events", "replay", "--group", "analytics-service", "--from", "beginning"];
+    for (from, to) in [(1, 2), (2, 3)] {
+        registering.goes_on(10).await;
+        let mut command = world.command_line(&replay);
+        let replayed = tokio::task::spawn_blocking(move || command.output().unwrap()).await;
+        let replayed = replayed.unwrap();
+        assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stderr));
+        let told = String::from_utf8(replayed.stdout).unwrap();
+        assert!(told.contains(&format!("projection {to} took the place of {from}")), "{told}");
+        assert!(told.contains("events/s"), "{told}");
+    }
+    registering.goes_on(10).await;
+    registering.ends_well().await;
+    let patients = 15 + registered.load(Ordering::SeqCst);
+    until("all of them are counted", || async {
+        admin.summary().await["patients"].as_u64() >= Some(patients.into())
+    })
+    .await;
     world.drain().await;
-    assert_eq!(admin.summary().await["patients"], 16);
-    assert_eq!(admin.messages_of(&id).await.len(), 1);
+    let summary = admin.summary().await;
+    assert_eq!((&summary["patients"], &summary["created"]), (&patients.into(), &patients.into()));
+
+    let since = ["events", "replay", "--group", "analytics-service", "--from", "2100-01-01"];
+    let told = world.command(&since, "");
+    assert!(told.contains("only events that were published since 2100-01-01"), "{told}");
+    assert_eq!(admin.summary().await["patients"], 0);
+    world.command(&replay, "");
+    assert_eq!(admin.summary().await["patients"], patients);
+
+    let refused = run(
+        &world,
+        &["events", "replay", "--group", "notification-service", "--from", "beginning"],
+    );
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("is not sent twice") && told.lines().count() == 1, "{told}");
 }
 
 #[test]

@@ -1,0 +1,332 @@
+//! `medisync backup` and `medisync restore`: the embedded default, whole.
+//!
+//! - `cut` takes one consistent state of all stores, also while the mesh is running.
+//! - `manifest` is the list of what a backup holds, with checksums.
+//! - `restore` puts a backup where nothing is yet.
+//!
+//! A backup is a folder: a SQLite file for each store and the event log, `keys/`, `pki/`, the
+//! messages in `outbox/`, and `backup.json`, which is written last. It holds patients and keys: it
+//! is for its owner alone.
+
+mod cut;
+mod manifest;
+mod restore;
+
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use kit::db::DbUrl;
+use ring::digest::{Context as Digest, SHA256};
+use shared_middleware::{clock::Clock, identity::Part};
+
+pub(crate) use self::restore::restore;
+use self::{
+    cut::Cut,
+    manifest::{Entry, Manifest},
+};
+use crate::{
+    cli::Cli,
+    config::{Config, EventLogConfig},
+    pki::make_private_folder,
+    progress::Progress,
+};
+
+/// Parts that have a store.
+const SERVICES: [Part; 5] =
+    [Part::Auth, Part::Patient, Part::Billing, Part::Analytics, Part::Notification];
+const KEYS: &str = "keys";
+const PKI: &str = "pki";
+const OUTBOX: &str = "outbox";
+/// A folder whose files somebody may be writing is read again so often at most.
+const READS_MAX: u32 = 50;
+const BETWEEN_READS: Duration = Duration::from_millis(20);
+/// Ending of files that are not finished.
+const UNFINISHED: &str = "tmp";
+
+/// What a backup is of, and where each is: names in the backup, and paths here.
+struct Layout {
+    stores: Vec<(String, PathBuf)>,
+    keys: PathBuf,
+    pki: PathBuf,
+    outbox: PathBuf,
+}
+
+/// Names and contents, in order.
+type Files = Vec<(String, Vec<u8>)>;
+
+/// What a look into a folder found.
+#[derive(Default)]
+struct Found {
+    files: Files,
+    /// Somebody was writing, or had been.
+    unfinished: bool,
+    /// So many looks before found the same.
+    same_since: u32,
+}
+
+/// `medisync backup DIR`.
+pub(crate) fn backup(cli: &Cli, dir: &Path) -> anyhow::Result<()> {
+    let layout = Layout::of(&cli.configuration(&[], false)?, "backed up")?;
+    for (name, path) in &layout.stores {
+        if !path.exists() {
+            let at = path.display();
+            bail!("there is no {name} at {at} (--data-dir says where the mesh keeps its data)");
+        }
+    }
+    expect_empty(dir)?;
+    let mut partial = dir.as_os_str().to_owned();
+    partial.push(format!(".partial-{}", std::process::id()));
+    let partial = PathBuf::from(partial);
+    make_private_folder(&partial)?;
+    let written = write(&layout, &partial).and_then(|manifest| {
+        fs::rename(&partial, dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        sync_folder(parent(dir))?;
+        Ok(manifest)
+    });
+    let manifest = match written {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            // Half a backup is of no use to anybody.
+            let _ = fs::remove_dir_all(&partial);
+            return Err(error);
+        }
+    };
+    let (files, bytes) = (manifest.files.len(), manifest.bytes());
+    say!("backed up into {}: {files} files, {bytes} bytes, as of {}", dir.display(), manifest.at)?;
+    say!("it holds patients and keys: keep it as safe as the mesh itself")?;
+    Ok(())
+}
+
+/// Writes everything into this folder.
+fn write(layout: &Layout, dir: &Path) -> anyhow::Result<Manifest> {
+    let mut progress = Progress::new("bytes");
+    progress.begin("waiting for the stores");
+    let cut = Cut::take(&layout.stores, &layout.outbox, &Clock::system())?;
+    let mut manifest = Manifest::new(cut.at);
+    let mut done = 0;
+    let total = cut.bytes();
+    for snapshot in &cut.snapshots {
+        progress.begin(&snapshot.name);
+        let path = dir.join(&snapshot.name);
+        let before = done;
+        snapshot.copy(&path, |bytes| {
+            done = before + bytes;
+            progress.show(done, total);
+        })?;
+        manifest.files.push(entry(&snapshot.name, &path)?);
+    }
+    for (name, folder) in [(KEYS, &layout.keys), (PKI, &layout.pki)] {
+        for (file, bytes) in settled(folder)? {
+            let name = format!("{name}/{file}");
+            write_file(&dir.join(&name), &bytes)?;
+            manifest.files.push(entry(&name, &dir.join(&name))?);
+        }
+    }
+    progress.begin(OUTBOX);
+    for file in &cut.messages {
+        let name = format!("{OUTBOX}/{file}");
+        match fs::read(layout.outbox.join(file)) {
+            Ok(bytes) => write_file(&dir.join(&name), &bytes)?,
+            // Whoever took it away did so after the cut.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(|| format!("cannot read {name}")),
+        }
+        manifest.files.push(entry(&name, &dir.join(&name))?);
+    }
+    manifest.write(dir)?;
+    for folder in [KEYS, PKI, OUTBOX].map(|name| dir.join(name)) {
+        if folder.exists() {
+            sync_folder(&folder)?;
+        }
+    }
+    sync_folder(dir)?;
+    progress.end();
+    Ok(manifest)
+}
+
+// === impl Layout ===
+
+impl Layout {
+    /// Of a mesh whose stores are all files. `done` is what cannot be done with others.
+    fn of(config: &Config, done: &str) -> anyhow::Result<Self> {
+        let mut stores = Vec::new();
+        for part in SERVICES {
+            match &config.database(part).url {
+                DbUrl::Sqlite(path) => stores.push((format!("{part}.db"), path.clone())),
+                other => bail!(
+                    "the store of {part} ({other:?}) is not {done} here: use pg_dump or \
+                     PostgreSQL's PITR (ARCHITECTURE.md says what has to match)"
+                ),
+            }
+        }
+        if !matches!(config.events, EventLogConfig::Embedded) {
+            bail!(
+                "the event log is on Kafka, and is not {done} here: Kafka's own replication and \
+                 mirroring keep it, pg_dump or PITR the stores (ARCHITECTURE.md says what has to \
+                 match)"
+            );
+        }
+        stores.push(("events.db".to_owned(), config.events_path()));
+        Ok(Self {
+            stores,
+            keys: config.auth.keys_dir.clone(),
+            pki: config.pki_dir(),
+            outbox: config.notification.outbox_dir.clone(),
+        })
+    }
+
+    /// Where a file of a backup belongs; nowhere when no backup has such a file.
+    fn place(&self, name: &str) -> Option<PathBuf> {
+        if let Some((_, path)) = self.stores.iter().find(|(store, _)| store == name) {
+            return Some(path.clone());
+        }
+        let (folder, file) = name.split_once('/')?;
+        let plain = !file.is_empty() && !file.starts_with('.') && !file.contains(['/', '\0']);
+        let folder = match folder {
+            KEYS => &self.keys,
+            PKI => &self.pki,
+            OUTBOX => &self.outbox,
+            _ => return None,
+        };
+        plain.then(|| folder.join(file))
+    }
+}
+
+fn expect_empty(dir: &Path) -> anyhow::Result<()> {
+    match fs::read_dir(dir).map(|entries| entries.count()) {
+        Ok(0) => Ok(()),
+        Ok(_) => bail!("{} is not empty", dir.display()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot use {}", dir.display())),
+    }
+}
+
+/// A folder's files by name, as they are when nobody is writing one: a key and its certificate are
+/// two files, and belong together.
+fn settled(folder: &Path) -> anyhow::Result<Files> {
+    let mut before = read_all(folder)?;
+    for _ in 0..READS_MAX {
+        thread::sleep(BETWEEN_READS);
+        let now = read_all(folder)?;
+        let same = now.files == before.files;
+        if same && !now.unfinished {
+            return Ok(now.files);
+        }
+        before = Found { same_since: if same { before.same_since + 1 } else { 0 }, ..now };
+    }
+    // What nobody finished all that time was left behind by a crash.
+    if before.same_since + 1 >= READS_MAX {
+        return Ok(before.files);
+    }
+    bail!("{} is being changed all the time", folder.display())
+}
+
+fn read_all(folder: &Path) -> anyhow::Result<Found> {
+    let mut found = Found::default();
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(found),
+        entries => entries.with_context(|| format!("cannot read {}", folder.display()))?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if !entry.file_type()?.is_file() || name.starts_with('.') {
+            continue;
+        }
+        if name.ends_with(UNFINISHED) {
+            found.unfinished = true;
+            continue;
+        }
+        match fs::read(entry.path()) {
+            Ok(bytes) => found.files.push((name, bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => found.unfinished = true,
+            read => {
+                read.with_context(|| format!("cannot read {}", entry.path().display()))?;
+            }
+        }
+    }
+    found.files.sort();
+    Ok(found)
+}
+
+/// Writes a file that only its owner can read, and sees to it that it is on disk.
+fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    make_private_folder(parent(path))?;
+    let write = || {
+        let mut file = create_private(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn create_private(path: &Path) -> std::io::Result<File> {
+    fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// A file as the manifest lists it.
+fn entry(name: &str, path: &Path) -> anyhow::Result<Entry> {
+    let mut digest = Digest::new(&SHA256);
+    let bytes = each_block(path, |block| {
+        digest.update(block);
+        Ok(())
+    })
+    .with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Entry { path: name.to_owned(), bytes, sha256: hex(digest) })
+}
+
+/// Reads a file block by block: how long it is.
+fn each_block(
+    path: &Path,
+    mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+) -> std::io::Result<u64> {
+    let (mut file, mut block, mut bytes) = (File::open(path)?, vec![0; 1 << 16], 0);
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(bytes),
+            read => {
+                take(&block[..read])?;
+                bytes += read as u64;
+            }
+        }
+    }
+}
+
+fn hex(digest: Digest) -> String {
+    digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Names in a folder are on disk after this.
+fn sync_folder(folder: &Path) -> anyhow::Result<()> {
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.with_context(|| format!("cannot write {}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_crash_left_unfinished_is_not_waited_for_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("ca.pem"), "whole").unwrap();
+        fs::write(folder.path().join("ca.key.7.tmp"), "half").unwrap();
+        let files = settled(folder.path()).unwrap();
+        assert_eq!(files, [("ca.pem".to_owned(), b"whole".to_vec())]);
+        assert!(settled(&folder.path().join("none")).unwrap().is_empty());
+    }
+}

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 use anyhow::Context as _;
 use http::Uri;
 use kit::{
-    log::{Absent, EmbeddedLog, EventLog, KafkaLog},
+    log::{Absent, EmbeddedLog, EventLog, KafkaConfig, KafkaLog},
     service::{Kit, Service},
 };
 use shared_middleware::{
@@ -68,7 +68,7 @@ pub(crate) async fn event_log<'p>(
             Arc::new(opened.context(failed)?)
         }
         EventLogConfig::Kafka(kafka) => {
-            Arc::new(KafkaLog::open(kafka.clone()).await.context(failed)?)
+            Arc::new(KafkaLog::open(KafkaConfig::clone(kafka)).await.context(failed)?)
         }
     })
 }

@@ -61,7 +61,7 @@ pub(crate) struct Config {
 pub(crate) enum EventLogConfig {
     /// In a file of the data directory.
     Embedded,
-    Kafka(KafkaConfig),
+    Kafka(Box<KafkaConfig>),
 }
 
 #[derive(Clone)]

@@ -95,7 +95,8 @@ fn events(s: &mut Sources) -> Option<EventLogConfig> {
     Some(match url? {
         None => EventLogConfig::Embedded,
         Some(url) => {
-            EventLogConfig::Kafka(KafkaConfig { url, prefix, topics, partitions, replication })
+            let kafka = KafkaConfig { url, prefix, topics, partitions, replication };
+            EventLogConfig::Kafka(Box::new(kafka))
         }
     })
 }

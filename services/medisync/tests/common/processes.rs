@@ -7,7 +7,10 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU16, Ordering},
+    },
 };
 
 /// In the order in which requests and events reach them.
@@ -38,9 +41,12 @@ pub(crate) fn medisync() -> Command {
 
 /// A port of 127.0.0.1 that nobody listens on, and that is given out once.
 pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    // Not from the first one on: other test processes look for theirs at the same time.
+    let begin = || AtomicU16::new((std::process::id() % PORTS.len() as u32) as u16);
     loop {
-        let port = PORTS.start + NEXT.fetch_add(1, Ordering::SeqCst) % PORTS.len() as u16;
+        let next = NEXT.get_or_init(begin).fetch_add(7, Ordering::SeqCst);
+        let port = PORTS.start + next % PORTS.len() as u16;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

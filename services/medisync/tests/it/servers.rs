@@ -7,8 +7,11 @@ use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
 };
-use uuid::Uuid;
+use shared_middleware::clock::Ids;
+use testbed::with_servers::{KAFKA, POSTGRES, POSTGRES_CA};
 
+/// What the stories run on: `embedded` or `servers`.
+const STACK: &str = "MEDISYNC_TEST_STACK";
 /// Parts with a store.
 const SERVICES: [&str; 5] = ["auth", "patient", "billing", "analytics", "notification"];
 const GROUPS: [&str; 2] = ["analytics-service", "notification-service"];
@@ -24,8 +27,22 @@ pub(crate) struct Servers {
     watchers: Arc<Vec<BaseConsumer>>,
 }
 
+/// Whether stories run on servers, as the environment asks.
+pub(crate) fn are_asked_for() -> bool {
+    match told(STACK).as_deref() {
+        None | Some("embedded") => false,
+        Some("servers") => true,
+        Some(other) => panic!("{STACK} is embedded or servers, and not {other}"),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have no settings")]
+fn told(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 fn server(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| {
+    told(name).unwrap_or_else(|| {
         panic!("{name} does not say which server: `make test` starts one, and says so")
     })
 }
@@ -35,8 +52,8 @@ fn server(name: &str) -> String {
 impl Servers {
     /// Makes databases; the topics are made by the mesh.
     pub(crate) async fn prepare() -> Self {
-        let (postgres, kafka) = (server("MEDISYNC_TEST_POSTGRES"), server("MEDISYNC_TEST_KAFKA"));
-        let name = format!("w_{}", &Uuid::new_v4().simple().to_string()[..12]);
+        let (postgres, kafka) = (server(POSTGRES), server(KAFKA));
+        let name = format!("w_{}", Ids::system().next().simple());
         for part in SERVICES {
             ask(&postgres, &format!("create database {name}_{part}")).await;
         }
@@ -56,7 +73,7 @@ impl Servers {
             ("MEDISYNC_EVENTS__PREFIX".to_owned(), format!("{}.", self.name)),
             ("MEDISYNC_EVENTS__PARTITIONS".to_owned(), "3".to_owned()),
         ];
-        let secured = std::env::var("MEDISYNC_TEST_POSTGRES_CA");
+        let secured = told(POSTGRES_CA);
         let secured = secured.map(|ca| format!("?sslmode=verify-full&sslrootcert={ca}"));
         let server = self.postgres.rsplit_once('/').unwrap().0;
         for part in SERVICES {

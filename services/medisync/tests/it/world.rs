@@ -28,14 +28,13 @@ pub(crate) use crate::{
 use crate::{
     certs::{self, Identity},
     processes::{PARTS, Process, free_port},
-    servers::Servers,
+    servers::{self, Servers},
 };
 
 /// What never happens by then, does not happen.
 const WITHIN: Duration = Duration::from_secs(60);
 const LOOKS_EVERY: Duration = Duration::from_millis(20);
 const PASSWORD: &str = "password123";
-const STACK: &str = "MEDISYNC_TEST_STACK";
 const MTLS: &str = "MEDISYNC_MESH__MTLS";
 
 /// Demo users, one of each role.
@@ -91,10 +90,10 @@ impl World {
 
     /// The same, with these variables.
     pub(crate) async fn start_with(environment: &[(&str, &str)]) -> Self {
-        match std::env::var(STACK).as_deref() {
-            Ok("servers") => Self::on_servers(environment).await,
-            Ok("embedded") | Err(_) => Self::embedded_with(environment).await,
-            Ok(other) => panic!("{STACK} is embedded or servers, and not {other}"),
+        if servers::are_asked_for() {
+            Self::on_servers(environment).await
+        } else {
+            Self::embedded_with(environment).await
         }
     }
 

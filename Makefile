@@ -1,6 +1,6 @@
 # What the README and CI call. `make test` is the one test command.
 
-.PHONY: up test check fmt lint release figures tools
+.PHONY: up test tests check fmt lint release figures tools
 
 # Builds and starts the mesh.
 up:
@@ -8,7 +8,13 @@ up:
 
 # Installs what the tests need, starts the servers and runs every test.
 test: tools
-	cargo run --quiet --package testbed --locked -- with-servers cargo test --workspace --locked
+	cargo run --quiet --package testbed --locked -- with-servers $(MAKE) tests
+
+# Every test, then the stories once more with every part a process of its own, on PostgreSQL and
+# Kafka. Needs the servers that `make test` starts.
+tests:
+	cargo test --workspace --locked
+	MEDISYNC_TEST_STACK=servers cargo test --workspace --locked --test it
 
 # What CI runs.
 check: fmt lint test release figures

@@ -69,7 +69,6 @@ struct Tally {
 fn main() -> ExitCode {
     let arguments = match Arguments::read(std::env::args().skip(1)) {
         Ok(Some(arguments)) => arguments,
-        // Whoever lists tests finds none here: there is one, and it takes minutes.
         Ok(None) => return ExitCode::SUCCESS,
         Err(usage) => {
             eprintln!("{usage}");

@@ -117,10 +117,12 @@ fn passwords_are_not_shown() {
         ("MEDISYNC_NOTIFICATION__SMTP", "smtp://user:hunter2@host:25"),
         ("MEDISYNC_BILLING__DATABASE", "postgres://u@h/db?password=hunter2&sslmode=disable"),
         ("MEDISYNC_GATEWAY__JWKS", "https://u:hunter2@h/jwks?api_key=hunter2"),
+        ("MEDISYNC_EVENTS__LOG", "kafka://u:hunter2@a:9092,b:9092?sasl=PLAIN"),
     ];
     let shown = show(&gather("", &environment, &[]), true);
     assert!(shown.contains("postgres://user:***@host/db") && !shown.contains("hunter2"));
     assert!(shown.contains("password=***&sslmode=disable"), "{shown}");
+    assert!(shown.contains("kafka://u:***@a:9092,b:9092?sasl=PLAIN"), "{shown}");
     assert!(shown.contains("# environment") && shown.contains("# default"));
     shown.parse::<toml::Table>().unwrap();
 }

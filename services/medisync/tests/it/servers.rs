@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions},
     consumer::{BaseConsumer, Consumer as _},
 };
 use shared_middleware::clock::Ids;
@@ -98,10 +99,16 @@ impl Servers {
 impl Drop for Servers {
     fn drop(&mut self) {
         let (server, name) = (self.postgres.clone(), self.name.clone());
+        let mut client = ClientConfig::new();
+        let kafka: Result<AdminClient<_>, _> =
+            client.set("bootstrap.servers", &self.kafka).create();
         // A thread of its own: this one may be in the middle of a runtime.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {
+                let topics = [format!("{name}.patient"), format!("{name}.patient.dlq")];
+                let topics = topics.each_ref().map(String::as_str);
+                let _ = kafka.unwrap().delete_topics(&topics, &AdminOptions::new()).await;
                 for part in SERVICES {
                     ask(&server, &format!("drop database if exists {name}_{part} with (force)"))
                         .await;

@@ -53,6 +53,16 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
+/// As an operator would, before the parts start.
+pub(crate) fn issue_certificates(data: &Path) {
+    let pki = |arguments: &[&str]| {
+        let done = medisync().arg("--data-dir").arg(data).arg("pki").args(arguments).output();
+        assert!(done.unwrap().status.success(), "{arguments:?}");
+    };
+    pki(&["init"]);
+    PARTS.iter().for_each(|part| pki(&["issue", part]));
+}
+
 // === impl Process ===
 
 impl Process {

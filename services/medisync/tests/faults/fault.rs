@@ -6,7 +6,7 @@ use std::{
 };
 
 use reqwest::{Method, StatusCode};
-use testbed::{postgres::Stop, proxy::Behaviour};
+use testbed::{Proxy, postgres::Stop, proxy::Behaviour};
 use tokio::{task::block_in_place, time::sleep};
 
 use crate::{
@@ -46,10 +46,10 @@ pub(crate) enum Fault {
     PostmasterKilled,
     PostgresRestarted,
     PostgresSessionsEnded,
-    PostgresReset,
+    PostgresNetworkBad,
     PostgresBlackHoled,
     KafkaKilled,
-    KafkaBlackHoled,
+    KafkaNetworkBad,
     KafkaAwayForAMinute,
     GroupsRebalanced,
     BillingDown,
@@ -78,10 +78,10 @@ impl Fault {
         Self::PostmasterKilled,
         Self::PostgresRestarted,
         Self::PostgresSessionsEnded,
-        Self::PostgresReset,
+        Self::PostgresNetworkBad,
         Self::PostgresBlackHoled,
         Self::KafkaKilled,
-        Self::KafkaBlackHoled,
+        Self::KafkaNetworkBad,
         Self::KafkaAwayForAMinute,
         Self::GroupsRebalanced,
         Self::BillingDown,
@@ -120,10 +120,10 @@ impl Fault {
             Self::PostmasterKilled => "postmaster-killed",
             Self::PostgresRestarted => "postgres-restarted",
             Self::PostgresSessionsEnded => "postgres-sessions-ended",
-            Self::PostgresReset => "postgres-connections-reset",
+            Self::PostgresNetworkBad => "postgres-network-bad",
             Self::PostgresBlackHoled => "postgres-black-holed",
             Self::KafkaKilled => "kafka-killed",
-            Self::KafkaBlackHoled => "kafka-black-holed",
+            Self::KafkaNetworkBad => "kafka-network-bad",
             Self::KafkaAwayForAMinute => "kafka-away-60-s",
             Self::GroupsRebalanced => "groups-rebalanced",
             Self::BillingDown => "billing-down",
@@ -150,7 +150,7 @@ impl Fault {
             _ if stack.servers.is_none() || self.is_of_processes() => {
                 self.strike_processes(stack, random).await;
             }
-            _ => self.strike_servers(&stack.servers(), journal).await,
+            _ => self.strike_servers(&stack.servers(), journal, random).await,
         }
         let over = Instant::now();
         stack.mend().await;
@@ -159,7 +159,7 @@ impl Fault {
             // Nobody who writes may notice these.
             Self::RollingRestart
             | Self::KafkaKilled
-            | Self::KafkaBlackHoled
+            | Self::KafkaNetworkBad
             | Self::KafkaAwayForAMinute
             | Self::BillingDown => {
                 let refused = journal.counts().refused - refused;
@@ -212,7 +212,12 @@ impl Fault {
         }
     }
 
-    async fn strike_servers(self, servers: &Servers, journal: &Journal) {
+    async fn strike_servers(
+        self,
+        servers: &Servers,
+        journal: &Journal,
+        random: &mut fastrand::Rng,
+    ) {
         let Servers { postgres, to_postgres, kafka, to_billing } = servers;
         match self {
             Self::PostmasterKilled | Self::PostgresRestarted => {
@@ -229,21 +234,13 @@ impl Fault {
                               where pid <> pg_backend_pid() and usename is not null";
                 block_in_place(|| postgres.ask(others)).unwrap();
             }
-            Self::PostgresReset => {
-                to_postgres.set(Behaviour::Reset).unwrap();
-                sleep(AWAY_FOR).await;
-                to_postgres.set(Behaviour::Pass).unwrap();
-            }
+            Self::PostgresNetworkBad => bad_network(to_postgres, random).await,
             Self::PostgresBlackHoled => {
                 to_postgres.set(Behaviour::BlackHole).unwrap();
                 sleep(AWAY_FOR).await;
                 to_postgres.set(Behaviour::Pass).unwrap();
             }
-            Self::KafkaBlackHoled => {
-                kafka.proxy(1).set(Behaviour::BlackHole).unwrap();
-                sleep(AWAY_FOR).await;
-                kafka.proxy(1).set(Behaviour::Pass).unwrap();
-            }
+            Self::KafkaNetworkBad => bad_network(kafka.proxy(1), random).await,
             Self::KafkaKilled | Self::KafkaAwayForAMinute => {
                 block_in_place(|| kafka.kill(1));
                 let long = self == Self::KafkaAwayForAMinute;
@@ -259,6 +256,20 @@ impl Fault {
                 set(&Behaviour::Pass);
             }
             _ => unreachable!("{} is struck elsewhere", self.name()),
+        }
+    }
+}
+
+/// All that a network does, one after the other.
+async fn bad_network(proxy: &Proxy, random: &mut fastrand::Rng) {
+    for _ in 0..3 {
+        let cut = Behaviour::TruncateAfter(random.u64(1..20_000));
+        for behaviour in [Behaviour::DelayMs(5..=100), cut, Behaviour::Reset, Behaviour::BlackHole]
+        {
+            proxy.set(behaviour).unwrap();
+            sleep(Duration::from_millis(random.u64(100..800))).await;
+            proxy.set(Behaviour::Pass).unwrap();
+            sleep(Duration::from_millis(random.u64(0..200))).await;
         }
     }
 }

@@ -18,8 +18,8 @@ use testbed::{Kafka, Listener, Postgres, Proxy, Version};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
-    caller::Answer,
-    processes::{PARTS, Process, free_port, medisync},
+    caller::{Answer, Caller},
+    processes::{PARTS, Process, free_port, issue_certificates},
     topic::{self, Topic},
 };
 
@@ -169,7 +169,7 @@ impl Stack {
             (0..REPLICAS).map(|_| PARTS.map(|_| format!("127.0.0.1:{}", free_port()))).collect();
         let grpc: Vec<_> = (0..REPLICAS).map(|_| free_port()).collect();
         let servers = Servers::start(seed, &grpc);
-        certificates(&folder.path().join("data"));
+        issue_certificates(&folder.path().join("data"));
         let mut shared = common();
         shared.extend(servers.environment());
         shared.push(("MEDISYNC_MESH__MTLS".to_owned(), "strict".to_owned()));
@@ -369,21 +369,12 @@ impl Client {
         loop {
             let gateway = &self.gateways[(first + tried) % self.gateways.len()];
             tried += 1;
-            let mut request = self.http.request(method.clone(), format!("http://{gateway}{path}"));
-            request =
-                request.bearer_auth(&*self.token.read().unwrap_or_else(PoisonError::into_inner));
-            for (name, value) in headers {
-                request = request.header(*name, *value);
-            }
-            if let Some(body) = body {
-                request = request.json(body);
-            }
-            let answered = async {
-                let response = request.send().await?;
-                let (status, headers) = (response.status(), response.headers().clone());
-                Ok(Answer { status, headers, text: response.text().await? })
+            let caller = Caller {
+                client: self.http.clone(),
+                base: format!("http://{gateway}"),
+                token: Some(self.token.read().unwrap_or_else(PoisonError::into_inner).clone()),
             };
-            match answered.await {
+            match caller.try_send(method.clone(), path, headers, body).await {
                 // Nobody is there: so a balancer before two gateways would do.
                 Err(error) if reqwest::Error::is_connect(&error) && tried < self.gateways.len() => {
                 }
@@ -435,14 +426,4 @@ fn common() -> Vec<(String, String)> {
     let off = ["USER", "CLIENT", "LOGIN"]
         .map(|limit| (format!("MEDISYNC_GATEWAY__RATE_LIMIT__{limit}"), "off".to_owned()));
     off.into_iter().chain([("MEDISYNC_DEMO".to_owned(), "true".to_owned())]).collect()
-}
-
-/// As an operator would, before the parts start.
-fn certificates(data: &Path) {
-    let pki = |arguments: &[&str]| {
-        let done = medisync().arg("--data-dir").arg(data).arg("pki").args(arguments).output();
-        assert!(done.unwrap().status.success(), "{arguments:?}");
-    };
-    pki(&["init"]);
-    PARTS.iter().for_each(|part| pki(&["issue", part]));
 }

@@ -27,7 +27,7 @@ pub(crate) use crate::{
 };
 use crate::{
     certs::{self, Identity},
-    processes::{PARTS, Process, free_port},
+    processes::{PARTS, Process, free_port, issue_certificates},
     servers::{self, Servers},
 };
 
@@ -374,16 +374,6 @@ fn addresses() -> Vec<(String, String)> {
     all.push(("MEDISYNC_BILLING__GRPC_URL".to_owned(), format!("https://{grpc}")));
     all.push(("MEDISYNC_BILLING__GRPC_LISTEN".to_owned(), grpc));
     all
-}
-
-/// As an operator would, before the parts start.
-fn issue_certificates(data: &Path) {
-    let pki = |arguments: &[&str]| {
-        let done = medisync().arg("--data-dir").arg(data).arg("pki").args(arguments).output();
-        assert!(done.unwrap().status.success(), "{arguments:?}");
-    };
-    pki(&["init"]);
-    PARTS.iter().for_each(|part| pki(&["issue", part]));
 }
 
 fn crypto() {

@@ -131,6 +131,17 @@ impl Fault {
         }
     }
 
+    /// How long writers rest after each write: all that they write is looked at in the end, which a
+    /// fault of a minute would make a matter of minutes.
+    pub(crate) const fn rest(self) -> Duration {
+        match self {
+            Self::KafkaAwayForAMinute | Self::KafkaKilled | Self::RollingRestart => {
+                Duration::from_millis(200)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Breaks it and mends it; when what broke it was over and only processes had to be started.
     pub(crate) async fn strike(
         self,

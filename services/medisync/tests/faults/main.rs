@@ -135,7 +135,7 @@ async fn play(
     journal: &Arc<Journal>,
     random: &mut fastrand::Rng,
 ) -> Duration {
-    let writers = Writers::start(stack, journal, random);
+    let writers = Writers::start(stack, journal, random, fault.rest());
     tokio::time::sleep(Duration::from_millis(random.u64(WRITES_FOR_MS))).await;
     let over = fault.strike(stack, journal, random).await;
     writer::write_once(stack, journal).await;

@@ -44,7 +44,13 @@ pub(crate) struct Writer {
 // === impl Writers ===
 
 impl Writers {
-    pub(crate) fn start(stack: &Stack, journal: &Arc<Journal>, random: &mut fastrand::Rng) -> Self {
+    /// Writers that rest so long after each write.
+    pub(crate) fn start(
+        stack: &Stack,
+        journal: &Arc<Journal>,
+        random: &mut fastrand::Rng,
+        rest: Duration,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let writing = (0..WRITERS).map(|_| {
             let mut writer = Writer::new(stack.client(), Arc::clone(journal), random.fork());
@@ -52,6 +58,7 @@ impl Writers {
             tokio::spawn(async move {
                 while !stop.load(Ordering::SeqCst) {
                     writer.write().await;
+                    sleep(rest).await;
                 }
             })
         });

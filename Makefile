@@ -1,6 +1,6 @@
 # What the README and CI call. `make test` is the one test command.
 
-.PHONY: up test tests check fmt lint release figures tools
+.PHONY: up test tests check fmt lint release figures bench-stacks tools
 
 # Builds and starts the mesh.
 up:
@@ -31,6 +31,12 @@ release:
 # How soon it is ready, and what it costs when idle: measured, not asserted.
 figures: release
 	loadtests/idle.sh target/release/medisync
+
+# What the mesh takes and costs on each stack: minutes, and best on a machine that does nothing else.
+# With ARGUMENTS="--help" it says what else can be asked for.
+bench-stacks: tools
+	cargo build --release --locked --package medisync --package stacks
+	target/release/stacks $(ARGUMENTS)
 
 # What the tests start: PostgreSQL, Apache Kafka, Java; and what runs the tour of the README.
 # And the crates of every platform: a test looks at them all, without the network.

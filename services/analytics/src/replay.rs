@@ -207,7 +207,8 @@ impl Replay {
         !self.partitions.is_empty() && self.partitions.values().all(|of| of.next >= of.end)
     }
 
-    /// All in one transaction; when that fails, one by one, so that what is to blame is passed over.
+    /// All in one transaction; when that fails, one by one, so that what is to blame is passed
+    /// over.
     async fn count(&mut self, batch: Batch) -> Result<(), ReplayError> {
         let read = batch.records.len();
         let events: Vec<Event> =

@@ -5,6 +5,7 @@ use std::{
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::OnceLock,
 };
 
 use tempfile::TempDir;
@@ -20,6 +21,9 @@ const JANITOR: &str = r#"cat > /dev/null; until rm -rf -- "$1"; do sleep 0.1; do
 const MEMORY: &str = "/dev/shm";
 /// With less it may not do for all servers of a test.
 const MEMORY_AT_LEAST_BYTES: u64 = 4 << 30;
+
+/// Where folders are made, if somebody said so.
+static PLACE: OnceLock<PathBuf> = OnceLock::new();
 
 /// A temporary folder.
 pub(crate) struct Folder {
@@ -59,8 +63,18 @@ impl Drop for Folder {
     }
 }
 
+/// From now on servers of this process keep what they have in this folder: on a real disk, for who
+/// measures. When we are root, `nobody` must be able to enter it.
+pub fn keep_in(place: &Path) {
+    // The first word counts: servers that run already would not move.
+    let _ = PLACE.set(place.to_owned());
+}
+
 /// In any case one that PostgreSQL may enter when it does not run as root.
 fn parent() -> PathBuf {
+    if let Some(place) = PLACE.get() {
+        return place.clone();
+    }
     let free = rustix::fs::statvfs(MEMORY).map_or(0, |it| it.f_bavail * it.f_frsize);
     if free >= MEMORY_AT_LEAST_BYTES {
         return MEMORY.into();

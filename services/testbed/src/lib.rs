@@ -33,6 +33,7 @@ use std::{
 };
 
 pub use self::{
+    folder::keep_in,
     kafka::{Kafka, Listener, Security},
     postgres::{Postgres, Version},
     proxy::{Behaviour, Proxy},

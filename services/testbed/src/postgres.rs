@@ -128,6 +128,12 @@ impl Postgres {
         self.programs.major
     }
 
+    /// The processes that it is now; none while it is down.
+    pub fn pids(&self) -> io::Result<Vec<u32>> {
+        let process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        process.as_ref().map_or(Ok(Vec::new()), Process::pids)
+    }
+
     /// How long the first start took.
     pub const fn took(&self) -> Duration {
         self.took

@@ -97,6 +97,15 @@ impl Process {
         Ok(children)
     }
 
+    /// Its own and those of its children; none once it has ended.
+    pub(crate) fn pids(&self) -> io::Result<Vec<u32>> {
+        if self.ended().is_some() {
+            return Ok(Vec::new());
+        }
+        let all = [vec![self.pid], children(self.pid)?].concat();
+        Ok(all.iter().map(|pid| pid.as_raw_nonzero().get().unsigned_abs()).collect())
+    }
+
     /// Kills it and its children, and waits until all are gone.
     pub(crate) fn kill_all(&self) -> io::Result<ExitStatus> {
         let children = self.signal_all(Signal::KILL)?;

@@ -168,6 +168,12 @@ impl Kafka {
         self.version
     }
 
+    /// The processes that a broker is now; none while it is down.
+    pub fn pids(&self, broker: usize) -> io::Result<Vec<u32>> {
+        let process = self.processes[broker - 1].lock().unwrap_or_else(PoisonError::into_inner);
+        process.as_ref().map_or(Ok(Vec::new()), Process::pids)
+    }
+
     /// How long the start took.
     pub const fn took(&self) -> Duration {
         self.took

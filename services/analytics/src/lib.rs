@@ -18,8 +18,8 @@
 //!
 //! **Invariant:** one set of counters, a projection, is served; every event counts in it once. A
 //! replay builds another and takes over in one transaction with the group's positions, so that no
-//! event is missed and none counts twice. What is not served any more, or never was, is swept: a year of
-//! birth is kept in it no longer than that takes.
+//! event is missed and none counts twice. What is not served any more, or never was, is swept: a
+//! year of birth is kept in it no longer than that takes.
 //!
 //! **Invariant:** the patients in the age bands add up to the registered patients, since both are
 //! counted from one table in one statement.

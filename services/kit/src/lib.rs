@@ -40,4 +40,6 @@ pub mod testing;
 #[cfg(test)]
 mod consumer_tests;
 #[cfg(test)]
+mod effect_tests;
+#[cfg(test)]
 mod outbox_tests;

@@ -33,7 +33,7 @@ use std::{
 };
 
 pub use self::{
-    kafka::{Kafka, Listener, Security},
+    kafka::{Kafka, Listener, Right, Security},
     postgres::{Postgres, Version},
     proxy::{Behaviour, Proxy},
 };

@@ -18,6 +18,7 @@ mod wire;
 mod world;
 
 mod allowance;
+mod bad_servers;
 mod commands;
 mod crash;
 mod documents;

@@ -34,7 +34,7 @@ use std::{
 
 pub use self::{
     folder::keep_in,
-    kafka::{Kafka, Listener, Security},
+    kafka::{Kafka, Listener, Right, Security},
     postgres::{Postgres, Version},
     proxy::{Behaviour, Proxy},
 };

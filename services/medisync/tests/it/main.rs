@@ -19,6 +19,7 @@ mod world;
 
 mod allowance;
 mod backup;
+mod bad_servers;
 mod commands;
 mod crash;
 mod documents;

@@ -59,6 +59,19 @@ pub enum Security {
     None,
     /// [`Listener::ALL`].
     Every,
+    /// The same; the user may do nothing but what [`Kafka::allow`] says, anybody else everything.
+    Guarded,
+}
+
+/// What the user may be allowed to do, with every topic and group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Right {
+    SeeTopics,
+    MakeTopics,
+    ReadTopics,
+    WriteTopics,
+    JoinGroups,
 }
 
 /// A running cluster. Brokers are numbered from 1.
@@ -219,6 +232,20 @@ impl Kafka {
     /// It goes on.
     pub fn resume(&self, broker: usize) {
         self.signal(broker, Signal::CONT);
+    }
+
+    /// Gives the user of [`Security::Guarded`] rights, and waits until every broker knows of them.
+    pub fn allow(&self, rights: &[Right]) -> io::Result<()> {
+        let connect = |broker: &Broker| {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, broker.port_of(Listener::Plaintext)))
+        };
+        wire::allow(&mut connect(&self.cluster.brokers[0])?, Self::USER, rights)?;
+        self.each(|_, broker| {
+            let mut stream = connect(broker)?;
+            until("the broker knows the rights", || {
+                Ok(wire::are_allowed(&mut stream, rights)?.then_some(()))
+            })
+        })
     }
 
     fn broker(&self, number: usize) -> &Broker {

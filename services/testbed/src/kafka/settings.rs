@@ -11,6 +11,7 @@ pub(super) const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 /// All brokers and their ports.
 pub(super) struct Cluster {
     pub(super) brokers: Vec<Broker>,
+    security: Security,
 }
 
 /// A broker and its ports.
@@ -49,7 +50,7 @@ impl Cluster {
     pub(super) fn new(brokers: usize, security: Security, seed: Option<u64>) -> io::Result<Self> {
         let listeners = match security {
             Security::None => &Listener::ALL[..1],
-            Security::Every => &Listener::ALL[..],
+            Security::Every | Security::Guarded => &Listener::ALL[..],
         };
         let port = |listener: &Listener| Ok((*listener, free_port()?));
         let broker = |id: u16| {
@@ -63,7 +64,8 @@ impl Cluster {
             Ok(Broker { id: id.into(), controller: free_port()?, listeners, proxy })
         };
         let count = u16::try_from(brokers).map_err(io::Error::other)?;
-        Ok(Self { brokers: (1..=count).map(broker).collect::<io::Result<_>>()? })
+        let brokers = (1..=count).map(broker).collect::<io::Result<_>>()?;
+        Ok(Self { brokers, security })
     }
 
     /// The broker's file of settings.
@@ -111,7 +113,21 @@ num.io.threads=2
 log.cleaner.dedupe.buffer.size=4194304
 "
         );
-        if broker.listeners.iter().any(|(it, _)| *it == Listener::Ssl) {
+        text.push_str(&self.security_settings(&folder.to_string()));
+        text
+    }
+
+    fn security_settings(&self, folder: &str) -> String {
+        let mut text = String::new();
+        if self.security == Security::Guarded {
+            // Whoever comes without a name: the brokers themselves, and the tests.
+            text.push_str(
+                "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+",
+            );
+        }
+        if self.security != Security::None {
             let (user, password) = (Kafka::USER, Kafka::PASSWORD);
             let module = "org.apache.kafka.common.security";
             for listener in ["sasl_plaintext", "sasl_ssl"] {

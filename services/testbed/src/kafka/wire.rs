@@ -1,8 +1,18 @@
-//! As much of Kafka's protocol as tells that a broker is ready.
+//! As much of Kafka's protocol as tells that a broker is ready, and gives rights.
 
 use std::io::{self, Read, Write};
 
+use super::Right;
+
 const METADATA: i16 = 3;
+const DESCRIBE_ACLS: i16 = 29;
+const CREATE_ACLS: i16 = 30;
+/// How rights are written: kinds of resources, a name that is not a pattern, what is done, whether
+/// it is allowed.
+const TOPIC: u8 = 2;
+const GROUP: u8 = 3;
+const LITERAL: u8 = 3;
+const ALLOW: u8 = 3;
 /// More is no answer to what we ask.
 const ANSWER_BYTES_MAX: u32 = 1 << 20;
 
@@ -20,6 +30,74 @@ pub(super) fn brokers(stream: &mut (impl Read + Write)) -> io::Result<Vec<i32>> 
         Ok(id)
     };
     (0..count).map(broker).collect()
+}
+
+/// Allows it to the user, with everything of its kind.
+pub(super) fn allow(
+    stream: &mut (impl Read + Write),
+    user: &str,
+    rights: &[Right],
+) -> io::Result<()> {
+    let count = i32::try_from(rights.len()).map_err(io::Error::other)?;
+    let mut body = count.to_be_bytes().to_vec();
+    for right in rights {
+        body.extend(resource(*right));
+        body.extend([text(&format!("User:{user}")), text("*")].concat());
+        body.extend([right.what().1, ALLOW]);
+    }
+    let answer = ask(stream, CREATE_ACLS, 1, &body)?;
+    // How long we were held up, and how many answers follow.
+    let mut rest = answer.get(8..).ok_or(io::ErrorKind::UnexpectedEof)?;
+    for _ in rights {
+        let code = i16::from_be_bytes(take(&mut rest)?);
+        skip_text(&mut rest)?;
+        if code != 0 {
+            return Err(io::Error::other(format!("the right was not given: error {code}")));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the broker knows these rights, whosever they are.
+pub(super) fn are_allowed(stream: &mut (impl Read + Write), rights: &[Right]) -> io::Result<bool> {
+    for right in rights {
+        let nobody = (-1_i16).to_be_bytes();
+        let whose = [nobody, nobody].concat();
+        let asked = [&resource(*right)[..], &whose, &[right.what().1, ALLOW]].concat();
+        let answer = ask(stream, DESCRIBE_ACLS, 1, &asked)?;
+        let mut rest = answer.get(4..).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let code = i16::from_be_bytes(take(&mut rest)?);
+        skip_text(&mut rest)?;
+        if code != 0 || i32::from_be_bytes(take(&mut rest)?) == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+// === impl Right ===
+
+impl Right {
+    /// The kind of resource, and what is done with it.
+    const fn what(self) -> (u8, u8) {
+        match self {
+            Self::SeeTopics => (TOPIC, 8),
+            Self::MakeTopics => (TOPIC, 5),
+            Self::ReadTopics => (TOPIC, 3),
+            Self::WriteTopics => (TOPIC, 4),
+            Self::JoinGroups => (GROUP, 3),
+        }
+    }
+}
+
+/// All of that kind.
+fn resource(right: Right) -> Vec<u8> {
+    [&[right.what().0][..], &text("*"), &[LITERAL]].concat()
+}
+
+fn text(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).expect("names are short");
+    [&length.to_be_bytes(), text.as_bytes()].concat()
 }
 
 /// Asks one thing; the answer without its header.
@@ -71,7 +149,6 @@ mod tests {
 
     /// Authenticates by `PLAIN`; whether it is let in.
     fn log_in(stream: &mut (impl Read + Write), password: &str) -> bool {
-        let text = |text: &str| [&(text.len() as u16).to_be_bytes(), text.as_bytes()].concat();
         let answer = ask(stream, 17, 1, &text("PLAIN")).unwrap();
         assert_eq!(answer[..2], [0, 0]);
         let token = format!("\0{}\0{password}", Kafka::USER);
@@ -106,7 +183,7 @@ mod tests {
 
     #[test]
     fn every_listener_lets_in_whom_it_should() {
-        let kafka = Kafka::start(1, Security::Every).unwrap();
+        let kafka = Kafka::start(1, Security::Guarded).unwrap();
         let connect = |listener| TcpStream::connect(kafka.bootstrap_of(listener)).unwrap();
 
         assert_eq!(brokers(&mut connect(Listener::Plaintext)).unwrap(), [1]);
@@ -124,5 +201,10 @@ mod tests {
         let mut stream = tls(&kafka, connect(Listener::SaslSsl));
         assert!(log_in(&mut stream, Kafka::PASSWORD));
         assert_eq!(brokers(&mut stream).unwrap(), [1]);
+
+        let known = |rights| are_allowed(&mut connect(Listener::Plaintext), rights).unwrap();
+        assert!(!known(&[Right::WriteTopics]));
+        kafka.allow(&[Right::WriteTopics, Right::JoinGroups]).unwrap();
+        assert!(known(&[Right::WriteTopics, Right::JoinGroups]) && !known(&[Right::ReadTopics]));
     }
 }

@@ -4,14 +4,14 @@
 //! kafka://[user:password@]host:port[,host:port…][?parameter=value&…]
 //! ```
 //!
-//! Parameters have the names and values that PostgreSQL's URLs have: `sslmode` (`disable`,
-//! `require`, `verify-ca`, `verify-full`), `sslrootcert`, `sslcert`, `sslkey`; and `sasl` (`PLAIN`,
-//! `SCRAM-SHA-256`, `SCRAM-SHA-512`).
+//! Parameters have the names and values that PostgreSQL's URLs have: `sslmode` (`disable`, the
+//! default; `require`; `verify-full`), `sslrootcert`, and `sslcert`, `sslkey`; and `sasl` (`PLAIN`,
+//! the default; `SCRAM-SHA-256`, `SCRAM-SHA-512`).
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use percent_encoding::percent_decode_str;
-use rdkafka::ClientConfig;
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
 /// The binary has one TLS stack, which librdkafka cannot use; this feature adds its own.
 const HAS_TLS: bool = cfg!(feature = "kafka-tls");
@@ -61,7 +61,6 @@ struct Tls {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verify {
     Nothing,
-    Authority,
     Full,
 }
 
@@ -109,6 +108,8 @@ impl KafkaUrl {
     pub(super) fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.brokers).set("client.id", "medisync");
+        // Some reasons why brokers hang up are told by its log only.
+        client.set_log_level(RDKafkaLogLevel::Info);
         client.set("socket.keepalive.enable", "true").set("reconnect.backoff.max.ms", "2000");
         let protocol = match (&self.tls, &self.login) {
             (None, None) => "plaintext",
@@ -134,7 +135,6 @@ impl Tls {
     fn tell(&self, client: &mut ClientConfig) {
         let (certificate, name) = match self.verify {
             Verify::Nothing => ("false", "none"),
-            Verify::Authority => ("true", "none"),
             Verify::Full => ("true", "https"),
         };
         client.set("enable.ssl.certificate.verification", certificate);
@@ -174,9 +174,8 @@ impl Parameters {
                 self.verify = match value.as_str() {
                     "disable" => None,
                     "require" => Some(Verify::Nothing),
-                    "verify-ca" => Some(Verify::Authority),
                     "verify-full" => Some(Verify::Full),
-                    _ => return Err("sslmode must be disable, require, verify-ca or verify-full"),
+                    _ => return Err("sslmode must be disable, require or verify-full"),
                 };
             }
             "sslrootcert" => self.root = Some(value.into()),
@@ -201,6 +200,9 @@ impl Parameters {
         let Some(verify) = self.verify else {
             return if files { Err("names certificates but no sslmode") } else { Ok(None) };
         };
+        if self.root.is_some() && verify != Verify::Full {
+            return Err("sslrootcert is for sslmode=verify-full");
+        }
         let own = match (self.certificate, self.key) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
@@ -248,11 +250,34 @@ mod tests {
             ("kafka://host:9092?sasl=PLAIN", "needs a user"),
             ("kafka://ann:x@host:9092?sasl=GSSAPI", "sasl must be"),
             ("kafka://host:9092?sslmode=maybe", "sslmode must be"),
+            ("kafka://host:9092?sslmode=verify-ca", "sslmode must be"),
             ("kafka://host:9092?sslrootcert=/ca.pem", "no sslmode"),
+            ("kafka://host:9092?sslmode=require&sslrootcert=/ca.pem", "for sslmode=verify-full"),
+            ("kafka://host:9092?sslmode=require&sslcert=/own.pem", "belong together"),
             ("kafka://host:9092?acks=1", "unknown parameter"),
         ] {
             let refused = url.parse::<KafkaUrl>().unwrap_err();
             assert!(refused.contains(reason), "{url}: {refused}");
+        }
+    }
+
+    #[cfg(feature = "kafka-tls")]
+    #[test]
+    fn the_mode_says_whether_there_is_tls_and_whom_it_trusts() {
+        let verified = Some("true");
+        for (query, protocol, verifies, name) in [
+            ("", "plaintext", None, None),
+            ("?sslmode=disable", "plaintext", None, None),
+            ("?sslmode=require", "ssl", Some("false"), Some("none")),
+            ("?sslmode=verify-full", "ssl", verified, Some("https")),
+            ("?sslmode=verify-full&sslrootcert=/a%20b.pem", "ssl", verified, Some("https")),
+        ] {
+            let client = format!("kafka://h:1{query}").parse::<KafkaUrl>().unwrap().client();
+            assert_eq!(client.get("security.protocol"), Some(protocol), "{query}");
+            assert_eq!(client.get("enable.ssl.certificate.verification"), verifies, "{query}");
+            assert_eq!(client.get("ssl.endpoint.identification.algorithm"), name, "{query}");
+            let root = query.contains("sslrootcert").then_some("/a b.pem");
+            assert_eq!(client.get("ssl.ca.location"), root, "{query}");
         }
     }
 

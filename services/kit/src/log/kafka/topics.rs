@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     error::KafkaError,
-    producer::{FutureProducer, Producer as _},
+    producer::Producer as _,
     types::RDKafkaErrorCode,
 };
 use tokio::time::{Instant, sleep};
@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     config::KafkaConfig,
     context::{Ear, Heard},
+    publisher::Publisher,
 };
 
 /// A start waits so long for the brokers.
@@ -28,7 +29,7 @@ const CLUSTERS_DEFAULT: i32 = -1;
 pub(super) struct Topics {
     config: Arc<KafkaConfig>,
     /// Asked what there is: unlike an admin client it hears why brokers cannot be reached.
-    producer: Arc<FutureProducer<Ear>>,
+    publisher: Arc<Publisher>,
     heard: Arc<Heard>,
 }
 
@@ -46,10 +47,10 @@ enum Missing {
 impl Topics {
     pub(super) const fn new(
         config: Arc<KafkaConfig>,
-        producer: Arc<FutureProducer<Ear>>,
+        publisher: Arc<Publisher>,
         heard: Arc<Heard>,
     ) -> Self {
-        Self { config, producer, heard }
+        Self { config, publisher, heard }
     }
 
     /// Makes what is missing, now or in the background.
@@ -66,8 +67,15 @@ impl Topics {
                 Err(Missing::Away(_)) => {}
             }
         };
+        if let Some(why) = self.heard.refusal_in_the_end() {
+            return Err(why.to_owned());
+        }
         let log = format!("{:?}", self.config.url);
-        tracing::warn!(log, error = %away, "events wait: the brokers do not answer (events.log)");
+        tracing::warn!(
+            log,
+            error = self.heard.reason().unwrap_or_else(|| away.to_string()),
+            "events wait: the brokers do not answer (events.log)"
+        );
         tokio::spawn(self.make_later());
         Ok(())
     }
@@ -117,7 +125,7 @@ impl Topics {
     }
 
     async fn missing(&self) -> Result<Vec<String>, Missing> {
-        let producer = Arc::clone(&self.producer);
+        let producer = self.publisher.producer();
         let names: Vec<String> =
             self.config.topics.iter().map(|name| format!("{}{name}", self.config.prefix)).collect();
         let asked = tokio::task::spawn_blocking(move || {

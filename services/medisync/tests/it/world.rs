@@ -122,7 +122,9 @@ impl World {
         let servers = Servers::prepare().await;
         let folder = tempfile::tempdir().unwrap();
         let mut ours = servers.environment();
-        ours.extend([(MTLS, "strict"), ("MEDISYNC_DEMO", "true")].map(owned));
+        // Servers that all tests share may be slow to let somebody in.
+        let patience = ("MEDISYNC_LIMITS__ACQUIRE_MS", "15000");
+        ours.extend([(MTLS, "strict"), ("MEDISYNC_DEMO", "true"), patience].map(owned));
         ours.extend(addresses());
         issue_certificates(&folder.path().join("data"));
         Self::launch(folder, variables(environment, &ours), Some(servers))

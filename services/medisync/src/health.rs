@@ -126,7 +126,13 @@ impl Dependency {
         };
         match timeout(CHECK_WITHIN, asked).await {
             Ok(answered) => answered.err(),
-            Err(_) => Some(format!("no answer in {} s", CHECK_WITHIN.as_secs())),
+            Err(_) => {
+                let known = match &self.what {
+                    What::Store(_, db) => db.unreached(),
+                    What::EventLog(_) => None,
+                };
+                Some(known.unwrap_or_else(|| format!("no answer in {} s", CHECK_WITHIN.as_secs())))
+            }
         }
     }
 }

@@ -233,6 +233,15 @@ impl Db {
         self.read(|tx| Box::pin(async move { tx.query("select 1", &[]).await.map(drop) })).await
     }
 
+    /// Why the last try to connect failed, if it did: known before whoever waits for a connection
+    /// has waited long enough.
+    pub fn unreached(&self) -> Option<String> {
+        match &*self.0 {
+            Inner::Sqlite(_) => None,
+            Inner::Postgres(postgres) => postgres.unreached(),
+        }
+    }
+
     /// Connections in use and idle, for the gauge `db_pool_connections`.
     pub fn connections(&self) -> (u32, u32) {
         match &*self.0 {

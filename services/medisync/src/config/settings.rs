@@ -145,7 +145,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("limits.deadline_ms", "10000", "no request takes longer in a service"),
     setting("limits.in_flight_max", "512", "requests that a service works on at once"),
     setting("limits.connections_max", "2048", "connections to one listener"),
-    setting("limits.pool_connections_max", "8", "connections of one service to its store"),
+    setting(
+        "limits.pool_connections_max",
+        "8",
+        "sessions in which one service works on its store; those of patient and notification \
+         have one more, by which one replica at a time publishes or delivers",
+    ),
     setting("limits.acquire_ms", "3000", "waiting longer for one of those is a failure"),
     setting("limits.statement_ms", "10000", "PostgreSQL gives up a statement that takes longer"),
 ];

@@ -31,6 +31,7 @@ mod mesh;
 mod patients;
 mod policy;
 mod rolling;
+mod servers_away;
 mod sign_in;
 mod signals;
 mod tidy;

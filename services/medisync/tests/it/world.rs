@@ -267,6 +267,13 @@ impl World {
         }
     }
 
+    /// Nobody, at the admin listener of the process that a part runs in.
+    pub(crate) fn admin_of(&self, part: &str) -> Caller {
+        let own = self.urls.get(&format!("{part} admin"));
+        let base = own.unwrap_or_else(|| &self.urls["admin"]).clone();
+        Caller { client: self.client.clone(), base, token: None }
+    }
+
     /// Nobody, at a part's own port, by TLS with a client made for that.
     pub(crate) fn by(&self, client: &Client, part: &str) -> Caller {
         let base = self.url(part).replace("http://", "https://");

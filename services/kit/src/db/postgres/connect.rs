@@ -123,11 +123,15 @@ impl Unreached {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = cause;
     }
 
+    pub(super) fn cause(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn cause_of(&self, error: bb8::RunError<DbError>) -> DbError {
         match error {
             bb8::RunError::User(error) => error,
             bb8::RunError::TimedOut => {
-                let cause = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let cause = self.cause();
                 DbError::Unavailable(
                     cause.map_or_else(|| Box::new(error) as Box<_>, |cause| cause.into()),
                 )

@@ -126,6 +126,10 @@ impl Postgres {
         }
     }
 
+    pub(super) fn unreached(&self) -> Option<String> {
+        self.unreached.cause()
+    }
+
     pub(super) fn connections(&self) -> (u32, u32) {
         let state = self.pool.state();
         (state.connections.saturating_sub(state.idle_connections), state.idle_connections)

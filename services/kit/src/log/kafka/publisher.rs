@@ -15,6 +15,7 @@ use rdkafka::{
     error::KafkaResult,
     message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord, Producer as _, PurgeConfig},
+    types::RDKafkaErrorCode,
 };
 use tokio::{
     sync::Mutex,
@@ -82,12 +83,16 @@ impl Publisher {
                 Err(LogError::new(format!("events were not acknowledged in time{reason}")))
             }
         };
+        let broken = producer.client().fatal_error();
+        let done = match broken {
+            None => done,
+            Some((code, reason)) => {
+                self.replace(producer)?;
+                done.map_err(|_| LogError::new(why_broken(code, reason)))
+            }
+        };
         let failed = done.as_ref().err().map(|error| (Instant::now(), error.0.to_string()));
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
-        if let Some((_, reason)) = producer.client().fatal_error() {
-            tracing::warn!(reason, "the producer is made anew");
-            self.replace(producer)?;
-        }
         done
     }
 
@@ -130,6 +135,12 @@ async fn deliver(
         delivered.map_err(LogError::new)?.map_err(|(error, _)| LogError::new(error))?;
     }
     Ok(())
+}
+
+fn why_broken(code: RDKafkaErrorCode, reason: String) -> String {
+    // Whoever may write to any topic may be idempotent.
+    let no_right = code == RDKafkaErrorCode::ClusterAuthorizationFailed;
+    if no_right { format!("no right to write to any topic: {reason}") } else { reason }
 }
 
 /// Takes back what is still on its way. It may have arrived all the same: readers know an event

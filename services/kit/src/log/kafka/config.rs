@@ -110,6 +110,8 @@ impl KafkaUrl {
         client.set("bootstrap.servers", &self.brokers).set("client.id", "medisync");
         // Some reasons why brokers hang up are told by its log only.
         client.set_log_level(RDKafkaLogLevel::Info);
+        // A broker that stands still is given up, and who leads instead of it is asked, so soon.
+        client.set("socket.timeout.ms", "10000").set("topic.metadata.refresh.interval.ms", "5000");
         client.set("socket.keepalive.enable", "true").set("reconnect.backoff.max.ms", "2000");
         let protocol = match (&self.tls, &self.login) {
             (None, None) => "plaintext",

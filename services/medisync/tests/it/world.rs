@@ -211,12 +211,6 @@ impl World {
         &self.urls[name]
     }
 
-    /// The admin listener of the process that a part runs in.
-    pub(crate) fn admin_of(&self, part: &str) -> Caller {
-        let own = format!("{part} admin");
-        self.at(if self.urls.contains_key(&own) { &own } else { "admin" })
-    }
-
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

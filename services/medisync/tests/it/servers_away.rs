@@ -38,7 +38,12 @@ async fn a_store_that_is_away_is_named_and_is_used_again_when_it_is_back() {
     let postgres = Postgres::start(Version::Newest).unwrap();
     let (url, ca) = (postgres.url(), postgres.ca_pem());
     let url = format!("{url}?sslmode=verify-full&sslrootcert={}", ca.display());
-    let environment = [("MEDISYNC_PATIENT__DATABASE", url.as_str()), ("MEDISYNC_DEMO", "true")];
+    let environment = [
+        ("MEDISYNC_PATIENT__DATABASE", url.as_str()),
+        ("MEDISYNC_DEMO", "true"),
+        // The default: less than a request may take.
+        ("MEDISYNC_LIMITS__ACQUIRE_MS", "3000"),
+    ];
     let world = World::start_with(&environment).await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let id = clerk.register(&a_patient()).await;

@@ -12,6 +12,8 @@
 #[cfg(test)]
 mod conformance;
 mod migrate;
+#[cfg(test)]
+mod migrate_tests;
 mod postgres;
 mod sqlite;
 mod value;

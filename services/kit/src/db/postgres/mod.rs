@@ -26,6 +26,13 @@ use super::{DbConfig, DbError, Migrations, Row, Tx, TxInner, Value, panicked};
 
 /// What guards migrations, so that two replicas may start at once: any number that is ours alone.
 const MIGRATION_LOCK: i64 = 0x6d65_6469_7379_6e63;
+/// A migration may take its time. The server finds out within seconds that whoever migrates is gone,
+/// also while a statement waits (older servers: when it does not any more), or within a minute that
+/// its machine is.
+const MIGRATION_SESSION: &str = "set statement_timeout = 0; set tcp_keepalives_idle = 15;
+     set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3;
+     select set_config(name, '2s', false) from pg_settings
+     where name = 'client_connection_check_interval'";
 /// Prepared statements kept by each connection.
 const STATEMENTS_KEPT: usize = 64;
 
@@ -138,8 +145,7 @@ impl Postgres {
 
 /// Brings the tables up to date, one replica after the other. The lock ends with the connection.
 async fn migrate(client: &mut Client, migrations: Migrations) -> Result<(), DbError> {
-    // A migration may take its time.
-    client.batch_execute("set statement_timeout = 0").await.map_err(failed)?;
+    client.batch_execute(MIGRATION_SESSION).await.map_err(failed)?;
     client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await.map_err(failed)?;
     for runner in migrations.postgres_runners() {
         let done = runner.run_async(&mut *client).await;

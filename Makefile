@@ -11,10 +11,12 @@ test: tools
 	cargo run --quiet --package testbed --locked -- with-servers $(MAKE) tests
 
 # Every test, then the stories once more with every part a process of its own, on PostgreSQL and
-# Kafka. Needs the servers that `make test` starts.
+# Kafka, then TLS to Kafka: a feature that is not in the binary by default, for which librdkafka is
+# built again. Needs the servers that `make test` starts.
 tests:
 	cargo test --workspace --locked
 	MEDISYNC_TEST_STACK=servers cargo test --workspace --locked --test it
+	cargo test --workspace --locked --features kit/kafka-tls,kit/testing --test kafka_tls
 
 # What CI runs.
 check: fmt lint test release figures
@@ -38,7 +40,7 @@ bench-stacks: tools
 	cargo build --release --locked --package medisync --package stacks
 	target/release/stacks $(ARGUMENTS)
 
-# What the tests start: PostgreSQL, Apache Kafka, Java; and what runs the tour of the README.
+# What the tests start: PostgreSQL, Apache Kafka, Java; what runs the tour of the README; OpenSSL.
 # And the crates of every platform: a test looks at them all, without the network.
 tools:
 	@services/testbed/install.sh

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what the tests start: two major versions of PostgreSQL, Java, Apache Kafka; and bash
-# and curl, which run the tour of the README. Does nothing, and says nothing, when all is there.
+# Installs what the tests start: two major versions of PostgreSQL, Java, Apache Kafka; bash and
+# curl, which run the tour of the README; and OpenSSL's headers, for TLS to Kafka (the cargo feature
+# kafka-tls). Does nothing, and says nothing, when all is there.
 #
 # The distribution's packages come by apt. What it does not have lies in a cache folder: as root in
 # /var/cache, because PostgreSQL refuses to run as root and the user `nobody`, as whom it runs
@@ -113,6 +114,9 @@ flock 9
 
 need bash bash
 need curl curl ca-certificates
+need pkg-config pkg-config
+pkg-config --exists openssl || apt libssl-dev
+pkg-config --exists openssl || fail "OpenSSL's headers are still missing"
 distribution_postgres || apt postgresql
 distribution_postgres || fail "PostgreSQL is still missing in /usr/lib/postgresql"
 java_is_new_enough || apt default-jre-headless

@@ -8,7 +8,7 @@
 //! default; `require`; `verify-full`), `sslrootcert`, and `sslcert`, `sslkey`; and `sasl` (`PLAIN`,
 //! the default; `SCRAM-SHA-256`, `SCRAM-SHA-512`).
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, fs, path::PathBuf, str::FromStr};
 
 use percent_encoding::percent_decode_str;
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
@@ -104,6 +104,16 @@ impl fmt::Debug for KafkaUrl {
 }
 
 impl KafkaUrl {
+    /// Whether its files can be read: librdkafka would not say which one cannot.
+    pub(super) fn check_files(&self) -> Result<(), String> {
+        let Some(tls) = &self.tls else { return Ok(()) };
+        let own = tls.own.iter().flat_map(|(certificate, key)| [certificate, key]);
+        for file in tls.root.iter().chain(own) {
+            fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        Ok(())
+    }
+
     /// What librdkafka is told whatever it is used for.
     pub(super) fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();

@@ -54,6 +54,7 @@ impl KafkaLog {
     pub async fn open(config: KafkaConfig) -> Result<Self, KafkaRefused> {
         let heard = Arc::new(Heard::default());
         let refused = |why: String| KafkaRefused::Refused(config.url.clone(), why);
+        config.url.check_files().map_err(refused)?;
         let publisher = Publisher::new(config.url.clone(), Arc::clone(&heard));
         let publisher = Arc::new(publisher.map_err(|error| refused(error.to_string()))?);
         let log = Self { config: Arc::new(config.clone()), publisher, heard };

@@ -121,7 +121,7 @@ impl Reader {
         let consumer: BaseConsumer<Member> =
             client.create_with_context(member).map_err(LogError::new)?;
         consumer.subscribe(&[&name]).map_err(LogError::new)?;
-        Ok(Self::start(name, consumer, assigned, ear))
+        Ok(Self::start(name, consumer, assigned, ear, passes))
     }
 
     /// A reader of all partitions, in no group.
@@ -143,7 +143,9 @@ impl Reader {
             place(&consumer, &name, start, &its).map(|()| consumer)
         });
         let consumer = placed.await.map_err(LogError::new)?.map_err(LogError::new)?;
-        Ok(Self::start(topic, consumer, assigned, ear))
+        // It asks for the group's coordinator all the same, and may do without an answer.
+        let bears = |code| code == RDKafkaErrorCode::GroupAuthorizationFailed || passes(code);
+        Ok(Self::start(topic, consumer, assigned, ear, bears))
     }
 
     fn start<C: rdkafka::consumer::ConsumerContext + 'static>(
@@ -151,12 +153,13 @@ impl Reader {
         consumer: BaseConsumer<C>,
         assigned: Arc<Assigned>,
         ear: Ear,
+        bears: fn(RDKafkaErrorCode) -> bool,
     ) -> Self {
         let (sender, queue) = mpsc::channel(READ_AHEAD_MAX);
         let (ends, ended) = channel();
         let its = Arc::clone(&assigned);
         thread::spawn(move || {
-            poll(&consumer, &sender, &its);
+            poll(&consumer, &sender, &its, bears);
             // Leaves the group, so that others need not find out by its silence.
             drop(consumer);
             drop(sender);
@@ -225,6 +228,7 @@ fn poll<C: rdkafka::consumer::ConsumerContext>(
     consumer: &BaseConsumer<C>,
     queue: &mpsc::Sender<Delivered>,
     assigned: &Assigned,
+    bears: fn(RDKafkaErrorCode) -> bool,
 ) {
     while !queue.is_closed() && !assigned.has_failed() {
         tell_done(consumer, assigned);
@@ -236,7 +240,9 @@ fn poll<C: rdkafka::consumer::ConsumerContext>(
                     break;
                 }
             }
-            Some(Err(error)) if passes(&error) => tracing::debug!(error = %error, "kafka reader"),
+            Some(Err(error)) if error.rdkafka_error_code().is_none_or(bears) => {
+                tracing::debug!(error = %error, "kafka reader");
+            }
             Some(Err(error)) => assigned.fail(LogError::new(error)),
         }
     }
@@ -283,19 +289,17 @@ fn delivered(message: &BorrowedMessage<'_>, assigned: &Assigned) -> Delivered {
 }
 
 /// Whether librdkafka gets over it by itself.
-fn passes(error: &KafkaError) -> bool {
+const fn passes(code: RDKafkaErrorCode) -> bool {
     !matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::Authentication
-                | RDKafkaErrorCode::Fatal
-                | RDKafkaErrorCode::GroupAuthorizationFailed
-                | RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownMemberId
-                | RDKafkaErrorCode::PollExceeded
-        )
+        code,
+        RDKafkaErrorCode::Authentication
+            | RDKafkaErrorCode::Fatal
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownMemberId
+            | RDKafkaErrorCode::PollExceeded
     )
 }
 

@@ -24,8 +24,8 @@ check: fmt lint test release figures
 fmt:
 	cargo fmt --all --check
 
-lint:
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+lint: tools
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 
 release:
 	cargo build --release --locked

@@ -20,7 +20,7 @@ fn broker() -> &'static Kafka {
 }
 
 /// A URL of that listener, with this login and these parameters.
-fn url(listener: Listener, password: Option<&str>, parameters: &[String]) -> String {
+fn url(listener: Listener, password: Option<&str>, parameters: &[&str]) -> String {
     let login = password.map(|password| format!("{}:{password}@", Kafka::USER));
     let (login, at) = (login.unwrap_or_default(), broker().bootstrap_of(listener));
     format!("kafka://{login}{at}?{}", parameters.join("&"))
@@ -45,16 +45,14 @@ async fn refused(url: &str, says: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_comes_as_it_should_publishes_and_reads() {
     let (tls, password) = (verified(&broker().ca_pem()), Some(Kafka::PASSWORD));
-    let (plain, scram) = ("sasl=PLAIN".to_owned(), "sasl=SCRAM-SHA-256".to_owned());
-    let none = "sslmode=disable".to_owned();
-    let require = "sslmode=require".to_owned();
+    let (plain, scram) = ("sasl=PLAIN", "sasl=SCRAM-SHA-256");
     for (n, url) in [
-        url(Listener::Ssl, None, &[tls.clone()]),
-        url(Listener::Ssl, None, &[require]),
-        url(Listener::SaslPlaintext, password, &[none, plain.clone()]),
-        url(Listener::SaslPlaintext, password, &[scram.clone()]),
-        url(Listener::SaslSsl, password, &[tls.clone(), plain]),
-        url(Listener::SaslSsl, password, &[tls, scram]),
+        url(Listener::Ssl, None, &[&tls]),
+        url(Listener::Ssl, None, &["sslmode=require"]),
+        url(Listener::SaslPlaintext, password, &["sslmode=disable", plain]),
+        url(Listener::SaslPlaintext, password, &[scram]),
+        url(Listener::SaslSsl, password, &[&tls, plain]),
+        url(Listener::SaslSsl, password, &[&tls, scram]),
     ]
     .into_iter()
     .enumerate()
@@ -80,18 +78,18 @@ async fn a_broker_whose_certificate_is_not_trusted_is_not_spoken_to() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(&other, made.cert.pem()).unwrap();
     let untrusted = "a certificate is not trusted";
-    refused(&url(Listener::Ssl, None, &[verified(&other)]), untrusted).await;
+    refused(&url(Listener::Ssl, None, &[&verified(&other)]), untrusted).await;
     let password = Some("hunter2");
-    refused(&url(Listener::SaslSsl, password, &[verified(&other)]), untrusted).await;
+    refused(&url(Listener::SaslSsl, password, &[&verified(&other)]), untrusted).await;
     // The system's authorities did not issue it either.
-    refused(&url(Listener::Ssl, None, &["sslmode=verify-full".to_owned()]), untrusted).await;
+    refused(&url(Listener::Ssl, None, &["sslmode=verify-full"]), untrusted).await;
     let missing = verified(Path::new("/no/such.pem"));
-    refused(&url(Listener::Ssl, None, &[missing]), "/no/such.pem").await;
+    refused(&url(Listener::Ssl, None, &[&missing]), "/no/such.pem").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_called_otherwise_than_its_certificate_is_not_spoken_to() {
-    let url = url(Listener::Ssl, None, &[verified(&broker().ca_pem())]);
+    let url = url(Listener::Ssl, None, &[&verified(&broker().ca_pem())]);
     // The certificate is for localhost and 127.0.0.1.
     refused(&url.replace("127.0.0.1", "127.1"), "a certificate is not trusted").await;
 }
@@ -102,21 +100,20 @@ async fn our_certificate_says_who_we_are() {
     let own = own.display();
     let own = format!("sslcert={own}&sslkey={own}");
     // It has no rights; whoever shows none has all.
-    refused(&url(Listener::Ssl, None, &[verified(&ca), own]), "no right to see").await;
+    refused(&url(Listener::Ssl, None, &[&verified(&ca), &own]), "no right to see").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_and_a_port_that_speaks_otherwise_are_told() {
     let tls = verified(&broker().ca_pem());
     for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
-        let parameters = [tls.clone(), format!("sasl={mechanism}")];
+        let parameters = [&*tls, &format!("sasl={mechanism}")];
         let url = url(Listener::SaslSsl, Some("hunter2"), &parameters);
         refused(&url, "do not accept the user and password").await;
     }
     // They may be about to end: it is an outage, with what is known of it.
-    for url in [url(Listener::Plaintext, None, &[tls]), url(Listener::Ssl, None, &[])] {
+    for url in [url(Listener::Plaintext, None, &[&tls]), url(Listener::Ssl, None, &[])] {
         let told = open(&url, "away.").await.unwrap().check().await.unwrap_err();
-        eprintln!("{}", told.0);
         assert!(told.0.to_string().contains("Disconnected"), "{}", told.0);
     }
 }

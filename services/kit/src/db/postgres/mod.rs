@@ -26,9 +26,9 @@ use super::{DbConfig, DbError, Migrations, Row, Tx, TxInner, Value, panicked};
 
 /// What guards migrations, so that two replicas may start at once: any number that is ours alone.
 const MIGRATION_LOCK: i64 = 0x6d65_6469_7379_6e63;
-/// A migration may take its time. The server finds out within seconds that whoever migrates is gone,
-/// also while a statement waits (older servers: when it does not any more), or within a minute that
-/// its machine is.
+/// A migration may take its time. The server finds out within seconds that whoever migrates is
+/// gone, also while a statement waits (older servers: when it does not any more), or within a
+/// minute that its machine is.
 const MIGRATION_SESSION: &str = "set statement_timeout = 0; set tcp_keepalives_idle = 15;
      set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3;
      select set_config(name, '2s', false) from pg_settings

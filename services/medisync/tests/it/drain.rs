@@ -113,7 +113,7 @@ async fn an_idle_mesh_stops_and_starts_again_with_all_that_it_had() {
 #[tokio::test]
 async fn where_the_gateway_is_in_the_process_nobody_is_given_time_to_notice() {
     let long = [("MEDISYNC_DRAIN_SECONDS", "600"), ("MEDISYNC_MESH__LEAVE_MS", "600000")];
-    let mut world = World::start_with(&long).await;
+    let mut world = World::embedded_with(&long).await;
     world.terminate();
     assert_eq!(world.ended().code(), Some(0));
 }

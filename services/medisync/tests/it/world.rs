@@ -107,14 +107,15 @@ impl World {
         Self::embedded_with(&[]).await
     }
 
-    /// The same, on data that is there: `data` in this folder.
-    pub(crate) fn embedded_on(folder: TempDir) -> Self {
-        Self::launch(folder, variables(&[], &[]), None)
-    }
-
-    async fn embedded_with(environment: &[(&str, &str)]) -> Self {
+    /// The same, with these variables.
+    pub(crate) async fn embedded_with(environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self::launch(folder, variables(environment, &[]), None)
+    }
+
+    /// One process on the embedded stores, on data that is there: `data` in this folder.
+    pub(crate) fn embedded_on(folder: TempDir) -> Self {
+        Self::launch(folder, variables(&[], &[]), None)
     }
 
     /// Every part in a process of its own, on PostgreSQL and Kafka.

@@ -1,6 +1,6 @@
 # What the README and CI call. `make test` is the one test command.
 
-.PHONY: up test tests check fmt lint release figures bench-stacks tools
+.PHONY: up test tests check fmt lint release figures bench-stacks bench-scale bench-peers cost k6 tools
 
 # Builds and starts the mesh.
 up:
@@ -19,7 +19,7 @@ tests:
 	cargo test --workspace --locked --features kit/kafka-tls,kit/testing --test kafka_tls
 
 # What CI runs.
-check: fmt lint test release figures
+check: fmt lint test release figures k6 cost
 
 fmt:
 	cargo fmt --all --check
@@ -36,9 +36,30 @@ figures: release
 
 # What the mesh takes and costs on each stack: minutes, and best on a machine that does nothing else.
 # With ARGUMENTS="--help" it says what else can be asked for.
-bench-stacks: tools
-	cargo build --release --locked --package medisync --package stacks
-	target/release/stacks $(ARGUMENTS)
+bench-stacks: tools release
+	cargo run --release --locked --package stacks -- $(ARGUMENTS)
+
+# What requests cost with ten thousand patients, and with a million.
+bench-scale: release
+	cargo run --release --locked --package stacks -- --patients 10000,100000,1000000 $(ARGUMENTS)
+
+# wrk and valgrind do the work, so that this need not be quick itself.
+PEERS = cargo run --quiet --locked --package peers -- --binary target/release/medisync
+
+# What a request costs at our gateway, and at nginx, HAProxy and Envoy beside it.
+bench-peers: release
+	$(PEERS) compare --envoy "$$(loadtests/install.sh peers)" $(ARGUMENTS)
+
+# What a request at our gateway takes of instructions and allocations, beside what is recorded.
+cost: release
+	loadtests/install.sh valgrind
+	cargo build --quiet --locked --package medisync --no-default-features
+	$(PEERS) cost $(ARGUMENTS)
+
+# A k6 script: make k6 SCRIPT=smoke
+SCRIPT ?= smoke
+k6: release
+	loadtests/k6/run.sh $(SCRIPT)
 
 # What the tests start: PostgreSQL, Apache Kafka, Java; what runs the tour of the README; OpenSSL.
 # And the crates of every platform: a test looks at them all, without the network.

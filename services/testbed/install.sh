@@ -3,48 +3,11 @@
 # curl, which run the tour of the README; and OpenSSL's headers, for TLS to Kafka (the cargo feature
 # kafka-tls). Does nothing, and says nothing, when all is there.
 #
-# The distribution's packages come by apt. What it does not have lies in a cache folder: as root in
-# /var/cache, because PostgreSQL refuses to run as root and the user `nobody`, as whom it runs
-# then, may not enter root's home; else in the user's own cache.
+# The distribution's packages come by apt; what it does not have lies in a cache folder (functions.sh).
 set -eu
 cd "$(dirname "$0")"
 . ./versions.env
-
-if [ "$(id -u)" = 0 ]; then
-  cache=/var/cache/medisync-testbed
-  sudo=""
-else
-  cache=${XDG_CACHE_HOME:-$HOME/.cache}/medisync-testbed
-  sudo=sudo
-fi
-
-# Else what lies in the cache could not be entered by `nobody`.
-umask 022
-
-say() { echo "testbed: $*"; }
-fail() { say "$*" >&2; exit 1; }
-have() { command -v "$1" > /dev/null; }
-
-# Lists of packages are fetched once, and only when one is missing.
-updated=""
-apt() {
-  have apt-get || fail "there is no apt-get here; install by hand: $*"
-  say "installing $*"
-  if [ -z "$updated" ]; then
-    $sudo apt-get update -qq || fail "apt-get update failed"
-    updated=yes
-  fi
-  $sudo env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -qq --yes --no-install-recommends "$@" > /dev/null || fail "cannot install $*"
-}
-
-# need COMMAND PACKAGE...
-need() {
-  command=$1
-  shift
-  have "$command" || apt "$@"
-  have "$command" || fail "$command is still missing"
-}
+. ./functions.sh
 
 java_is_new_enough() {
   java=java
@@ -54,12 +17,6 @@ java_is_new_enough() {
 }
 
 distribution_postgres() { ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1; }
-
-# A folder that is renamed to its place when all is in it: what is there is whole.
-new_folder() {
-  rm -rf "$cache/new"
-  mkdir "$cache/new"
-}
 
 # maven GOAL SETTING...
 maven() {
@@ -105,12 +62,6 @@ kafka() {
   rm -rf "$place"
   mv "$cache/new" "$place"
 }
-
-mkdir -p "$cache"
-need setpriv util-linux
-# One at a time.
-exec 9> "$cache/lock"
-flock 9
 
 need bash bash
 need curl curl ca-certificates

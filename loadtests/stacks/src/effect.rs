@@ -14,12 +14,13 @@ use anyhow::ensure;
 use tokio::{sync::mpsc, time::sleep};
 use uuid::Uuid;
 
+use measure::{Spread, tell};
+
 use crate::{
-    figures::{Effect, Spread},
+    figures::Effect,
     load::{Load, Pace, Registered, Work},
     mesh::Mesh,
     stores::Store,
-    tell,
 };
 
 const PER_SECOND: u32 = 50;

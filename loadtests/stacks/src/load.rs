@@ -45,6 +45,8 @@ pub(crate) enum Work {
     Get(Arc<Vec<String>>),
     /// The first page of all patients.
     List,
+    /// Whoever has these words in the name or the email: each of these in turn.
+    Search(Arc<Vec<String>>),
     /// A new patient.
     Register,
 }
@@ -197,6 +199,14 @@ impl Client {
             }
             Work::List => {
                 self.answer(Method::GET, PAGE, Vec::new(), 200).await?;
+            }
+            Work::Search(queries) => {
+                let query = json!({"query": queries[turn % queries.len()], "size": 20});
+                let (path, body) = ("/api/patients/search", query.to_string().into_bytes());
+                let answer = self.answer(Method::POST, path, body, 200).await?;
+                let answer: Value = serde_json::from_slice(&answer)?;
+                let found = answer["patients"].as_array().is_some_and(|all| !all.is_empty());
+                ensure!(found, "a search found nobody");
             }
             Work::Register => {
                 let body = Person::next().body();

@@ -5,25 +5,22 @@
 //! figures as Markdown and JSON. `make bench-stacks` runs it; `loadtests/README.md` says what each
 //! figure tells.
 //!
-//! - `mesh`: what is measured, and its processes (`processes`).
-//! - `usage`: what processes use of the machine, and hold; `machine`: which machine.
+//! - `mesh`: what is measured, and its processes.
 //! - `load`: who sends requests (`people`: of whom they speak), and how long answers take.
-//! - `rounds`, `effect`, `relay`: a measurement each.
+//! - `rounds`, `effect`, `relay`: a measurement each; `scale`: another run, with many patients.
 //! - `stores`: what the stores say, looked up beside the mesh.
 //! - `figures`: what was measured; `report`: how it is told.
 
 mod effect;
 mod figures;
 mod load;
-mod machine;
 mod mesh;
 mod people;
-mod processes;
 mod relay;
 mod report;
 mod rounds;
+mod scale;
 mod stores;
-mod usage;
 
 use std::{
     path::{Path, PathBuf},
@@ -32,11 +29,11 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
+use measure::{Machine, tell};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     figures::{Report, Stack},
-    machine::Machine,
     mesh::{Kind, Mesh},
 };
 
@@ -53,8 +50,11 @@ struct Arguments {
     #[arg(long, default_value = "/var/tmp")]
     folder: PathBuf,
     /// Where the report goes: NAME.md and NAME.json.
-    #[arg(long, default_value = "loadtests/reports/stacks")]
-    report: PathBuf,
+    #[arg(long)]
+    report: Option<PathBuf>,
+    /// Instead: what requests cost with so many patients in the store, one after the other.
+    #[arg(long, value_delimiter = ',')]
+    patients: Vec<u64>,
     /// So often each kind of request is measured.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
@@ -84,9 +84,12 @@ async fn main() -> anyhow::Result<()> {
 
 async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let binary = binary(arguments.binary.as_deref())?;
+    let binary = measure::own_binary(arguments.binary.as_deref())?;
     let folder = arguments.folder.canonicalize().context("the folder for data")?;
     testbed::keep_in(&folder);
+    if !arguments.patients.is_empty() {
+        return scale(&binary, &folder, arguments).await;
+    }
     let mut report = Report {
         machine: Machine::look(&folder)?,
         connections: arguments.connections,
@@ -99,9 +102,28 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
         report.stacks.push(stack(kind, &binary, &folder, arguments).await?);
     }
     report.took_s = begun.elapsed().as_secs_f64();
-    let text = report::write(&report, &arguments.report)?;
-    tell(&format!("\n{text}"));
-    tell(&format!("written to {}.md and .json", arguments.report.display()));
+    let text = report::markdown(&report)?;
+    tell_all(&report, &text, arguments, "loadtests/reports/stacks")
+}
+
+/// What requests cost with many patients, on one stack.
+async fn scale(binary: &Path, folder: &Path, arguments: &Arguments) -> anyhow::Result<()> {
+    let Arguments { stack, patients, rounds, seconds, .. } = arguments;
+    let mesh = Mesh::start(stack.unwrap_or(Kind::Embedded), binary, folder)?;
+    let machine = Machine::look(folder)?;
+    let report = scale::measure(&mesh, machine, patients, *rounds, *seconds).await?;
+    tell_all(&report, &report.markdown()?, arguments, "loadtests/reports/scale")
+}
+
+fn tell_all(
+    report: &impl serde::Serialize,
+    text: &str,
+    arguments: &Arguments,
+    usually: &str,
+) -> anyhow::Result<()> {
+    let path = arguments.report.as_deref().unwrap_or(Path::new(usually));
+    measure::write(report, text, path)?;
+    tell(&format!("\n{text}\nwritten to {}.md and .json", path.display()));
     Ok(())
 }
 
@@ -112,7 +134,7 @@ async fn stack(
     folder: &Path,
     arguments: &Arguments,
 ) -> anyhow::Result<Stack> {
-    let load_average = machine::load_average()?;
+    let load_average = measure::load_average()?;
     tell(&format!("{kind}: starting, load average {load_average}"));
     let begun = Instant::now();
     let mut mesh = Mesh::start(kind, binary, folder)?;
@@ -124,16 +146,4 @@ async fn stack(
     let versions = mesh.versions()?;
     let relay = relay::measure(&mut mesh, arguments.events).await?;
     Ok(Stack { kind: kind.to_string(), load_average, versions, ready_s, measured, effect, relay })
-}
-
-fn binary(given: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let binary = given.map_or_else(|| own.with_file_name("medisync"), Path::to_owned);
-    binary.canonicalize().with_context(|| format!("{}: build it first", binary.display()))
-}
-
-/// Progress, and in the end the figures.
-#[expect(clippy::print_stdout, reason = "it is a command")]
-pub(crate) fn tell(what: &str) {
-    println!("{what}");
 }

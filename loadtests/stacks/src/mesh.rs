@@ -9,10 +9,9 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use measure::{Member, Process, command, free_port};
 use tempfile::TempDir;
 use testbed::{Kafka, Postgres, Security, Version};
-
-use crate::processes::{Process, command, free_port};
 
 const PARTS: [&str; 6] = ["auth", "billing", "patient", "analytics", "notification", "gateway"];
 /// Parts with a store.
@@ -42,12 +41,6 @@ pub(crate) struct Mesh {
 pub(crate) struct Servers {
     pub(crate) postgres: Postgres,
     pub(crate) kafka: Kafka,
-}
-
-/// Processes that are measured as one.
-pub(crate) struct Member {
-    pub(crate) name: String,
-    pub(crate) pids: Vec<u32>,
 }
 
 // === impl Kind ===

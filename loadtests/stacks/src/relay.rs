@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use tokio::time::sleep;
 
+use measure::{Used, tell};
+
 use crate::{
     figures::Relay,
     mesh::{Kind, Mesh},
     rounds::each,
     stores::{Store, events_in_log},
-    tell,
-    usage::Used,
 };
 
 const LOOKED_AT_EVERY: Duration = Duration::from_millis(10);

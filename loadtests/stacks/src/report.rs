@@ -2,12 +2,11 @@
 //!
 //! Figures of requests are the medians of their rounds; the JSON has every round.
 
-use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeSet, fmt::Write as _};
 
-use crate::{
-    figures::{Report, Round, Stack, median},
-    machine::Machine,
-};
+use measure::{Machine, median};
+
+use crate::figures::{Report, Round, Stack};
 
 /// The rounds of one kind of request.
 type Rounds = fn(&Stack) -> &[Round];
@@ -20,18 +19,8 @@ const KINDS: [(&str, Rounds); 3] = [
 /// So many lines of what registrations cost, for each stack.
 const THREADS_TOLD: usize = 12;
 
-/// Writes both files; the Markdown.
-pub(crate) fn write(report: &Report, path: &Path) -> anyhow::Result<String> {
-    let text = markdown(report)?;
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    fs::write(path.with_extension("md"), &text)?;
-    fs::write(path.with_extension("json"), serde_json::to_string_pretty(report)? + "\n")?;
-    Ok(text)
-}
-
-fn markdown(report: &Report) -> anyhow::Result<String> {
+/// As Markdown.
+pub(crate) fn markdown(report: &Report) -> anyhow::Result<String> {
     let mut text = "# The two stacks, measured\n\n".to_owned();
     head(report, &mut text)?;
     requests(report, &mut text)?;

@@ -10,15 +10,14 @@ use std::{
 };
 
 use anyhow::Context as _;
+use measure::{Memory, Spread, Used, tell};
 use tokio::time::sleep;
 
 use crate::{
-    figures::{Measured, Round, Spread},
+    figures::{Measured, Round},
     load::{Answers, Load, Pace, Work},
     mesh::{Mesh, Servers},
     stores::Store,
-    tell,
-    usage::{Memory, Used},
 };
 
 const WARM_UP: Duration = Duration::from_secs(3);

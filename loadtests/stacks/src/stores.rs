@@ -38,6 +38,14 @@ struct Events {
 // === impl Store ===
 
 impl Store {
+    /// Where that of a part is.
+    pub(crate) fn url(mesh: &Mesh, part: &str) -> anyhow::Result<String> {
+        match &mesh.servers {
+            Some(servers) => servers.database(part),
+            None => Ok(format!("sqlite:{}", mesh.data().join(format!("{part}.db")).display())),
+        }
+    }
+
     /// Opens that of a part.
     pub(crate) async fn open(mesh: &Mesh, part: &str) -> anyhow::Result<Self> {
         let Some(servers) = &mesh.servers else {

@@ -8,6 +8,7 @@
 //! - `store` commits rows and the events that they cause in one transaction. Only it knows SQL.
 //! - `events` are the facts that we publish; `billing` is whom we call.
 //! - `reconcile` finishes what billing did not answer in time.
+//! - `fill` makes stores that measurements need.
 //!
 //! Publishes `PATIENT_CREATED`, `PATIENT_UPDATED`, `PATIENT_DELETED` on topic `patient`. Consumes
 //! nothing. Calls billing.
@@ -22,6 +23,7 @@ mod demo;
 pub mod domain;
 mod error;
 mod events;
+pub mod fill;
 mod reconcile;
 mod store;
 

@@ -192,7 +192,13 @@ fn pattern(search: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kit::{
+        db::Db,
+        testing::{TestStore, engines},
+    };
+
     use super::*;
+    use crate::{fill, store::migrations};
 
     /// Every sort, with and without a cursor, is answered in the order of an index: nothing is
     /// sorted and nothing is scanned.
@@ -227,6 +233,51 @@ mod tests {
         let plan = plan(&connection, statement(Engine::Sqlite, list, true));
         assert!(plan.contains("SEARCH patient USING INTEGER PRIMARY KEY"), "{plan}");
         assert!(plan.contains("patient_gram VIRTUAL TABLE"), "{plan}");
+    }
+
+    /// The same of PostgreSQL, with so many patients that its planner takes them seriously.
+    #[tokio::test]
+    async fn on_postgres_no_page_and_no_search_scans() {
+        for engine in engines().into_iter().filter(|engine| *engine == Engine::Postgres) {
+            let store = TestStore::on(engine).await;
+            fill::fill(store.config(), 0..20_000).await.unwrap();
+            let db = store.open(migrations()).await;
+            let list = |sort, search: Option<&str>| {
+                let (order, search) = (Order::Desc, search.map(str::to_owned));
+                List { sort, order, search, after: None, count: 20 }
+            };
+            for sort in [Sort::Name, Sort::RegisteredDate, Sort::CreatedAt] {
+                let page = statement(Engine::Postgres, list(sort, None), false);
+                let plan = postgres_plan(&db, page).await;
+                assert!(plan.contains("using patient_by_"), "{plan}");
+                assert!(!plan.contains("Sort"), "{plan}");
+            }
+            let email = fill::email(14_321);
+            let search = statement(Engine::Postgres, list(Sort::Name, Some(&email)), true);
+            let plan = postgres_plan(&db, search).await;
+            assert!(plan.contains("Bitmap Index Scan on patient_by_gram"), "{plan}");
+            let sql = format!("select {} from patient where id = $1", patients::COLUMNS);
+            let params = vec![fill::id(7).into()];
+            let plan = postgres_plan(&db, Statement { sql, params }).await;
+            assert!(plan.contains("Index Scan using patient_pkey"), "{plan}");
+        }
+    }
+
+    async fn postgres_plan(db: &Db, statement: Statement) -> String {
+        let rows = db
+            .write(|tx| {
+                Box::pin(async move {
+                    tx.execute("analyze patient", &[]).await?;
+                    let sql = format!("explain {}", statement.sql);
+                    tx.query(&sql, &statement.params).await
+                })
+            })
+            .await;
+        let rows = rows.map_err(|error: DbError| error).unwrap();
+        let lines: Vec<String> = rows.iter().map(|row| row.get(0).unwrap()).collect();
+        let plan = lines.join("\n");
+        assert!(!plan.contains("Seq Scan"), "{plan}");
+        plan
     }
 
     fn plan(connection: &rusqlite::Connection, statement: Statement) -> String {

@@ -8,7 +8,7 @@
 mod grams;
 mod idempotency;
 mod list;
-mod patients;
+pub(crate) mod patients;
 
 use jiff::Timestamp;
 use kit::{

@@ -136,7 +136,8 @@ async fn locked(tx: &mut Tx<'_>, change: &Change) -> Result<Patient, Error> {
     }
 }
 
-async fn insert(tx: &mut Tx<'_>, patient: &Patient) -> Result<(), DbError> {
+/// A new patient and its search terms.
+pub(crate) async fn insert(tx: &mut Tx<'_>, patient: &Patient) -> Result<(), DbError> {
     let Details { name, email, address, date_of_birth } = &patient.details;
     let (columns, terms) = match tx.engine() {
         Engine::Sqlite => ("", ""),

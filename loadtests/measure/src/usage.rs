@@ -2,36 +2,46 @@
 
 use std::{collections::BTreeMap, fs, io};
 
-use crate::mesh::Member;
+/// Processes that are measured as one.
+pub struct Member {
+    /// Their name in the report.
+    pub name: String,
+    /// All of them.
+    pub pids: Vec<u32>,
+}
 
 /// Processor time that was used so far, in microseconds.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Used {
+pub struct Used {
     /// By member.
-    pub(crate) members: BTreeMap<String, u64>,
+    pub members: BTreeMap<String, u64>,
     /// By member and name of thread, of threads that live.
-    pub(crate) threads: BTreeMap<(String, String), u64>,
+    pub threads: BTreeMap<(String, String), u64>,
     /// By the process that measures.
-    pub(crate) ours: u64,
+    pub ours: u64,
     /// By everything on this machine.
-    pub(crate) machine: u64,
+    pub machine: u64,
 }
 
 /// Memory that a member holds.
 #[derive(Clone, Debug, serde::Serialize)]
-pub(crate) struct Memory {
-    pub(crate) member: String,
+pub struct Memory {
+    /// Whose.
+    pub member: String,
     /// Resident; of several processes, what they share is counted once.
-    pub(crate) mib: f64,
+    pub mib: f64,
     /// The most that it was ever; of one process only.
-    pub(crate) peak_mib: Option<f64>,
+    pub peak_mib: Option<f64>,
 }
 
 // === impl Used ===
 
 impl Used {
     /// Up to now.
-    pub(crate) fn now(members: &[Member]) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub fn now(members: &[Member]) -> io::Result<Self> {
         let mut used = Self { ours: of_process("self")?, machine: machine()?, ..Self::default() };
         for member in members {
             let mut total = 0;
@@ -48,7 +58,7 @@ impl Used {
     }
 
     /// Since then.
-    pub(crate) fn since(&self, before: &Self) -> Self {
+    pub fn since(&self, before: &Self) -> Self {
         Self {
             members: difference(&self.members, &before.members),
             threads: difference(&self.threads, &before.threads),
@@ -57,7 +67,8 @@ impl Used {
         }
     }
 
-    pub(crate) fn total(&self) -> u64 {
+    /// Of all members.
+    pub fn total(&self) -> u64 {
         self.members.values().sum()
     }
 }
@@ -65,7 +76,11 @@ impl Used {
 // === impl Memory ===
 
 impl Memory {
-    pub(crate) fn of(members: &[Member]) -> io::Result<Vec<Self>> {
+    /// Of each member, now.
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub fn of(members: &[Member]) -> io::Result<Vec<Self>> {
         members.iter().map(Self::of_member).collect()
     }
 

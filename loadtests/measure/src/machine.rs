@@ -11,31 +11,39 @@ use std::{
 use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::figures::median;
+use crate::spread::median;
 
 const SYNCS: usize = 200;
 
 /// Where it was measured, and when.
 #[derive(Serialize)]
-pub(crate) struct Machine {
-    pub(crate) processor: String,
-    pub(crate) processors: usize,
-    pub(crate) memory_gib: f64,
-    pub(crate) system: String,
+pub struct Machine {
+    /// Its model.
+    pub processor: String,
+    /// How many.
+    pub processors: usize,
+    /// Of memory.
+    pub memory_gib: f64,
+    /// Kernel and release.
+    pub system: String,
     /// The kind of file system that data was on, and what it is on.
-    pub(crate) file_system: String,
+    pub file_system: String,
     /// How long a write of 4 KiB to it takes until it is said to be on disk: the median.
-    pub(crate) sync_ms: f64,
-    pub(crate) date: String,
+    pub sync_ms: f64,
+    /// In UTC.
+    pub date: String,
     /// Of the code that was measured; `+` when it was changed since.
-    pub(crate) commit: String,
+    pub commit: String,
 }
 
 // === impl Machine ===
 
 impl Machine {
     /// This one, with data in that folder.
-    pub(crate) fn look(folder: &Path) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// When it does not tell, or nothing can be written there.
+    pub fn look(folder: &Path) -> anyhow::Result<Self> {
         let about = fs::read_to_string("/proc/cpuinfo")?;
         let value = |line: &str| Some(line.split_once(':')?.1.trim().to_owned());
         let model = about.lines().find(|line| line.starts_with("model name")).and_then(value);
@@ -57,7 +65,10 @@ impl Machine {
 }
 
 /// Of the last minute, five and fifteen.
-pub(crate) fn load_average() -> io::Result<String> {
+///
+/// # Errors
+/// When the system does not tell.
+pub fn load_average() -> io::Result<String> {
     let text = fs::read_to_string("/proc/loadavg")?;
     Ok(text.split_whitespace().take(3).collect::<Vec<_>>().join(" "))
 }

@@ -1,0 +1,152 @@
+//! What a request costs our gateway in instructions and allocations, counted by valgrind: the same
+//! each time, whatever else the machine does, so that a change which makes it dearer is seen.
+//!
+//! Each tool counts twice, with few requests and with many: the difference is that of the requests.
+//! Instructions are those of the release; allocations can only be counted in a build without an
+//! allocator of its own, which makes the same ones.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+};
+
+use anyhow::{Context as _, ensure};
+use measure::{Process, free_port, tell, tied};
+use serde::{Deserialize, Serialize};
+
+use crate::site::Site;
+
+/// Caches, connections and lazily made things are there by then.
+const FEW: u64 = 500;
+const MANY: u64 = 2500;
+/// A figure that is so much above the recorded one is told as a warning.
+const MARGIN: f64 = 0.03;
+
+/// Of one request.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cost {
+    pub(crate) instructions: f64,
+    pub(crate) allocations: f64,
+    pub(crate) allocated_bytes: f64,
+}
+
+/// Counts, and compares with what is recorded in `file`; with `record` it is recorded instead.
+pub(crate) fn count(
+    site: &Site,
+    file: &Path,
+    record: bool,
+    profile: Option<&Path>,
+    plain: &Path,
+) -> anyhow::Result<()> {
+    let now = Cost::count(site, profile, plain)?;
+    let recorded = fs::read_to_string(file);
+    if record || recorded.is_err() {
+        fs::write(file, serde_json::to_string_pretty(&now)? + "\n")?;
+        tell(&format!("a request at the gateway: {now:?}; recorded in {}", file.display()));
+        return Ok(());
+    }
+    let before: Cost = serde_json::from_str(&recorded?).context("what is recorded")?;
+    for (what, now, before) in [
+        ("instructions", now.instructions, before.instructions),
+        ("allocations", now.allocations, before.allocations),
+        ("bytes allocated", now.allocated_bytes, before.allocated_bytes),
+    ] {
+        let change = now / before - 1.0;
+        let mark = if change > MARGIN { "warning: " } else { "" };
+        let change = change * 100.0;
+        tell(&format!(
+            "{mark}a request at the gateway takes {now:.0} {what} (recorded: {before:.0}, \
+             {change:+.1} %)"
+        ));
+    }
+    Ok(())
+}
+
+// === impl Cost ===
+
+impl Cost {
+    fn count(site: &Site, profile: Option<&Path>, plain: &Path) -> anyhow::Result<Self> {
+        let per_request = |few: f64, many: f64| (many - few) / (MANY - FEW) as f64;
+        let none = Path::new("/dev/null");
+        let few = run(site, site.binary(), "callgrind", FEW, none)?;
+        let many = run(site, site.binary(), "callgrind", MANY, profile.unwrap_or(none))?;
+        let instructions = |log: &str| number_after(log, "Collected :");
+        let instructions = per_request(instructions(&few)?, instructions(&many)?);
+        let few = run(site, plain, "dhat", FEW, none)?;
+        let many = run(site, plain, "dhat", MANY, none)?;
+        let bytes = |log: &str| number_after(log, "Total:");
+        let blocks = |log: &str| {
+            let line = log.lines().find(|line| line.contains("Total:")).context("no total")?;
+            number_after(line, "bytes in")
+        };
+        Ok(Self {
+            instructions: instructions.round(),
+            allocations: per_request(blocks(&few)?, blocks(&many)?),
+            allocated_bytes: per_request(bytes(&few)?, bytes(&many)?).round(),
+        })
+    }
+}
+
+/// The gateway under this tool, asked so often: what the tool said in the end.
+fn run(
+    site: &Site,
+    binary: &Path,
+    tool: &str,
+    requests: u64,
+    profile: &Path,
+) -> anyhow::Result<String> {
+    let port = free_port()?;
+    let gateway = site.gateway(port, &format!("http://127.0.0.1:{}", site.upstream));
+    let mut command = tied("valgrind");
+    command.arg(format!("--tool={tool}"));
+    command.arg(format!("--{tool}-out-file={}", profile.display())).arg(binary);
+    // The gateway's own command is `setpriv ... -- PROGRAM ARGUMENTS`.
+    let arguments = gateway.get_args().skip_while(|argument| *argument != "--").skip(2);
+    command.args(arguments);
+    for (name, value) in gateway.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    // Else the time that it takes would count as well.
+    command.env("MEDISYNC_GATEWAY__HEALTH_EVERY_MS", "600000");
+    let log = site.folder().join(format!("{tool}-{requests}.log"));
+    let (process, _) = Process::start(command, tool, &log)?;
+    ask(port, &site.signer.good()?, requests)?;
+    process.stop()?;
+    Ok(fs::read_to_string(&log)?)
+}
+
+/// One request after the other on one connection.
+fn ask(port: u16, token: &str, requests: u64) -> anyhow::Result<()> {
+    let mut gateway = TcpStream::connect(("127.0.0.1", port))?;
+    gateway.set_nodelay(true)?;
+    let request = format!(
+        "GET /api/patients/tiny HTTP/1.1\r\nHost: localhost\r\n\
+         Authorization: Bearer {token}\r\n\r\n"
+    );
+    let mut answer = [0; 4096];
+    for _ in 0..requests {
+        gateway.write_all(request.as_bytes())?;
+        let mut read = 0;
+        // The body is the end of it.
+        while !answer[..read].ends_with(b"}") {
+            let more = gateway.read(&mut answer[read..])?;
+            ensure!(more > 0, "the gateway broke off");
+            read += more;
+        }
+        ensure!(answer.starts_with(b"HTTP/1.1 200"), "a request failed");
+    }
+    Ok(())
+}
+
+/// The first number after that text, with or without commas.
+fn number_after(log: &str, text: &str) -> anyhow::Result<f64> {
+    let (_, rest) = log.split_once(text).with_context(|| format!("{text} is not in: {log}"))?;
+    let digits = rest.trim_start().chars().take_while(|c| c.is_ascii_digit() || *c == ',');
+    let digits: String = digits.filter(char::is_ascii_digit).collect();
+    digits.parse().with_context(|| format!("no number after {text}"))
+}

@@ -1,0 +1,142 @@
+//! The proxies: how each is started, and what there is of it then.
+
+use std::{fmt, path::Path, process::Command};
+
+use anyhow::Context as _;
+use measure::{Member, Process, descendants, free_port, tied};
+
+use crate::site::{Site, nginx};
+
+/// Which proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// Only proxies.
+    Nginx,
+    Envoy,
+    Haproxy,
+    /// Our gateway, with a plaintext upstream as the others have.
+    Medisync,
+    /// Our gateway, with mTLS to the upstream.
+    MedisyncMtls,
+}
+
+/// One that runs.
+pub(crate) struct Proxy {
+    pub(crate) kind: Kind,
+    /// What it says it is.
+    pub(crate) version: String,
+    pub(crate) port: u16,
+    process: Process,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Nginx, Self::Envoy, Self::Haproxy, Self::Medisync, Self::MedisyncMtls];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Envoy => "Envoy",
+            Self::Haproxy => "HAProxy",
+            Self::Medisync => "MediSync",
+            Self::MedisyncMtls => "MediSync, mTLS",
+        }
+    }
+
+    /// What it does for a request.
+    pub(crate) const fn does(self) -> &'static str {
+        match self {
+            Self::Nginx => "only proxies",
+            Self::Envoy => "JWT with a cache, a limit, route, rewrite",
+            Self::Haproxy => "JWT verified each time, a limit per client, route, rewrite",
+            Self::Medisync => "everything",
+            Self::MedisyncMtls => "everything, and mTLS to the upstream",
+        }
+    }
+
+    /// Whether it knows what a token is.
+    pub(crate) const fn has_policy(self) -> bool {
+        !matches!(self, Self::Nginx)
+    }
+
+    /// Starts it, on a port of its own.
+    pub(crate) fn start(self, site: &Site, envoy: Option<&Path>) -> anyhow::Result<Proxy> {
+        let port = free_port()?;
+        let envoy = envoy.unwrap_or(Path::new("envoy"));
+        let command = match self {
+            Self::Nginx => {
+                nginx(&site.configure("nginx.conf", include_str!("../conf/nginx.conf"), port)?)
+            }
+            Self::Envoy => {
+                let file =
+                    site.configure("envoy.yaml", include_str!("../conf/envoy.yaml"), port)?;
+                let mut command = tied(envoy);
+                command.args(["--concurrency", "2", "--log-level", "error", "--base-id", "7"]);
+                command.arg("-c").arg(file);
+                command
+            }
+            Self::Haproxy => {
+                let conf = include_str!("../conf/haproxy.cfg");
+                let mut command = tied("haproxy");
+                command.arg("-f").arg(site.configure("haproxy.cfg", conf, port)?);
+                command
+            }
+            Self::Medisync => site.gateway(port, &format!("http://127.0.0.1:{}", site.upstream)),
+            Self::MedisyncMtls => {
+                site.gateway(port, &format!("https://127.0.0.1:{}", site.upstream_tls))
+            }
+        };
+        let log = site.folder().join(format!("{self:?}.log"));
+        let version = self.version(site, envoy).with_context(|| self.name())?;
+        let process = match self {
+            Self::Medisync | Self::MedisyncMtls => Process::start(command, self.name(), &log)?.0,
+            _ => Process::listening(command, self.name(), &log, port)?,
+        };
+        Ok(Proxy { kind: self, version, port, process })
+    }
+
+    fn version(self, site: &Site, envoy: &Path) -> anyhow::Result<String> {
+        let mut command = match self {
+            Self::Nginx => Command::new("nginx"),
+            Self::Envoy => Command::new(envoy),
+            Self::Haproxy => Command::new("haproxy"),
+            Self::Medisync | Self::MedisyncMtls => Command::new(site.binary()),
+        };
+        let flag = match self {
+            Self::Nginx | Self::Haproxy => "-v",
+            Self::Envoy | Self::Medisync | Self::MedisyncMtls => "--version",
+        };
+        let told = command.arg(flag).output().context("install it by `make bench-peers`")?;
+        let told = [told.stdout, told.stderr].concat();
+        let told = String::from_utf8_lossy(&told);
+        // The first word that is, or begins with, a number of several parts.
+        let words = told.split(|c: char| c.is_whitespace() || matches!(c, '/' | '-'));
+        let number = words
+            .into_iter()
+            .find(|word| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit()));
+        Ok(format!("{} {}", self.name(), number.context("it does not say which version it is")?))
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// All its processes.
+    pub(crate) fn member(&self) -> Member {
+        Member { name: self.kind.name().to_owned(), pids: descendants(self.process.pid()) }
+    }
+
+    /// Where a path of the API is.
+    pub(crate) fn url(&self, body: &str) -> String {
+        format!("http://127.0.0.1:{}/api/patients/{body}", self.port)
+    }
+}

@@ -58,7 +58,7 @@ pub struct Config {
     pub leave: Duration,
     /// How long requests in flight may take when the gateway stops.
     pub drain: Duration,
-    /// Threads of the gateway's own runtime.
+    /// The gateway's own threads.
     pub threads: usize,
     /// The OpenAPI document of all parts together: JSON, served as it is.
     pub document: Bytes,

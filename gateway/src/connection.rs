@@ -32,7 +32,6 @@ const HEAD_BYTES: usize = 16 << 10;
 
 /// What all connections have in common.
 pub(crate) struct Common {
-    pub(crate) proxy: Arc<HttpProxy<Gateway>>,
     pub(crate) bounds: Bounds,
     pub(crate) keep_alive_timeout: Duration,
     pub(crate) client_timeout: Duration,
@@ -41,24 +40,33 @@ pub(crate) struct Common {
     pub(crate) stop: CancellationToken,
     /// It has been for long enough: connections without a request are closed.
     pub(crate) closing: CancellationToken,
+}
+
+/// Pingora, on one thread: what its connections have in common, and no others.
+#[derive(Clone)]
+pub(crate) struct Proxy {
+    /// Keeps the connections to the parts.
+    pub(crate) http: Arc<HttpProxy<Gateway>>,
     /// The same as `closing`, as pingora wants it.
     pub(crate) stopping: ShutdownWatch,
 }
 
 /// Serves a client until one of the two has enough.
-pub(crate) async fn serve(socket: TcpStream, remote: SocketAddr, common: Arc<Common>) {
+pub(crate) async fn serve(socket: TcpStream, remote: SocketAddr, proxy: &Proxy, common: &Common) {
     // Answers are gathered before they are written, so waiting for more would only delay them.
     let _ = socket.set_nodelay(true);
     let mut client = Box::new(Downstream::new(socket, remote));
-    while waited_for_request(&mut client, &common).await {
+    // Its own, so that threads do not wait for one another to listen to it.
+    let closing = common.closing.child_token();
+    while waited_for_request(&mut client, &closing, common.keep_alive_timeout).await {
         let head = match head::read(&mut client, &common.bounds).await {
             Ok(head) => head,
             Err(NoHead::Gone) => return,
             Err(NoHead::Refused(failure)) => {
-                return refuse_head(&mut client, failure, &common).await;
+                return refuse_head(&mut client, failure, common).await;
             }
         };
-        match request(client, head, &common).await {
+        match request(client, head, proxy, common).await {
             Some(again) => client = again,
             None => return,
         }
@@ -74,12 +82,16 @@ pub(crate) async fn turn_away(socket: TcpStream, remote: SocketAddr, ids: Ids) {
 }
 
 /// Whether a request has come, and not the end: of the connection, of patience, of the gateway.
-async fn waited_for_request(client: &mut Downstream, common: &Common) -> bool {
+async fn waited_for_request(
+    client: &mut Downstream,
+    closing: &CancellationToken,
+    patience: Duration,
+) -> bool {
     let come = tokio::select! {
         // What has come is served, even if the end has come with it.
         biased;
-        come = timeout(common.keep_alive_timeout, client.first_bytes()) => come,
-        () = common.closing.cancelled() => timeout(LAST_LOOK, client.first_bytes()).await,
+        come = timeout(patience, client.first_bytes()) => come,
+        () = closing.cancelled() => timeout(LAST_LOOK, client.first_bytes()).await,
     };
     matches!(come, Ok(Ok(1..)))
 }
@@ -88,6 +100,7 @@ async fn waited_for_request(client: &mut Downstream, common: &Common) -> bool {
 async fn request(
     mut client: Box<Downstream>,
     head: Head,
+    proxy: &Proxy,
     common: &Common,
 ) -> Option<Box<Downstream>> {
     client.begin_body(head.rest, head.framing);
@@ -95,7 +108,7 @@ async fn request(
     session.set_pipelined_prefix(head.bytes);
     session.set_read_timeout(Some(common.client_timeout));
     session.set_write_timeout(Some(common.client_timeout));
-    let reusable = common.proxy.process_new_http(session, &common.stopping).await?;
+    let reusable = proxy.http.process_new_http(session, &proxy.stopping).await?;
     let (stream, _) = reusable.consume();
     stream.into_any().downcast().ok()
 }

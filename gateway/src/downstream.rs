@@ -68,16 +68,12 @@ impl Downstream {
     /// Waits for the first bytes of a request; 0 when the client is gone. Needs no buffer
     /// meanwhile, so that idle connections cost little.
     pub(crate) async fn first_bytes(&mut self) -> io::Result<usize> {
-        while self.rest.is_empty() {
+        if self.rest.is_empty() {
             self.io.get_ref().readable().await?;
             self.rest.reserve(HEAD_BYTES_FIRST);
-            match self.io.get_ref().try_read_buf(&mut self.rest) {
-                // Nothing yet: readiness is a hint and may be wrong.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.rest = BytesMut::new();
-                }
-                read => return read,
-            }
+            // Unlike `try_read`, this notes that all there was has been read, so that `poll_gone`
+            // need not ask the system.
+            return self.io.get_mut().read_buf(&mut self.rest).await;
         }
         Ok(self.rest.len())
     }

@@ -8,6 +8,7 @@
 use std::{io, time::Duration};
 
 use bytes::{Buf as _, BytesMut};
+use memchr::memchr;
 use shared_middleware::error::{ErrorCode, Failure};
 use tokio::time::timeout;
 
@@ -148,7 +149,7 @@ impl<'a> Iterator for Lines<'a> {
 
     fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.0?;
-        let Some(end) = rest.iter().position(|&byte| byte == b'\r') else {
+        let Some(end) = memchr(b'\r', rest) else {
             self.0 = None;
             return Some(rest);
         };
@@ -163,7 +164,7 @@ impl<'a> Iterator for Lines<'a> {
 impl Scan {
     /// Where the head ends: after its first empty line. Lines end in CR LF.
     fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, NoHead> {
-        while let Some(offset) = bytes[self.at..].iter().position(|&byte| byte == b'\n') {
+        while let Some(offset) = memchr(b'\n', &bytes[self.at..]) {
             let end = self.at + offset;
             if end == self.line || bytes[end - 1] != b'\r' {
                 return Err(invalid("a line of the request does not end in CR LF"));
@@ -183,7 +184,7 @@ impl Scan {
 impl Seen {
     /// Notes a header; none when it is malformed, or contradicts another.
     fn header(&mut self, line: &[u8]) -> Option<()> {
-        let at = line.iter().position(|&byte| byte == b':')?;
+        let at = memchr(b':', line)?;
         let (name, value) = (&line[..at], line[at + 1..].trim_ascii());
         // A name with a space in or before it would be an obsolete folded line, or worse.
         if name.is_empty() || !name.iter().all(|&byte| is_token(byte)) {
@@ -213,26 +214,35 @@ fn length(value: &[u8]) -> Option<u64> {
     digits.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()
 }
 
-/// RFC 9110, 5.6.2.
+/// RFC 9110, 5.6.2. Looked up: every byte of every name is.
 const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
+    const TOKEN: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte: u8 = 0;
+        while byte < 128 {
+            table[byte as usize] = byte.is_ascii_alphanumeric()
+                || matches!(
+                    byte,
+                    b'!' | b'#'
+                        | b'$'
+                        | b'%'
+                        | b'&'
+                        | b'\''
+                        | b'*'
+                        | b'+'
+                        | b'-'
+                        | b'.'
+                        | b'^'
+                        | b'_'
+                        | b'`'
+                        | b'|'
+                        | b'~'
+                );
+            byte += 1;
+        }
+        table
+    };
+    TOKEN[byte as usize]
 }
 
 const fn in_host(byte: u8) -> bool {

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  client
-//!    │  serve        accepts, counts connections, drains
+//!    │  serve        accepts, counts connections, deals them out to threads, drains
 //!    │  connection   waits for a request; hands it to pingora and takes the connection back
 //!    │  head         reads the head; what could be read in two ways ends here       400, 405
 //!    │  path         ... the target above all                                       400
@@ -36,6 +36,7 @@
 mod config;
 
 mod serve;
+mod threads;
 
 mod connection;
 mod downstream;

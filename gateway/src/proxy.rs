@@ -32,12 +32,13 @@ use crate::{
     upstream::Upstreams,
 };
 
-/// The gateway, as pingora calls it.
+/// The gateway, as pingora calls it: one for each thread, which share what they know.
+#[derive(Clone)]
 pub(crate) struct Gateway {
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) verifier: Arc<Verifier>,
-    pub(crate) upstreams: Upstreams,
-    pub(crate) swagger: Swagger,
+    pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) swagger: Arc<Swagger>,
     pub(crate) ids: Ids,
     pub(crate) body_bytes_max: usize,
     pub(crate) upstream_retries_max: usize,

@@ -11,21 +11,22 @@
 //! - The number of connections, the time a head may take, and what a head may be, are decided
 //!   before pingora reads a byte (see `head`).
 //!
-//! It runs on a runtime of its own, so that neither a service's busy threads delay the front door,
-//! nor a flood at the front door the services; and so that the end of the drain is the end of
-//! everything that pingora has spawned.
+//! It runs on threads of its own (see `threads`); connections are dealt out to them in turn.
 
 use std::{
     io,
     net::{SocketAddr, TcpListener as StdListener},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use pingora_core::server::configuration::ServerConf;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    runtime::{Builder, Runtime},
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinHandle,
     time::{sleep, timeout},
@@ -35,12 +36,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Deps,
     config::Config,
-    connection::{self, Common},
+    connection::{self, Common, Proxy},
     head::Bounds,
     limit::Limits,
     metrics,
     proxy::Gateway,
     swagger::Swagger,
+    threads::Threads,
     upstream::Upstreams,
 };
 
@@ -83,20 +85,23 @@ pub struct Running {
     _threads: Threads,
 }
 
-/// The gateway's runtime. Dropping one waits for its threads, which an async task must not do; so
-/// this one's are left to end by themselves.
-#[derive(Debug)]
-struct Threads(Option<Runtime>);
-
 /// Who accepts connections.
 struct Door {
     common: Arc<Common>,
+    workers: Vec<Worker>,
+    turn: AtomicUsize,
     room: Arc<Semaphore>,
     room_to_refuse: Arc<Semaphore>,
     connections: TaskTracker,
-    stopping: watch::Sender<bool>,
     leave: Duration,
     drain: Duration,
+}
+
+/// Who serves them: a thread.
+struct Worker {
+    runtime: Handle,
+    proxy: Proxy,
+    stopping: watch::Sender<bool>,
 }
 
 /// Takes the address. Clients are turned down until [`start`] serves them: there may be another
@@ -122,21 +127,16 @@ pub fn start(
     stop: CancellationToken,
 ) -> Result<Running, StartError> {
     metrics::register();
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(config.threads.max(1))
-        .thread_name("gateway")
-        .enable_all()
-        .build()
-        .map_err(StartError::Threads)?;
-    let handle = runtime.handle().clone();
-    let threads = Threads(Some(runtime));
-    let entered = handle.enter();
+    let threads = Threads::start(config.threads).map_err(StartError::Threads)?;
+    let runtimes: Vec<_> = threads.runtimes().cloned().collect();
+    let accepts = runtimes[0].clone();
+    let entered = accepts.enter();
     let Bound { socket, address } = bound;
     let failed = |error| StartError::Listen(error, address);
-    let door = Door::new(&config, deps, stop)?;
+    let door = Door::new(&config, deps, runtimes, stop)?;
     let socket = socket.listen(BACKLOG).map_err(failed)?;
     drop(entered);
-    let accepting = handle.spawn(door.serve(socket));
+    let accepting = accepts.spawn(door.serve(socket));
     Ok(Running { address, accepting, _threads: threads })
 }
 
@@ -167,37 +167,36 @@ impl Running {
     }
 }
 
-// === impl Threads ===
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
 // === impl Door ===
 
 impl Door {
-    fn new(config: &Config, deps: Deps, stop: CancellationToken) -> Result<Self, StartError> {
-        let (stopping, stopping_seen) = watch::channel(false);
+    fn new(
+        config: &Config,
+        deps: Deps,
+        runtimes: Vec<Handle>,
+        stop: CancellationToken,
+    ) -> Result<Self, StartError> {
         let upstreams = Upstreams::new(config, deps.tls)
             .map_err(|error| StartError::Upstream(error.to_string()))?;
         upstreams.watch(config.health_every);
         let gateway = Gateway {
-            limits: Limits::new(config),
+            limits: Arc::new(Limits::new(config)),
             verifier: deps.verifier,
-            upstreams,
-            swagger: Swagger::new(config.document.clone()),
+            upstreams: Arc::new(upstreams),
+            swagger: Arc::new(Swagger::new(config.document.clone())),
             ids: deps.ids.clone(),
             body_bytes_max: config.body_bytes_max,
             upstream_retries_max: config.upstream_retries_max,
             stop: stop.clone(),
         };
         let leave = config.leave.min(config.drain);
+        let conf = Arc::new(server_conf(config));
+        let worker = |runtime| {
+            let (stopping, seen) = watch::channel(false);
+            let http = Arc::new(pingora_proxy::http_proxy(&conf, gateway.clone()));
+            Worker { runtime, proxy: Proxy { http, stopping: seen }, stopping }
+        };
         let common = Common {
-            proxy: Arc::new(pingora_proxy::http_proxy(&Arc::new(server_conf(config)), gateway)),
             bounds: Bounds {
                 head_bytes_max: config.head_bytes_max,
                 uri_bytes_max: config.uri_bytes_max,
@@ -209,14 +208,14 @@ impl Door {
             ids: deps.ids,
             stop,
             closing: CancellationToken::new(),
-            stopping: stopping_seen,
         };
         Ok(Self {
             common: Arc::new(common),
+            workers: runtimes.into_iter().map(worker).collect(),
+            turn: AtomicUsize::new(0),
             room: Arc::new(Semaphore::new(config.connections_max)),
             room_to_refuse: Arc::new(Semaphore::new(REFUSED_AT_ONCE_MAX)),
             connections: TaskTracker::new(),
-            stopping,
             leave,
             drain: config.drain - leave,
         })
@@ -228,7 +227,9 @@ impl Door {
         // this, so that hardly any is closed just when a request is sent.
         self.accept(&socket, sleep(self.leave)).await;
         self.common.closing.cancel();
-        self.stopping.send_replace(true);
+        for worker in &self.workers {
+            worker.stopping.send_replace(true);
+        }
         self.admit_the_waiting(socket);
         self.connections.close();
         if timeout(self.drain, self.connections.wait()).await.is_err() {
@@ -256,8 +257,17 @@ impl Door {
 
     fn admit(&self, client: TcpStream, remote: SocketAddr) {
         if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
-            let served = connection::serve(client, remote, Arc::clone(&self.common));
-            self.connections.spawn(holding(room, served));
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            let Worker { runtime, proxy, .. } = &self.workers[turn % self.workers.len()];
+            // It is waited for on the thread that serves it.
+            let Ok(client) = client.into_std() else { return };
+            let (proxy, common) = (proxy.clone(), Arc::clone(&self.common));
+            let served = async move {
+                if let Ok(client) = TcpStream::from_std(client) {
+                    connection::serve(client, remote, &proxy, &common).await;
+                }
+            };
+            self.connections.spawn_on(holding(room, served), runtime);
         } else if let Ok(room) = Arc::clone(&self.room_to_refuse).try_acquire_owned() {
             let refused = connection::turn_away(client, remote, self.common.ids.clone());
             self.connections.spawn(holding(room, refused));

@@ -30,6 +30,7 @@ pub mod metrics;
 pub mod catch_panic;
 
 pub mod load_shed;
+pub mod log_lines;
 
 pub mod find_rule;
 

@@ -54,13 +54,20 @@ impl TraceContext {
 
     /// As the header that a callee continues.
     pub fn traceparent(&self) -> String {
-        let flags = u8::from(self.sampled);
-        format!("00-{:032x}-{:016x}-{flags:02x}", self.trace_id, self.span_id)
+        let mut text = String::with_capacity(55);
+        text.push_str("00-");
+        push_hex(&mut text, &self.trace_id.to_be_bytes());
+        text.push('-');
+        push_hex(&mut text, &self.span_id.to_be_bytes());
+        text.push_str(if self.sampled { "-01" } else { "-00" });
+        text
     }
 
     /// The trace's id, 32 hex digits: what an error and a log line name.
     pub fn trace_id(&self) -> String {
-        format!("{:032x}", self.trace_id)
+        let mut text = String::with_capacity(32);
+        push_hex(&mut text, &self.trace_id.to_be_bytes());
+        text
     }
 
     /// Runs the future as part of this span: [`current`] answers with it.
@@ -71,6 +78,15 @@ impl TraceContext {
     /// The same for what is done before there is a future to run.
     pub fn scope_sync<R>(self, work: impl FnOnce() -> R) -> R {
         CURRENT.sync_scope(self, work)
+    }
+}
+
+/// Without the formatter: every request is written down more than once.
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
 }
 

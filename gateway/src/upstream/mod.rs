@@ -159,6 +159,9 @@ impl Pool {
         let turn = *attempts.turn.get_or_insert_with(|| self.next.fetch_add(1, Ordering::Relaxed));
         let turn = turn.wrapping_add(attempts.made);
         attempts.made += 1;
+        if let [only] = &*places {
+            return Some(Arc::clone(only));
+        }
         let places: Vec<_> = places.into_iter().map(|place| (place.standing(), place)).collect();
         let best = places.iter().map(|(standing, _)| *standing).min()?;
         let mut best =

@@ -32,6 +32,11 @@ use rustix::{fs::Mode, process::umask};
 
 use crate::cli::{Cli, Command, ConfigCommand};
 
+// Without it allocations can be counted from outside (`make cost`).
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Files and folders that we make hold keys and patients: they are for us alone.
     umask(Mode::RWXG | Mode::RWXO);

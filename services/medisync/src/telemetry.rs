@@ -2,6 +2,7 @@
 
 use std::panic;
 
+use shared_middleware::log_lines::{self, LogLines};
 use tracing_subscriber::{
     EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
@@ -24,7 +25,7 @@ pub(crate) fn init(format: LogFormat, level: &str, by_flag: bool) {
         _ => EnvFilter::new(ours),
     };
     let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(LogLines::default);
     let lines = match format {
         LogFormat::Json => {
             lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
@@ -39,5 +40,6 @@ pub(crate) fn init(format: LogFormat, level: &str, by_flag: bool) {
         // Where, and not what: a panic's text may quote a value, which may be somebody's name.
         let at = panic.location().map_or_else(String::new, ToString::to_string);
         tracing::error!(at, "a thread panicked");
+        log_lines::flush();
     }));
 }

@@ -1,0 +1,66 @@
+//! Where log lines are written: to standard error, a line at a time, or those of a busy thread
+//! together.
+//!
+//! A system call for each line is a good part of what a request costs at the gateway. So a thread
+//! may [`gather`] its lines, and [`flush`] them whenever it has nothing else to do: then they are
+//! late by no more than the work that was there already.
+
+use std::{
+    cell::RefCell,
+    io::{self, Write},
+};
+
+/// Lines that are gathered are written when there are so many bytes of them, busy or not.
+const GATHERED_BYTES_MAX: usize = 16 << 10;
+
+thread_local! {
+    static GATHERED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// Writes a log line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogLines;
+
+/// Gathers this thread's lines from now on. Whoever calls it sees to [`flush`].
+pub fn gather() {
+    GATHERED.with_borrow_mut(|gathered| {
+        gathered.get_or_insert_with(|| Vec::with_capacity(GATHERED_BYTES_MAX));
+    });
+}
+
+/// Writes what this thread has gathered.
+pub fn flush() {
+    GATHERED.with_borrow_mut(|gathered| {
+        if let Some(lines) = gathered.as_mut().filter(|lines| !lines.is_empty()) {
+            // Where nobody can be told, a lost line is not told either.
+            let _ = io::stderr().write_all(lines);
+            lines.clear();
+        }
+    });
+}
+
+// === impl LogLines ===
+
+impl Write for LogLines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.write_all(line).map(|()| line.len())
+    }
+
+    fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
+        let gathered = GATHERED.with_borrow_mut(|gathered| {
+            let lines = gathered.as_mut()?;
+            lines.extend_from_slice(line);
+            Some(lines.len())
+        });
+        match gathered {
+            Some(bytes) if bytes > GATHERED_BYTES_MAX => flush(),
+            Some(_) => {}
+            None => io::stderr().write_all(line)?,
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

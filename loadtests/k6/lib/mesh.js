@@ -1,0 +1,51 @@
+// The mesh as a client sees it: who is signed in, and what is asked for.
+import http from 'k6/http';
+import { check, fail } from 'k6';
+
+export const BASE = __ENV.BASE_URL || 'http://127.0.0.1:4004';
+const USER = __ENV.EMAIL || 'testuser@test.com';
+const PASSWORD = __ENV.PASSWORD || 'password123';
+// A token is renewed when so much of its time is left.
+const RENEWED_BEFORE_S = 60;
+
+// Each virtual user is signed in for itself, once it has something to ask.
+let session = null;
+
+// Fails the run before it begins when it would only measure rate limits.
+export function refuseLimits() {
+  const limited = signIn().answer.headers['Ratelimit-Policy'] || me().headers['Ratelimit-Policy'];
+  if (limited) {
+    fail('rate limits are on: start the gateway with MEDISYNC_GATEWAY__RATE_LIMIT__{USER,CLIENT,LOGIN}=off');
+  }
+}
+
+// POST /auth/login; from then on this virtual user asks with the new token.
+export function signIn() {
+  const answer = http.post(`${BASE}/auth/login`, JSON.stringify({ email: USER, password: PASSWORD }), {
+    headers: { 'Content-Type': 'application/json' },
+    tags: { name: 'login' },
+  });
+  if (!check(answer, { 'login: 200': (it) => it.status === 200 })) {
+    fail(`cannot sign in: ${answer.status} ${answer.error}`);
+  }
+  const { token, expiresIn } = answer.json();
+  session = { token, endsAt: Date.now() + (expiresIn - RENEWED_BEFORE_S) * 1000 };
+  return { answer };
+}
+
+// One request. Its name is what it is counted under: never a path with an id in it.
+export function ask(name, method, path, body, headers) {
+  if (session === null || Date.now() > session.endsAt) signIn();
+  return http.request(method, `${BASE}${path}`, body === undefined ? null : JSON.stringify(body), {
+    headers: Object.assign(
+      { Authorization: `Bearer ${session.token}` },
+      body === undefined ? {} : { 'Content-Type': 'application/json' },
+      headers,
+    ),
+    tags: { name },
+  });
+}
+
+export function me() {
+  return ask('me', 'GET', '/auth/me');
+}

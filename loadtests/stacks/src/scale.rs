@@ -2,7 +2,12 @@
 //!
 //! Few connections, so that latency is that of the work and not of a queue.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use kit::db::{DbConfig, DbUrl};
 use measure::{Machine, Spread, Used, median, tell};
@@ -30,6 +35,16 @@ pub(crate) struct Scale {
     stack: String,
     round_s: u64,
     figures: Vec<Figure>,
+    stores: Vec<Size>,
+}
+
+/// What the store takes on disk, indexes included.
+#[derive(Serialize)]
+struct Size {
+    patients: u64,
+    mib: f64,
+    /// How long the fill took since the size before, a second's patients.
+    filled_per_s: f64,
 }
 
 /// Requests of one kind, with so many patients.
@@ -54,10 +69,15 @@ pub(crate) async fn measure(
 ) -> anyhow::Result<Scale> {
     let load = Load::sign_in(&mesh.gateway, CONNECTIONS).await?;
     let database = database(&Store::url(mesh, "patient")?)?;
-    let (mut figures, mut there) = (Vec::new(), 0);
+    let store = Store::open(mesh, "patient").await?;
+    let (mut figures, mut stores, mut there) = (Vec::new(), Vec::new(), 0);
     for &patients in sizes {
         tell(&format!("{}: filling up to {patients} patients", mesh.kind));
+        let begun = Instant::now();
         fill::fill(&database, there..patients).await?;
+        let filled_per_s = (patients - there) as f64 / begun.elapsed().as_secs_f64();
+        let mib = store.bytes().await? as f64 / f64::from(1 << 20);
+        stores.push(Size { patients, mib, filled_per_s });
         there = patients;
         for (kind, work) in works(patients) {
             load.send(work.clone(), Pace::Full, WARM_UP, None).await?;
@@ -77,7 +97,7 @@ pub(crate) async fn measure(
         }
     }
     let stack = mesh.kind.to_string();
-    Ok(Scale { machine, stack, round_s: seconds, figures })
+    Ok(Scale { machine, stack, round_s: seconds, figures, stores })
 }
 
 fn works(patients: u64) -> Vec<(&'static str, Work)> {
@@ -151,7 +171,13 @@ impl Scale {
                 )?;
             }
         }
-        writeln!(text, "\n×: of the time with the fewest patients.")?;
+        writeln!(text, "\n×: of the time with the fewest patients.\n")?;
+        writeln!(text, "| patients | store, MiB | bytes each | filled per second |")?;
+        writeln!(text, "|--:|--:|--:|--:|")?;
+        for Size { patients, mib, filled_per_s } in &self.stores {
+            let each = mib * f64::from(1 << 20) / *patients as f64;
+            writeln!(text, "| {patients} | {mib:.0} | {each:.0} | {filled_per_s:.0} |")?;
+        }
         Ok(text)
     }
 }

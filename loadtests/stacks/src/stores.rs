@@ -71,6 +71,17 @@ impl Store {
         Ok(found.unwrap_or_default())
     }
 
+    /// What it takes on disk.
+    pub(crate) async fn bytes(&self) -> anyhow::Result<i64> {
+        match self {
+            Self::Sqlite(_) => {
+                let pages = self.number("select page_count from pragma_page_count").await?;
+                Ok(pages * self.number("select page_size from pragma_page_size").await?)
+            }
+            Self::Postgres(_) => self.number("select pg_database_size(current_database())").await,
+        }
+    }
+
     /// Which of these patients analytics has counted.
     pub(crate) async fn counted(&self, patients: &[Uuid]) -> anyhow::Result<Vec<Uuid>> {
         match self {

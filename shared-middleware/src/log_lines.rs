@@ -23,20 +23,25 @@ pub struct LogLines;
 
 /// Gathers this thread's lines from now on. Whoever calls it sees to [`flush`].
 pub fn gather() {
-    GATHERED.with_borrow_mut(|gathered| {
-        gathered.get_or_insert_with(|| Vec::with_capacity(GATHERED_BYTES_MAX));
+    gathered(|lines| {
+        lines.get_or_insert_with(|| Vec::with_capacity(GATHERED_BYTES_MAX));
     });
 }
 
 /// Writes what this thread has gathered.
 pub fn flush() {
-    GATHERED.with_borrow_mut(|gathered| {
-        if let Some(lines) = gathered.as_mut().filter(|lines| !lines.is_empty()) {
+    gathered(|lines| {
+        if let Some(lines) = lines.as_mut().filter(|lines| !lines.is_empty()) {
             // Where nobody can be told, a lost line is not told either.
             let _ = io::stderr().write_all(lines);
             lines.clear();
         }
     });
+}
+
+/// None when the thread is ending, and what it gathered is gone already.
+fn gathered<R>(with: impl FnOnce(&mut Option<Vec<u8>>) -> R) -> Option<R> {
+    GATHERED.try_with(|lines| with(&mut lines.borrow_mut())).ok()
 }
 
 // === impl LogLines ===
@@ -47,12 +52,12 @@ impl Write for LogLines {
     }
 
     fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
-        let gathered = GATHERED.with_borrow_mut(|gathered| {
-            let lines = gathered.as_mut()?;
+        let bytes = gathered(|lines| {
+            let lines = lines.as_mut()?;
             lines.extend_from_slice(line);
             Some(lines.len())
         });
-        match gathered {
+        match bytes.flatten() {
             Some(bytes) if bytes > GATHERED_BYTES_MAX => flush(),
             Some(_) => {}
             None => io::stderr().write_all(line)?,
@@ -62,5 +67,25 @@ impl Write for LogLines {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_holds_its_lines_back_only_if_it_gathers_them() {
+        let held = || gathered(|lines| lines.as_ref().map(Vec::len)).flatten();
+        let thread = std::thread::spawn(move || {
+            LogLines.write_all(b"").unwrap();
+            let before = held();
+            gather();
+            LogLines.write_all(b"\n").unwrap();
+            let gathered = held();
+            flush();
+            (before, gathered, held())
+        });
+        assert_eq!(thread.join().unwrap(), (None, Some(1), Some(0)));
     }
 }

@@ -52,6 +52,10 @@ const BACKLOG: u32 = 1024;
 /// So many clients at once are told that there is no room; beyond that they are cut off.
 const REFUSED_AT_ONCE_MAX: usize = 256;
 
+/// So many connections to the parts, which nobody uses at the moment, are kept by each thread. With
+/// fewer than there are clients at once, connections are made and closed all the time.
+const IDLE_UPSTREAM_CONNECTIONS_MAX: usize = 1024;
+
 /// After a failed accept, most likely for want of file descriptors, others get time to close some.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
@@ -309,6 +313,7 @@ fn waiting(socket: &StdListener) -> impl Iterator<Item = (TcpStream, SocketAddr)
 fn server_conf(config: &Config) -> ServerConf {
     ServerConf {
         threads: config.threads.max(1),
+        upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS_MAX,
         // It counts attempts, the first included.
         max_retries: config.upstream_retries_max.saturating_add(1),
         // Every peer brings the mesh's authorities; what the machine trusts is neither loaded

@@ -1,12 +1,17 @@
 //! The search index's terms: every piece of one, two and three characters of a text.
 //!
-//! A query of up to three characters is one term; a longer one is all its pieces of three, after
-//! which the text itself is compared, since the pieces might stand apart.
+//! A query of up to three characters is one term; a longer one is some of its pieces of three,
+//! after which the text itself is compared, since the pieces might stand apart. Some: a piece that
+//! most patients have rules out nobody, and to go through all of those costs more than all else.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{cmp::Reverse, collections::BTreeSet, fmt::Write as _};
 
 /// Characters in a piece at most.
 const CHARS_MAX: usize = 3;
+/// Of a query's pieces so many are looked for, the rarest as far as can be told from letters alone.
+const TERMS_MAX: usize = 4;
+/// Letters by how often they are used in English, the rarest first.
+const RAREST_LETTERS: &str = "qzjxkvbpgyfwmuclhdrsnioate";
 
 /// All terms of a patient, in words of hex digits, which every engine takes for plain words.
 pub(super) fn of_patient(name_key: &str, email_key: &str) -> BTreeSet<String> {
@@ -19,10 +24,31 @@ pub(super) fn of_patient(name_key: &str, email_key: &str) -> BTreeSet<String> {
     terms
 }
 
-/// The terms that a text must have to contain the query, which is not empty.
+/// Terms that a text must have to contain the query, which is not empty.
 pub(super) fn of_query(query: &str) -> BTreeSet<String> {
-    let chars = query.chars().count().min(CHARS_MAX);
-    pieces(query, chars).collect()
+    let chars: Vec<char> = query.chars().collect();
+    let length = chars.len().min(CHARS_MAX);
+    // Whole hospitals share what follows the @.
+    let shared = chars.iter().position(|&char| char == '@').unwrap_or(chars.len());
+    let mut pieces: Vec<_> = chars
+        .windows(length)
+        .enumerate()
+        .map(|(at, piece)| {
+            let common: usize = piece.iter().copied().map(commonness).sum();
+            (at + length > shared, common, piece)
+        })
+        .collect();
+    pieces.sort_unstable_by_key(|(shared, common, piece)| (*shared, *common, Reverse(*piece)));
+    pieces.dedup_by_key(|(.., piece)| *piece);
+    pieces.into_iter().take(TERMS_MAX).map(|(.., piece)| hex(piece)).collect()
+}
+
+/// Digits and other scripts are rarer than any letter; what stands in every name or email is not.
+fn commonness(char: char) -> usize {
+    match char {
+        ' ' | '.' | '@' | '-' => RAREST_LETTERS.len(),
+        _ => RAREST_LETTERS.find(char).map_or(0, |place| place + 1),
+    }
 }
 
 fn pieces(text: &str, chars: usize) -> impl Iterator<Item = String> {
@@ -53,6 +79,14 @@ mod tests {
         assert_eq!(of_query("a"), ["61".to_owned()].into());
         assert_eq!(of_query("jo"), ["6a6f".to_owned()].into());
         assert_eq!(of_query("john"), ["6a6f68".to_owned(), "6f686e".to_owned()].into());
+    }
+
+    #[test]
+    fn of_a_long_query_the_rarest_pieces_are_looked_for() {
+        let words = |pieces: [&str; 4]| pieces.map(|it| hex(&it.chars().collect::<Vec<_>>()));
+        let rare = words(["143", "432", "321", "-14"]);
+        assert_eq!(of_query("person-14321@scale.example"), rare.into());
+        assert_eq!(of_query("xx@example.com").len(), 4);
     }
 
     proptest! {

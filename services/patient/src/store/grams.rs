@@ -8,8 +8,10 @@ use std::{cmp::Reverse, collections::BTreeSet, fmt::Write as _};
 
 /// Characters in a piece at most.
 const CHARS_MAX: usize = 3;
-/// Of a query's pieces so many are looked for, the rarest as far as can be told from letters alone.
-const TERMS_MAX: usize = 4;
+/// Of a query's pieces so many are looked for, the rarest as far as can be told from letters alone;
+/// and others that are hardly less rare.
+const TERMS_RAREST: usize = 4;
+const TERMS_MAX: usize = 12;
 /// Letters by how often they are used in English, the rarest first.
 const RAREST_LETTERS: &str = "qzjxkvbpgyfwmuclhdrsnioate";
 
@@ -27,7 +29,7 @@ pub(super) fn of_patient(name_key: &str, email_key: &str) -> BTreeSet<String> {
 /// Terms that a text must have to contain the query, which is not empty.
 pub(super) fn of_query(query: &str) -> BTreeSet<String> {
     let chars: Vec<char> = query.chars().collect();
-    let length = chars.len().min(CHARS_MAX);
+    let length = chars.len().clamp(1, CHARS_MAX);
     // Whole hospitals share what follows the @.
     let shared = chars.iter().position(|&char| char == '@').unwrap_or(chars.len());
     let mut pieces: Vec<_> = chars
@@ -40,7 +42,12 @@ pub(super) fn of_query(query: &str) -> BTreeSet<String> {
         .collect();
     pieces.sort_unstable_by_key(|(shared, common, piece)| (*shared, *common, Reverse(*piece)));
     pieces.dedup_by_key(|(.., piece)| *piece);
-    pieces.into_iter().take(TERMS_MAX).map(|(.., piece)| hex(piece)).collect()
+    let Some(&(shared, common, _)) = pieces.iter().take(TERMS_RAREST).next_back() else {
+        return BTreeSet::new();
+    };
+    let rare = |it: &(bool, usize, &[char])| (it.0, it.1) <= (shared, common + common / 2);
+    let pieces = pieces.iter().take(TERMS_MAX).filter(|it| rare(it));
+    pieces.map(|(.., piece)| hex(piece)).collect()
 }
 
 /// Digits and other scripts are rarer than any letter; what stands in every name or email is not.
@@ -86,7 +93,7 @@ mod tests {
         let words = |pieces: [&str; 4]| pieces.map(|it| hex(&it.chars().collect::<Vec<_>>()));
         let rare = words(["143", "432", "321", "-14"]);
         assert_eq!(of_query("person-14321@scale.example"), rare.into());
-        assert_eq!(of_query("xx@example.com").len(), 4);
+        assert_eq!(of_query("noor petrov").len(), 9);
     }
 
     proptest! {

@@ -23,6 +23,6 @@ export const options = {
   teardownTimeout: '15m',
 };
 
-export default function ({ run }) {
-  work(run);
+export default function (before) {
+  work(before);
 }

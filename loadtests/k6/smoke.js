@@ -13,6 +13,6 @@ export const options = {
   teardownTimeout: '2m',
 };
 
-export default function ({ run }) {
-  work(run);
+export default function (before) {
+  work(before);
 }

@@ -17,12 +17,12 @@ export const options = {
     },
   },
   thresholds: thresholds({
-    dropped_iterations: ['count==0'],
+    dropped_iterations: ['rate<1'],
     http_req_duration: ['p(95)<100', 'p(99)<250'],
   }),
   teardownTimeout: '15m',
 };
 
-export default function ({ run }) {
-  work(run);
+export default function (before) {
+  work(before);
 }

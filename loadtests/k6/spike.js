@@ -28,6 +28,6 @@ export const options = {
   teardownTimeout: '5m',
 };
 
-export default function ({ run }) {
-  work(run);
+export default function (before) {
+  work(before);
 }

@@ -2,7 +2,7 @@
 import { fail, sleep } from 'k6';
 import { Counter } from 'k6/metrics';
 
-import { ask, refuseLimits } from './mesh.js';
+import { adopt, ask, refuseLimits } from './mesh.js';
 
 // Registrations that were answered 201.
 export const registered = new Counter('registered');
@@ -32,12 +32,13 @@ export function thresholds(latency) {
 
 // Before: which run this is, and how many registrations analytics had counted.
 export function setup() {
-  refuseLimits();
-  return { run: `k6-${Date.now().toString(36)}`, counted: created() };
+  const session = refuseLimits();
+  return { run: `k6-${Date.now().toString(36)}`, session, counted: created() };
 }
 
 // After: what is there.
-export function teardown({ run, counted }) {
+export function teardown({ run, session, counted }) {
+  adopt(session);
   const emails = [];
   let cursor = null;
   do {

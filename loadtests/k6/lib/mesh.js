@@ -8,15 +8,23 @@ const PASSWORD = __ENV.PASSWORD || 'password123';
 // A token is renewed when so much of its time is left.
 const RENEWED_BEFORE_S = 60;
 
-// Each virtual user is signed in for itself, once it has something to ask.
+// Of this virtual user. It begins with the one that the run's setup made: else a rush of new users would
+// measure how passwords are hashed.
 let session = null;
 
-// Fails the run before it begins when it would only measure rate limits.
+// Takes over a session, unless this virtual user has one.
+export function adopt(other) {
+  if (session === null) session = other;
+}
+
+// Signs in, and fails the run before it begins when it would only measure rate limits.
 export function refuseLimits() {
-  const limited = signIn().answer.headers['Ratelimit-Policy'] || me().headers['Ratelimit-Policy'];
+  const signedIn = signIn();
+  const limited = signedIn.answer.headers['Ratelimit-Policy'] || me().headers['Ratelimit-Policy'];
   if (limited) {
     fail('rate limits are on: start the gateway with MEDISYNC_GATEWAY__RATE_LIMIT__{USER,CLIENT,LOGIN}=off');
   }
+  return signedIn.session;
 }
 
 // POST /auth/login; from then on this virtual user asks with the new token.
@@ -30,7 +38,7 @@ export function signIn() {
   }
   const { token, expiresIn } = answer.json();
   session = { token, endsAt: Date.now() + (expiresIn - RENEWED_BEFORE_S) * 1000 };
-  return { answer };
+  return { answer, session };
 }
 
 // One request. Its name is what it is counted under: never a path with an id in it.

@@ -3,7 +3,7 @@ import { check } from 'k6';
 import exec from 'k6/execution';
 
 import { acknowledged } from './judge.js';
-import { ask, signIn } from './mesh.js';
+import { adopt, ask, signIn } from './mesh.js';
 import { familyName, person, pick } from './people.js';
 
 // How much of all requests each is.
@@ -22,7 +22,8 @@ const seen = [];
 const own = [];
 let registrations = 0;
 
-export function work(run) {
+export function work({ run, session }) {
+  adopt(session);
   let at = Math.random();
   for (const [share, what] of MIX) {
     at -= share;

@@ -17,6 +17,10 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+};
 
 /// Below those that the system gives to whoever asks for any.
 const PORTS: std::ops::Range<u16> = 12_000..19_000;
@@ -137,7 +141,7 @@ impl Process {
                 "{name} does not listen: {}",
                 end_of(log)
             );
-            thread::sleep(LOOKS_EVERY);
+            process.ends_within(LOOKS_EVERY);
         }
         Ok(process)
     }
@@ -171,9 +175,15 @@ impl Process {
     }
 
     fn terminate(&self) {
-        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+    }
+
+    /// Waits for its end, for so long at most.
+    fn ends_within(&self, time: Duration) {
+        if let Ok(end) = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())
+            && let Ok(time) = Timespec::try_from(time)
+        {
+            let _ = poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&time));
         }
     }
 }
@@ -182,10 +192,7 @@ impl Drop for Process {
     /// Those that have processes of their own end them when they are told to stop, not when killed.
     fn drop(&mut self) {
         self.terminate();
-        let begun = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < STOPS_WITHIN {
-            thread::sleep(LOOKS_EVERY);
-        }
+        self.ends_within(STOPS_WITHIN);
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

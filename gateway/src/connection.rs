@@ -14,11 +14,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     answer::Answer,
+    certificate::PublicTls,
     context::Context,
     downstream::Downstream,
     head::{self, Bounds, Head, NoHead},
+    headers::Scheme,
+    http2, metrics,
     proxy::Gateway,
     refuse::{self, PASSED_OVER_BYTES_MAX, PASSED_OVER_WITHIN},
+    wire::Wire,
 };
 
 /// When the gateway stops, an idle connection is listened to so much longer: a request may have
@@ -36,6 +40,8 @@ pub(crate) struct Common {
     pub(crate) keep_alive_timeout: Duration,
     pub(crate) client_timeout: Duration,
     pub(crate) ids: Ids,
+    /// None: clients speak plaintext.
+    pub(crate) tls: Option<Arc<PublicTls>>,
     /// The gateway was told to stop.
     pub(crate) stop: CancellationToken,
     /// It has been for long enough: connections without a request are closed.
@@ -51,11 +57,26 @@ pub(crate) struct Proxy {
     pub(crate) stopping: ShutdownWatch,
 }
 
+// === impl Common ===
+
+impl Common {
+    /// What clients speak.
+    pub(crate) const fn scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    }
+}
+
 /// Serves a client until one of the two has enough.
 pub(crate) async fn serve(socket: TcpStream, remote: SocketAddr, proxy: &Proxy, common: &Common) {
     // Answers are gathered before they are written, so waiting for more would only delay them.
     let _ = socket.set_nodelay(true);
-    let mut client = Box::new(Downstream::new(socket, remote));
+    let _open = metrics::Open::begin();
+    let Some(wire) = opened(socket, common).await else { return };
+    let http2 = wire.speaks_http2();
+    let mut client = Box::new(Downstream::new(wire, remote));
+    if http2 {
+        return http2::serve(client, proxy, common).await;
+    }
     // Its own, so that threads do not wait for one another to listen to it.
     let closing = common.closing.child_token();
     while waited_for_request(&mut client, &closing, common.keep_alive_timeout).await {
@@ -73,10 +94,34 @@ pub(crate) async fn serve(socket: TcpStream, remote: SocketAddr, proxy: &Proxy, 
     }
 }
 
-/// Tells a client for whom there is no room, without waiting for what it has to say.
-pub(crate) async fn turn_away(socket: TcpStream, remote: SocketAddr, ids: Ids) {
-    let mut client = Downstream::new(socket, remote);
-    write_refusal(&mut client, refuse::unavailable(), &ids).await;
+/// Shakes hands, where clients are to.
+async fn opened(socket: TcpStream, common: &Common) -> Option<Wire> {
+    let Some(tls) = &common.tls else { return Some(Wire::Plain(socket)) };
+    let shaken = tokio::select! {
+        shaken = timeout(common.bounds.timeout, tls.acceptor().accept(socket)) => shaken,
+        () = common.closing.cancelled() => return None,
+    };
+    match shaken {
+        Ok(Ok(tls)) => {
+            metrics::TLS_HANDSHAKES.with_label_values(&["ok"]).inc();
+            Some(Wire::Tls(Box::new(tls)))
+        }
+        // Whoever is too slow, speaks plaintext, or does not trust us.
+        Ok(Err(_)) | Err(_) => {
+            metrics::TLS_HANDSHAKES.with_label_values(&["failed"]).inc();
+            None
+        }
+    }
+}
+
+/// Tells a client for whom there is no room, without waiting for what it has to say. Where clients
+/// speak TLS it is cut off: a handshake is more than there is room for.
+pub(crate) async fn turn_away(socket: TcpStream, remote: SocketAddr, common: &Common) {
+    if common.tls.is_some() {
+        return;
+    }
+    let mut client = Downstream::new(Wire::Plain(socket), remote);
+    write_refusal(&mut client, refuse::unavailable(), common).await;
     // Its request is on the way; to close before it is here would take the answer back.
     let _ = timeout(TURNED_AWAY_WITHIN, client.close_gently(HEAD_BYTES)).await;
 }
@@ -114,13 +159,13 @@ async fn request(
 }
 
 async fn refuse_head(client: &mut Downstream, failure: Failure, common: &Common) {
-    write_refusal(client, failure, &common.ids).await;
+    write_refusal(client, failure, common).await;
     let _ = timeout(PASSED_OVER_WITHIN, client.close_gently(PASSED_OVER_BYTES_MAX)).await;
 }
 
-async fn write_refusal(client: &mut Downstream, failure: Failure, ids: &Ids) {
-    let mut ctx = Context::new();
-    ctx.name(&HeaderMap::new(), ids);
+async fn write_refusal(client: &mut Downstream, failure: Failure, common: &Common) {
+    let mut ctx = Context::new(common.scheme());
+    ctx.name(&HeaderMap::new(), &common.ids);
     let trace = ctx.trace();
     let answer: Answer = refuse::answer(&failure, &trace);
     let status = answer.status;

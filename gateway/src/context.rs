@@ -8,7 +8,7 @@ use shared_middleware::{clock::Ids, metrics::method_label, trace_context::TraceC
 use tokio::time::Instant;
 
 use crate::{
-    headers::{self, Marks},
+    headers::{self, Marks, Scheme},
     limit::Verdict,
     metrics::{self, InFlight},
     route::{Route, Row},
@@ -22,6 +22,8 @@ pub(crate) const CLIENT_GONE: u16 = 499;
 pub(crate) struct Context {
     pub(crate) started: Instant,
     pub(crate) client: IpAddr,
+    /// What the client speaks.
+    pub(crate) scheme: Scheme,
     pub(crate) request_id: HeaderValue,
     pub(crate) trace: Option<TraceContext>,
     pub(crate) route: Option<&'static Route>,
@@ -36,8 +38,9 @@ pub(crate) struct Context {
 // === impl Context ===
 
 impl Context {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(scheme: Scheme) -> Self {
         Self {
+            scheme,
             started: Instant::now(),
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             request_id: HeaderValue::from_static("-"),
@@ -73,7 +76,7 @@ impl Context {
 
     /// What its answer is marked with.
     pub(crate) fn marks(&self) -> Marks<'_> {
-        Marks { request_id: &self.request_id, verdict: self.verdict.as_ref() }
+        Marks { request_id: &self.request_id, verdict: self.verdict.as_ref(), scheme: self.scheme }
     }
 
     /// Counts the request and writes its line in the log: neither its path nor who asked.

@@ -19,10 +19,9 @@ use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType, l4::socket, raw_connect::ProxyDigest,
 };
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf};
+
+use crate::wire::Wire;
 
 /// Answers up to this size leave in one packet train.
 const WRITE_BUFFER_BYTES: usize = 4096;
@@ -42,7 +41,7 @@ pub(crate) enum Framing {
 /// A client's connection.
 #[derive(Debug)]
 pub(crate) struct Downstream {
-    io: BufWriter<TcpStream>,
+    io: BufWriter<Wire>,
     /// What was read, and belongs to the body or to a later request.
     rest: BytesMut,
     /// How much of the body is still to be read.
@@ -53,8 +52,8 @@ pub(crate) struct Downstream {
 // === impl Downstream ===
 
 impl Downstream {
-    pub(crate) fn new(io: TcpStream, remote: SocketAddr) -> Self {
-        let digest = SocketDigest::from_raw_fd(io.as_raw_fd());
+    pub(crate) fn new(io: Wire, remote: SocketAddr) -> Self {
+        let digest = SocketDigest::from_raw_fd(io.tcp().as_raw_fd());
         // Nobody else has the digest yet, so that nobody has set it.
         let _ = digest.peer_addr.set(Some(socket::SocketAddr::Inet(remote)));
         Self {
@@ -65,11 +64,14 @@ impl Downstream {
         }
     }
 
-    /// Waits for the first bytes of a request; 0 when the client is gone. Needs no buffer
-    /// meanwhile, so that idle connections cost little.
+    /// Waits for the first bytes of a request; 0 when the client is gone. Without TLS (which may
+    /// have read bytes that the socket has no more) no buffer is needed meanwhile, so that idle
+    /// connections cost little.
     pub(crate) async fn first_bytes(&mut self) -> io::Result<usize> {
         if self.rest.is_empty() {
-            self.io.get_ref().readable().await?;
+            if let Wire::Plain(tcp) = self.io.get_ref() {
+                tcp.readable().await?;
+            }
             self.rest.reserve(HEAD_BYTES_FIRST);
             // Unlike `try_read`, this notes that all there was has been read, so that `poll_gone`
             // need not ask the system.
@@ -95,10 +97,15 @@ impl Downstream {
         self.body = body;
     }
 
+    /// From now on all bytes are read as they come: HTTP/2 tells itself what they belong to.
+    pub(crate) fn pass_through(&mut self) {
+        self.body = Framing::Chunked;
+    }
+
     /// Makes the connection break when it is dropped, so that the client cannot take what it got
     /// for the whole answer.
     pub(crate) fn break_off(&self) {
-        let _ = self.io.get_ref().set_zero_linger();
+        let _ = self.io.get_ref().tcp().set_zero_linger();
     }
 
     /// Says that nothing more will be sent, and passes over what the client still sends, up to a
@@ -140,13 +147,25 @@ impl Downstream {
     }
 
     /// After the body there is only one thing to learn before the answer: that the client is gone.
-    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.rest.is_empty() {
             return Poll::Pending;
         }
-        let mut first = [0];
-        let mut first = ReadBuf::new(&mut first);
-        match ready!(self.io.get_ref().poll_peek(cx, &mut first)) {
+        let come = match self.io.get_mut() {
+            Wire::Plain(tcp) => {
+                let mut first = [0];
+                ready!(tcp.poll_peek(cx, &mut ReadBuf::new(&mut first)))
+            }
+            // It cannot be looked at without being read.
+            Wire::Tls(tls) => {
+                let mut first = [0; 256];
+                let mut first = ReadBuf::new(&mut first);
+                let read = ready!(Pin::new(tls).poll_read(cx, &mut first));
+                self.rest.extend_from_slice(first.filled());
+                read.map(|()| first.filled().len())
+            }
+        };
+        match come {
             // The next request has come early; it waits its turn.
             Ok(1..) => Poll::Pending,
             gone => Poll::Ready(gone.map(drop)),
@@ -191,7 +210,7 @@ impl Shutdown for Downstream {
 
 impl UniqueID for Downstream {
     fn id(&self) -> UniqueIDType {
-        self.io.get_ref().as_raw_fd()
+        self.io.get_ref().tcp().as_raw_fd()
     }
 }
 

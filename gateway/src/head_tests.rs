@@ -33,7 +33,7 @@ async fn read_from(pieces: &[&[u8]]) -> Result<Head, NoHead> {
         }
     });
     let (socket, remote) = listener.accept().await.unwrap();
-    let read = read(&mut Downstream::new(socket, remote), &BOUNDS).await;
+    let read = read(&mut Downstream::new(crate::wire::Wire::Plain(socket), remote), &BOUNDS).await;
     sending.await.unwrap();
     read
 }

@@ -10,6 +10,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
         CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, LINK, LOCATION, REFERRER_POLICY, SERVER,
+        STRICT_TRANSPORT_SECURITY,
     },
 };
 use pingora_core::Result;
@@ -38,12 +39,35 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 const API_POLICY: HeaderValue =
     HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
+/// Two years: whoever has been here by TLS does not come without it (RFC 6797).
+const ONLY_BY_TLS: HeaderValue = HeaderValue::from_static("max-age=63072000; includeSubDomains");
+
+/// What clients speak to the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
+}
+
 /// What every answer to a request is marked with.
 pub(crate) struct Marks<'a> {
     /// The request's name.
     pub(crate) request_id: &'a HeaderValue,
     /// What the most specific limit said of it.
     pub(crate) verdict: Option<&'a Verdict>,
+    /// What it came by.
+    pub(crate) scheme: Scheme,
+}
+
+// === impl Scheme ===
+
+impl Scheme {
+    const fn name(self) -> HeaderValue {
+        match self {
+            Self::Http => HeaderValue::from_static("http"),
+            Self::Https => HeaderValue::from_static("https"),
+        }
+    }
 }
 
 /// The client's name for the request when it is one, else a new one.
@@ -72,7 +96,7 @@ pub(crate) fn trace(headers: &HeaderMap) -> TraceContext {
 pub(crate) fn clean(
     request: &mut RequestHeader,
     part: Part,
-    client: IpAddr,
+    (scheme, client): (Scheme, IpAddr),
     request_id: &HeaderValue,
     trace: &TraceContext,
 ) -> Result<()> {
@@ -84,7 +108,7 @@ pub(crate) fn clean(
     request.insert_header(REQUEST_ID, request_id.clone())?;
     request.insert_header(TRACE_PARENT, trace.traceparent())?;
     request.insert_header(FORWARDED_FOR, client.to_string())?;
-    request.insert_header(FORWARDED_PROTO, HeaderValue::from_static("http"))
+    request.insert_header(FORWARDED_PROTO, scheme.name())
 }
 
 /// Puts on an answer what every answer has.
@@ -98,6 +122,9 @@ pub(crate) fn stamp(answer: &mut ResponseHeader, marks: &Marks<'_>) -> Result<()
     }
     if !answer.headers.contains_key(CONTENT_SECURITY_POLICY) {
         answer.insert_header(CONTENT_SECURITY_POLICY, API_POLICY)?;
+    }
+    if marks.scheme == Scheme::Https {
+        answer.insert_header(STRICT_TRANSPORT_SECURITY, ONLY_BY_TLS)?;
     }
     if let Some(verdict) = marks.verdict {
         answer.insert_header(RATE_LIMIT_POLICY, verdict.policy())?;
@@ -164,7 +191,8 @@ mod tests {
         }
         let id = request_id(&request.headers, &ids());
         let trace = trace(&request.headers);
-        clean(&mut request, Part::Patient, "192.0.2.1".parse().unwrap(), &id, &trace).unwrap();
+        let client = (Scheme::Http, "192.0.2.1".parse().unwrap());
+        clean(&mut request, Part::Patient, client, &id, &trace).unwrap();
         request
     }
 
@@ -240,7 +268,8 @@ mod tests {
     fn every_answer_is_marked_and_none_names_a_server() {
         let mut answer = answer(&[("server", "axum/1")]);
         let id = HeaderValue::from_static("r1");
-        stamp(&mut answer, &Marks { request_id: &id, verdict: None }).unwrap();
+        stamp(&mut answer, &Marks { request_id: &id, verdict: None, scheme: Scheme::Http })
+            .unwrap();
         assert!(!answer.headers.contains_key("server"));
         assert_eq!(answer.headers["x-request-id"], "r1");
         assert_eq!(answer.headers["x-content-type-options"], "nosniff");
@@ -250,10 +279,21 @@ mod tests {
     }
 
     #[test]
+    fn whoever_came_by_tls_is_told_to_come_so_again() {
+        let id = HeaderValue::from_static("r1");
+        for (scheme, told) in [(Scheme::Http, false), (Scheme::Https, true)] {
+            let mut answer = answer(&[]);
+            stamp(&mut answer, &Marks { request_id: &id, verdict: None, scheme }).unwrap();
+            assert_eq!(answer.headers.contains_key("strict-transport-security"), told);
+        }
+    }
+
+    #[test]
     fn a_parts_word_on_caching_is_kept() {
         let mut answer = answer(&[("cache-control", "max-age=60")]);
         let id = HeaderValue::from_static("r1");
-        stamp(&mut answer, &Marks { request_id: &id, verdict: None }).unwrap();
+        stamp(&mut answer, &Marks { request_id: &id, verdict: None, scheme: Scheme::Http })
+            .unwrap();
         assert_eq!(answer.headers["cache-control"], "max-age=60");
     }
 

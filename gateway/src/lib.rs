@@ -6,7 +6,8 @@
 //! ```text
 //!  client
 //!    │  serve        accepts, counts connections, deals them out to threads, drains
-//!    │  connection   waits for a request; hands it to pingora and takes the connection back
+//!    │  connection   shakes hands (certificate); waits for a request; hands it to pingora and
+//!    │               takes the connection back. With HTTP/2, many at once (http2)
 //!    │  head         reads the head; what could be read in two ways ends here       400, 405
 //!    │  path         ... the target above all                                       400
 //!    ▼  proxy        pingora's phases:
@@ -38,8 +39,11 @@ mod config;
 mod serve;
 mod threads;
 
+mod certificate;
 mod connection;
 mod downstream;
+mod http2;
+mod wire;
 
 mod head;
 mod path;
@@ -77,6 +81,7 @@ use shared_middleware::{
 };
 
 pub use crate::{
+    certificate::PublicTls,
     config::{Config, NoRateLimit, RateLimit, parse_limit},
     serve::{Bound, Running, StartError, bind, start},
 };
@@ -85,6 +90,8 @@ pub use crate::{
 pub struct Deps {
     /// As whom it calls the parts.
     pub tls: Arc<MeshTls>,
+    /// What its public port shows of itself; none: clients speak plaintext.
+    pub public_tls: Option<Arc<PublicTls>>,
     /// Whose tokens it accepts.
     pub verifier: Arc<Verifier>,
     /// What time it is.

@@ -25,6 +25,15 @@ static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
 static DURATIONS: LazyLock<HistogramVec> = LazyLock::new(|| {
     histogram("gateway_request_duration_seconds", "Time to the end of the answer.", &["route"])
 });
+static CONNECTIONS: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!("gateway_connections", "Clients that are connected.")
+        .expect("the name is registered once")
+});
+/// How handshakes at the public port ended.
+pub(crate) static TLS_HANDSHAKES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help = "TLS handshakes at the public port, by how they ended.";
+    counter("gateway_tls_handshakes_total", help, &["outcome"])
+});
 /// Attempts at a part that failed.
 pub(crate) static UPSTREAM_ERRORS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let help = "Attempts at a part that failed.";
@@ -94,6 +103,22 @@ impl Drop for InFlight {
     }
 }
 
+/// A client that is connected, for as long as this lives.
+pub(crate) struct Open(());
+
+impl Open {
+    pub(crate) fn begin() -> Self {
+        CONNECTIONS.inc();
+        Self(())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        CONNECTIONS.dec();
+    }
+}
+
 /// The label of a route, or of none.
 pub(crate) fn label(route: Option<&'static Route>) -> &'static str {
     route.map_or(UNMATCHED, |route| route.path)
@@ -122,6 +147,7 @@ pub(crate) fn show_upstreams(part: Part, ready: usize, ejected: usize) {
 pub(crate) fn register() {
     LazyLock::force(&HANDLES);
     LazyLock::force(&IN_FLIGHT);
+    LazyLock::force(&CONNECTIONS);
     for outcome in ["ok", "missing", "malformed", "expired", "forged", "revoked", "forbidden"] {
         AUTH.with_label_values(&[outcome]);
     }

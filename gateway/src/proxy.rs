@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     answer::Answer,
     context::Context,
-    headers,
+    headers::{self, Scheme},
     limit::Limits,
     path, refuse,
     route::{self, Found, RateClass, Row, Target},
@@ -40,6 +40,8 @@ pub(crate) struct Gateway {
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) swagger: Arc<Swagger>,
     pub(crate) ids: Ids,
+    pub(crate) scheme: Scheme,
+    pub(crate) uri_bytes_max: usize,
     pub(crate) body_bytes_max: usize,
     pub(crate) upstream_retries_max: usize,
     pub(crate) stop: CancellationToken,
@@ -58,7 +60,7 @@ impl ProxyHttp for Gateway {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::new()
+        Context::new(self.scheme)
     }
 
     /// No module runs over bodies: they are passed on as they are.
@@ -123,7 +125,7 @@ impl ProxyHttp for Gateway {
         };
         forward(session.req_header(), request, strip, put)?;
         let trace = ctx.trace();
-        headers::clean(request, part, ctx.client, &ctx.request_id, &trace)
+        headers::clean(request, part, (ctx.scheme, ctx.client), &ctx.request_id, &trace)
     }
 
     /// 5. Its body, which a chunked request has not told the length of.
@@ -242,6 +244,10 @@ impl Gateway {
     fn admit(&self, session: &Session, ctx: &mut Context) -> Result<Next, Failure> {
         self.count(ctx, |limits, ctx| limits.client(ctx.client))?;
         let request = session.req_header();
+        if session.is_http2() {
+            // HTTP/1's was looked at before pingora saw it (`head`).
+            path::check(request.raw_path(), self.uri_bytes_max)?;
+        }
         let target = std::str::from_utf8(request.raw_path()).unwrap_or_default();
         let (path, _) = path::split(target);
         let row = find(request.method.as_str(), path, ctx)?;

@@ -38,6 +38,7 @@ use crate::{
     config::Config,
     connection::{self, Common, Proxy},
     head::Bounds,
+    headers::Scheme,
     limit::Limits,
     metrics,
     proxy::Gateway,
@@ -137,6 +138,7 @@ pub fn start(
     let entered = accepts.enter();
     let Bound { socket, address } = bound;
     let failed = |error| StartError::Listen(error, address);
+    watch_certificate(&deps, stop.clone());
     let door = Door::new(&config, deps, runtimes, stop)?;
     let socket = socket.listen(BACKLOG).map_err(failed)?;
     drop(entered);
@@ -189,6 +191,8 @@ impl Door {
             upstreams: Arc::new(upstreams),
             swagger: Arc::new(Swagger::new(config.document.clone())),
             ids: deps.ids.clone(),
+            scheme: if deps.public_tls.is_some() { Scheme::Https } else { Scheme::Http },
+            uri_bytes_max: config.uri_bytes_max,
             body_bytes_max: config.body_bytes_max,
             upstream_retries_max: config.upstream_retries_max,
             stop: stop.clone(),
@@ -210,6 +214,7 @@ impl Door {
             keep_alive_timeout: config.keep_alive_timeout,
             client_timeout: config.client_timeout,
             ids: deps.ids,
+            tls: deps.public_tls,
             stop,
             closing: CancellationToken::new(),
         };
@@ -273,7 +278,8 @@ impl Door {
             };
             self.connections.spawn_on(holding(room, served), runtime);
         } else if let Ok(room) = Arc::clone(&self.room_to_refuse).try_acquire_owned() {
-            let refused = connection::turn_away(client, remote, self.common.ids.clone());
+            let common = Arc::clone(&self.common);
+            let refused = async move { connection::turn_away(client, remote, &common).await };
             self.connections.spawn(holding(room, refused));
         }
     }
@@ -290,6 +296,15 @@ impl Door {
 async fn holding(room: OwnedSemaphorePermit, task: impl Future<Output = ()>) {
     task.await;
     drop(room);
+}
+
+/// Has the public certificate read again when it changes.
+fn watch_certificate(deps: &Deps, stop: CancellationToken) {
+    let Some(tls) = deps.public_tls.clone() else { return };
+    let clock = deps.clock.clone();
+    tokio::spawn(async move {
+        stop.run_until_cancelled(tls.watch(&clock)).await;
+    });
 }
 
 fn take(address: SocketAddr) -> io::Result<TcpSocket> {

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::PathBuf,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
@@ -18,6 +19,7 @@ use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use shared_middleware::{
     clock::{Clock, Ids},
@@ -25,7 +27,10 @@ use shared_middleware::{
     tls::{MeshTls, PemFiles},
     token::{AUDIENCE, ISSUER, KeySet, Verifier, VerifierConfig, install_crypto},
 };
+use tokio_rustls::TlsConnector;
 use uuid::Uuid;
+
+use crate::PublicTls;
 
 const NOW_S: i64 = 1_800_000_000;
 
@@ -90,6 +95,49 @@ static AUTHORITY: LazyLock<CertifiedIssuer<'static, KeyPair>> = LazyLock::new(||
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 });
+
+/// A certificate for `localhost` on the public port, in files that can be written again.
+pub(crate) struct PublicFiles {
+    folder: tempfile::TempDir,
+}
+
+// === impl PublicFiles ===
+
+impl PublicFiles {
+    /// The files, and what the gateway reads from them.
+    pub(crate) fn new() -> (Self, Arc<PublicTls>) {
+        install_crypto();
+        let files = Self { folder: tempfile::tempdir().unwrap() };
+        files.renew();
+        let tls = PublicTls::load(files.path("cert.pem"), files.path("key.pem")).unwrap();
+        (files, Arc::new(tls))
+    }
+
+    /// Another certificate; its DER.
+    pub(crate) fn renew(&self) -> Vec<u8> {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::DnsName("localhost".try_into().unwrap())];
+        let certificate = params.signed_by(&key, &*AUTHORITY).unwrap();
+        fs::write(self.path("key.pem"), key.serialize_pem()).unwrap();
+        fs::write(self.path("cert.pem"), certificate.pem()).unwrap();
+        certificate.der().to_vec()
+    }
+
+    /// Whoever trusts the authority, and speaks this.
+    pub(crate) fn client(alpn: &[u8]) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots.add(AUTHORITY.der().clone()).unwrap();
+        let mut config =
+            ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        TlsConnector::from(Arc::new(config))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
 
 /// A part's certificate, of the one authority.
 pub(crate) fn mesh_tls(part: Part) -> Arc<MeshTls> {

@@ -5,6 +5,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use arc_swap::ArcSwap;
@@ -18,8 +19,8 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::{clock::Clock, error::causes, identity::Part, identity::Peer, metrics};
 
-/// How often the files are looked at.
-const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+/// How often files of certificates are looked at.
+pub const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 
 /// Where a part's PEM files lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,9 +83,7 @@ impl Material {
     fn read(part: Part, files: &PemFiles) -> Result<Self, TlsError> {
         let ca = certificates(&files.ca)?;
         let chain = certificates(&files.cert)?;
-        let key_pem = read(&files.key)?;
-        let key = PrivateKeyDer::from_pem_slice(&key_pem)
-            .map_err(|_| TlsError::Pem { kind: "private key", path: files.key.clone() })?;
+        let key = private_key(&files.key)?;
         let refused = |error| TlsError::Rustls(error, part);
 
         let mut roots = RootCertStore::empty();
@@ -208,17 +207,30 @@ impl MeshTls {
         }
     }
 
-    fn fingerprint(&self) -> [Option<(std::time::SystemTime, u64)>; 3] {
-        [&self.files.ca, &self.files.cert, &self.files.key].map(|path| {
-            let about = fs::metadata(path).ok()?;
-            Some((about.modified().ok()?, about.len()))
-        })
+    fn fingerprint(&self) -> Fingerprint<3> {
+        Fingerprint::of([&self.files.ca, &self.files.cert, &self.files.key])
     }
 }
 
 impl std::fmt::Debug for MeshTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MeshTls").field("part", &self.part).finish_non_exhaustive()
+    }
+}
+
+/// What tells that files have changed: when they were written, and how long they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint<const N: usize>([Option<(SystemTime, u64)>; N]);
+
+// === impl Fingerprint ===
+
+impl<const N: usize> Fingerprint<N> {
+    /// Of these files, as they are now.
+    pub fn of(files: [&PathBuf; N]) -> Self {
+        Self(files.map(|path| {
+            let about = fs::metadata(path).ok()?;
+            Some((about.modified().ok()?, about.len()))
+        }))
     }
 }
 
@@ -245,19 +257,27 @@ pub fn expiry_s(path: &Path) -> Result<i64, TlsError> {
     expires_at_s(&certificates(path)?, path)
 }
 
-fn expires_at_s(chain: &[CertificateDer<'static>], path: &Path) -> Result<i64, TlsError> {
+/// When the leaf of a chain ends, in seconds since 1970; the path is for the error.
+pub fn expires_at_s(chain: &[CertificateDer<'static>], path: &Path) -> Result<i64, TlsError> {
     let leaf = chain.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
     leaf.map(|(_, leaf)| leaf.validity().not_after.timestamp())
         .ok_or_else(|| TlsError::Pem { kind: "certificate", path: path.to_owned() })
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// The certificates of a PEM file, in their order; at least one.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let pem = read(path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
         _ => Err(TlsError::Pem { kind: "certificate", path: path.to_owned() }),
     }
+}
+
+/// The private key of a PEM file.
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(&read(path)?)
+        .map_err(|_| TlsError::Pem { kind: "private key", path: path.to_owned() })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -98,7 +98,7 @@ fn run(
     profile: &Path,
 ) -> anyhow::Result<String> {
     let port = free_port()?;
-    let gateway = site.gateway(port, &format!("http://127.0.0.1:{}", site.upstream));
+    let gateway = site.gateway(port, &format!("http://127.0.0.1:{}", site.upstream), false);
     let mut command = tied("valgrind");
     command.arg(format!("--tool={tool}"));
     command.arg(format!("--{tool}-out-file={}", profile.display())).arg(binary);

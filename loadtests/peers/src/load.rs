@@ -1,4 +1,5 @@
-//! wrk, once: so many connections, each of which asks again as soon as it is answered.
+//! wrk, or h2load where HTTP/2 is spoken, once: so many connections, each of which asks again as
+//! soon as it is answered.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,9 +9,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::{proxy::Proxy, site::Site};
 
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Spoken {
+    Http1,
+    /// HTTP/1 over TLS.
+    Https1,
+    /// HTTP/2 over TLS, a request at a time on each connection.
+    Http2,
+    /// The same, with so many at a time that eight connections do as the others' 64.
+    Http2Many,
+}
+
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Point {
+    pub(crate) spoken: Spoken,
     pub(crate) connections: u32,
     /// The answer's body, by its name.
     pub(crate) body: &'static str,
@@ -33,8 +48,8 @@ pub(crate) struct Round {
     pub(crate) others_busy: f64,
 }
 
-/// As `conf/wrk.lua` tells it.
-#[derive(Deserialize)]
+/// What the load generator tells, wrk by `conf/wrk.lua`.
+#[derive(Debug, Deserialize)]
 struct Told {
     requests: u64,
     took_us: u64,
@@ -49,10 +64,34 @@ struct Told {
 
 impl Point {
     /// The comparison's: so small that only the proxy counts.
-    pub(crate) const TINY: Self = Self { connections: 64, body: "tiny", many_tokens: false };
+    pub(crate) const TINY: Self =
+        Self { spoken: Spoken::Http1, connections: 64, body: "tiny", many_tokens: false };
 
     /// Asks the proxy for so long.
     pub(crate) fn load(&self, proxy: &Proxy, site: &Site, time: Duration) -> anyhow::Result<Round> {
+        let members = [proxy.member()];
+        let before = Used::now(&members)?;
+        let told = match self.spoken {
+            Spoken::Http1 | Spoken::Https1 => self.wrk(proxy, site, time)?,
+            Spoken::Http2 => self.h2load(proxy, site, time, 1)?,
+            Spoken::Http2Many => self.h2load(proxy, site, time, 8)?,
+        };
+        let used = Used::now(&members)?.since(&before);
+        ensure!(told.failed == 0 && told.refused == 0, "{}: {told:?}", proxy.kind);
+        let (requests, took_s) = (told.requests as f64, told.took_us as f64 / 1e6);
+        let ms = |us: u64| us as f64 / 1000.0;
+        Ok(Round {
+            per_s: requests / took_s,
+            cpu_us: used.total() as f64 / requests,
+            p50_ms: ms(told.p50_us),
+            p99_ms: ms(told.p99_us),
+            p999_ms: ms(told.p999_us),
+            rss_mib: Memory::of(&members)?.iter().map(|memory| memory.mib).sum(),
+            others_busy: used.machine.saturating_sub(used.total()) as f64 / 1e6 / took_s,
+        })
+    }
+
+    fn wrk(&self, proxy: &Proxy, site: &Site, time: Duration) -> anyhow::Result<Told> {
         let script = site.folder().join("wrk.lua");
         std::fs::write(&script, include_str!("../conf/wrk.lua"))?;
         let mut wrk = tied("wrk");
@@ -66,24 +105,60 @@ impl Point {
             let tokens: PathBuf = site.tokens();
             wrk.arg("--").arg(tokens);
         }
-        let members = [proxy.member()];
-        let before = Used::now(&members)?;
         let output = wrk.output().context("install wrk by `make bench-peers`")?;
-        let used = Used::now(&members)?.since(&before);
         let output = String::from_utf8_lossy(&output.stdout).into_owned();
         let told = output.lines().find_map(|line| line.strip_prefix("report "));
-        let told: Told = serde_json::from_str(told.with_context(|| format!("wrk: {output}"))?)?;
-        ensure!(told.failed == 0 && told.refused == 0, "{}: {output}", proxy.kind);
-        let (requests, took_s) = (told.requests as f64, told.took_us as f64 / 1e6);
-        let ms = |us: u64| us as f64 / 1000.0;
-        Ok(Round {
-            per_s: requests / took_s,
-            cpu_us: used.total() as f64 / requests,
-            p50_ms: ms(told.p50_us),
-            p99_ms: ms(told.p99_us),
-            p999_ms: ms(told.p999_us),
-            rss_mib: Memory::of(&members)?.iter().map(|memory| memory.mib).sum(),
-            others_busy: used.machine.saturating_sub(used.total()) as f64 / 1e6 / took_s,
+        Ok(serde_json::from_str(told.with_context(|| format!("wrk: {output}"))?)?)
+    }
+
+    /// It tells no percentiles, but writes a line for every request: when it began, its status, how
+    /// long it took, in µs.
+    fn h2load(
+        &self,
+        proxy: &Proxy,
+        site: &Site,
+        time: Duration,
+        at_once: u32,
+    ) -> anyhow::Result<Told> {
+        let log = site.folder().join("h2load.log");
+        let _ = std::fs::remove_file(&log);
+        let mut h2load = tied("h2load");
+        h2load.args(["--threads", "1", "--npn-list", "h2"]);
+        h2load.args(["--clients", &(self.connections / at_once).max(1).to_string()]);
+        h2load.args(["--max-concurrent-streams", &at_once.to_string()]);
+        h2load.args(["--duration", &time.as_secs().to_string()]);
+        h2load.args(["--header", &format!("authorization: Bearer {}", site.signer.good()?)]);
+        h2load.arg("--log-file").arg(&log).arg(proxy.url(self.body));
+        let output = h2load.output().context("install h2load by `make bench-peers`")?;
+        ensure!(output.status.success(), "h2load: {}", String::from_utf8_lossy(&output.stdout));
+        let (mut times, mut refused) = (Vec::new(), 0);
+        for line in std::fs::read_to_string(&log)?.lines() {
+            let mut words = line.split('\t').skip(1);
+            match (words.next(), words.next().map(str::parse::<u64>)) {
+                (Some("200"), Some(Ok(took_us))) => times.push(took_us),
+                // Those that the end of the time cut short.
+                (Some("-1"), _) => {}
+                _ => refused += 1,
+            }
+        }
+        ensure!(!times.is_empty(), "h2load: {}", String::from_utf8_lossy(&output.stdout));
+        times.sort_unstable();
+        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+        Ok(Told {
+            requests: times.len() as u64,
+            took_us: u64::try_from(time.as_micros())?,
+            failed: 0,
+            refused,
+            p50_us: at(0.5),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
         })
+    }
+}
+
+impl Spoken {
+    /// Whether it needs TLS.
+    pub(crate) const fn is_secure(self) -> bool {
+        !matches!(self, Self::Http1)
     }
 }

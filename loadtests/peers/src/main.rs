@@ -101,16 +101,23 @@ fn compare(site: &Site, how: &Compare) -> anyhow::Result<()> {
     let kinds = if how.only.is_empty() { &Kind::ALL[..] } else { &how.only };
     let mut proxies = Vec::new();
     for kind in kinds {
-        let proxy = kind.start(site, how.envoy.as_deref())?;
+        let proxy = kind.start(site, how.envoy.as_deref(), false)?;
         policy::check(&proxy, site).with_context(|| kind.name())?;
         tell(&format!("{}: refuses what it has to", proxy.version));
         proxies.push(proxy);
+    }
+    let versions = proxies.iter().map(|proxy| proxy.version.clone()).collect();
+    if !how.quick {
+        // The same once more, with the same settings but for the public port.
+        for kind in kinds {
+            proxies.push(kind.start(site, how.envoy.as_deref(), true)?);
+        }
     }
     let rounds = Rounds { count: how.rounds, seconds: how.seconds };
     let figures = plan::measure(&proxies, site, rounds, how.quick)?;
     let report = Report {
         machine: Machine::look(site.folder())?,
-        versions: proxies.iter().map(|proxy| proxy.version.clone()).collect(),
+        versions,
         round_s: how.seconds,
         took_s: begun.elapsed().as_secs_f64(),
         figures,

@@ -7,7 +7,7 @@ use measure::tell;
 use serde::Serialize;
 
 use crate::{
-    load::{Point, Round},
+    load::{Point, Round, Spoken},
     proxy::{Kind, Proxy},
     site::{BODIES, Site},
 };
@@ -42,14 +42,17 @@ pub(crate) fn measure(
         points.extend(CONNECTIONS.map(|connections| Point { connections, ..Point::TINY }));
         points.extend(BODIES.map(|(body, _)| Point { body, ..Point::TINY }));
         points.push(Point { many_tokens: true, ..Point::TINY });
+        let secure = [Spoken::Https1, Spoken::Http2, Spoken::Http2Many];
+        points.extend(secure.map(|spoken| Point { spoken, ..Point::TINY }));
     }
     let mut figures = Vec::new();
     for point in points {
         let of =
             |proxy: &Proxy| Figure { kind: proxy.kind, point: point.clone(), rounds: Vec::new() };
-        let mut all: Vec<_> = proxies.iter().map(of).collect();
+        let able = || proxies.iter().filter(|proxy| proxy.secure == point.spoken.is_secure());
+        let mut all: Vec<_> = able().map(of).collect();
         for number in 1..=rounds.count {
-            for (proxy, figure) in proxies.iter().zip(&mut all) {
+            for (proxy, figure) in able().zip(&mut all) {
                 point.load(proxy, site, WARM_UP)?;
                 let round = point.load(proxy, site, Duration::from_secs(rounds.seconds))?;
                 tell(&format!(

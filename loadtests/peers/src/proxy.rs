@@ -24,6 +24,8 @@ pub(crate) enum Kind {
 /// One that runs.
 pub(crate) struct Proxy {
     pub(crate) kind: Kind,
+    /// Whether clients speak TLS to it.
+    pub(crate) secure: bool,
     /// What it says it is.
     pub(crate) version: String,
     pub(crate) port: u16,
@@ -62,40 +64,69 @@ impl Kind {
         !matches!(self, Self::Nginx)
     }
 
-    /// Starts it, on a port of its own.
-    pub(crate) fn start(self, site: &Site, envoy: Option<&Path>) -> anyhow::Result<Proxy> {
+    /// Starts it, on a port of its own, for clients with TLS or without.
+    pub(crate) fn start(
+        self,
+        site: &Site,
+        envoy: Option<&Path>,
+        secure: bool,
+    ) -> anyhow::Result<Proxy> {
         let port = free_port()?;
         let envoy = envoy.unwrap_or(Path::new("envoy"));
+        let configure = |name: &str, settings: &str| {
+            let settings = settings.replace("{secure}", &self.secure(site, secure));
+            let name = if secure { format!("secure-{name}") } else { name.to_owned() };
+            site.configure(&name, &settings, port)
+        };
         let command = match self {
-            Self::Nginx => {
-                nginx(&site.configure("nginx.conf", include_str!("../conf/nginx.conf"), port)?)
-            }
+            Self::Nginx => nginx(&configure("nginx.conf", include_str!("../conf/nginx.conf"))?),
             Self::Envoy => {
-                let file =
-                    site.configure("envoy.yaml", include_str!("../conf/envoy.yaml"), port)?;
+                let file = configure("envoy.yaml", include_str!("../conf/envoy.yaml"))?;
                 let mut command = tied(envoy);
-                command.args(["--concurrency", "2", "--log-level", "error", "--base-id", "7"]);
+                let id = if secure { "8" } else { "7" };
+                command.args(["--concurrency", "2", "--log-level", "error", "--base-id", id]);
                 command.arg("-c").arg(file);
                 command
             }
             Self::Haproxy => {
                 let conf = include_str!("../conf/haproxy.cfg");
                 let mut command = tied("haproxy");
-                command.arg("-f").arg(site.configure("haproxy.cfg", conf, port)?);
+                command.arg("-f").arg(configure("haproxy.cfg", conf)?);
                 command
             }
-            Self::Medisync => site.gateway(port, &format!("http://127.0.0.1:{}", site.upstream)),
+            Self::Medisync => {
+                site.gateway(port, &format!("http://127.0.0.1:{}", site.upstream), secure)
+            }
             Self::MedisyncMtls => {
-                site.gateway(port, &format!("https://127.0.0.1:{}", site.upstream_tls))
+                site.gateway(port, &format!("https://127.0.0.1:{}", site.upstream_tls), secure)
             }
         };
-        let log = site.folder().join(format!("{self:?}.log"));
+        let log = site.folder().join(format!("{self:?}-{secure}.log"));
         let version = self.version(site, envoy).with_context(|| self.name())?;
         let process = match self {
             Self::Medisync | Self::MedisyncMtls => Process::start(command, self.name(), &log)?.0,
             _ => Process::listening(command, self.name(), &log, port)?,
         };
-        Ok(Proxy { kind: self, version, port, process })
+        Ok(Proxy { kind: self, secure, version, port, process })
+    }
+
+    /// What in its settings makes it speak TLS, HTTP/2 among it.
+    fn secure(self, site: &Site, secure: bool) -> String {
+        let (chain, private) = (site.chain(), site.private());
+        let (chain, private) = (chain.display(), private.display());
+        match self {
+            _ if !secure => String::new(),
+            Self::Nginx => " ssl http2".to_owned(),
+            Self::Haproxy => format!(" ssl crt {} alpn h2,http/1.1", site.both().display()),
+            Self::Envoy => format!(
+                "transport_socket: {{ name: envoy.transport_sockets.tls, typed_config: {{ \
+                 \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.\
+                 DownstreamTlsContext, common_tls_context: {{ alpn_protocols: [h2, http/1.1], \
+                 tls_certificates: [{{ certificate_chain: {{ filename: {chain} }}, \
+                 private_key: {{ filename: {private} }} }}] }} }} }}"
+            ),
+            Self::Medisync | Self::MedisyncMtls => String::new(),
+        }
     }
 
     fn version(self, site: &Site, envoy: &Path) -> anyhow::Result<String> {
@@ -137,6 +168,7 @@ impl Proxy {
 
     /// Where a path of the API is.
     pub(crate) fn url(&self, body: &str) -> String {
-        format!("http://127.0.0.1:{}/api/patients/{body}", self.port)
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}/api/patients/{body}", self.port)
     }
 }

@@ -6,7 +6,7 @@ use measure::{Machine, median};
 use serde::Serialize;
 
 use crate::{
-    load::{Point, Round},
+    load::{Point, Round, Spoken},
     plan::Figure,
     proxy::Kind,
     site::TOKENS,
@@ -136,6 +136,12 @@ impl Report {
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} connections, {} answer", self.connections, self.body)?;
+        f.write_str(match self.spoken {
+            Spoken::Http1 => "",
+            Spoken::Https1 => ", TLS",
+            Spoken::Http2 => ", TLS, HTTP/2",
+            Spoken::Http2Many => " by eight, TLS, HTTP/2",
+        })?;
         if self.many_tokens { write!(f, ", {TOKENS} tokens in turn") } else { Ok(()) }
     }
 }

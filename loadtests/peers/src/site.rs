@@ -58,6 +58,8 @@ impl Site {
         let signer = Signer::open(&data.join("keys"))?;
         fs::write(folder.path().join("tokens"), signer.tokens(TOKENS)?.join("\n"))?;
         fs::write(folder.path().join("key.pem"), signer.public_pem())?;
+        let own = |ending| fs::read_to_string(data.join(format!("pki/gateway.{ending}")));
+        fs::write(folder.path().join("public.pem"), [own("pem")?, own("key")?].concat())?;
         let conf = include_str!("../conf/upstream.conf");
         let conf = conf
             .replace("{folder}", &folder.path().display().to_string())
@@ -90,13 +92,28 @@ impl Site {
         self.folder.path().join("tokens")
     }
 
+    /// The certificate of the public ports, its key, and both in one file: P-256, as the mesh's.
+    pub(crate) fn chain(&self) -> PathBuf {
+        self.folder.path().join("data/pki/gateway.pem")
+    }
+
+    /// See [`Self::chain`].
+    pub(crate) fn private(&self) -> PathBuf {
+        self.folder.path().join("data/pki/gateway.key")
+    }
+
+    /// See [`Self::chain`].
+    pub(crate) fn both(&self) -> PathBuf {
+        self.folder.path().join("public.pem")
+    }
+
     /// Our binary.
     pub(crate) fn binary(&self) -> &Path {
         &self.binary
     }
 
     /// Our gateway, calling the upstream at this URL as it calls every part but auth.
-    pub(crate) fn gateway(&self, port: u16, upstream: &str) -> Command {
+    pub(crate) fn gateway(&self, port: u16, upstream: &str, secure: bool) -> Command {
         let mut command = command(&self.binary, &self.folder.path().join("data"));
         command.args(["run", "gateway"]).envs([ADMIN]);
         command.env("MEDISYNC_GATEWAY__LISTEN", format!("127.0.0.1:{port}"));
@@ -105,6 +122,10 @@ impl Site {
         for part in ["BILLING", "ANALYTICS", "NOTIFICATION"] {
             let plain = format!("http://127.0.0.1:{}", self.upstream);
             command.env(format!("MEDISYNC_{part}__URL"), plain);
+        }
+        if secure {
+            command.env("MEDISYNC_GATEWAY__TLS__CERT", self.chain());
+            command.env("MEDISYNC_GATEWAY__TLS__KEY", self.private());
         }
         // On, and out of reach: that a limit is checked is what is measured.
         for limit in ["USER", "CLIENT"] {
@@ -129,6 +150,8 @@ impl Site {
             .replace("{limit}", &LIMIT.to_string())
             .replace("{issuer}", ISSUER)
             .replace("{audience}", AUDIENCE)
+            .replace("{chain}", &self.chain().display().to_string())
+            .replace("{private}", &self.private().display().to_string())
             .replace("{key}", &folder.join("key.pem").display().to_string())
             .replace("{jwks}", &self.signer.jwks());
         let file = folder.join(name);

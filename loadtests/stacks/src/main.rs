@@ -64,6 +64,9 @@ struct Arguments {
     /// So many connections send requests, each one after the other.
     #[arg(long, default_value_t = 32)]
     connections: usize,
+    /// On servers, Kafka's topics have so many partitions.
+    #[arg(long, default_value_t = 6)]
+    partitions: u32,
     /// So many events wait for the relay.
     #[arg(long, default_value_t = 50_000)]
     events: u64,
@@ -108,8 +111,8 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// What requests cost with many patients, on one stack.
 async fn scale(binary: &Path, folder: &Path, arguments: &Arguments) -> anyhow::Result<()> {
-    let Arguments { stack, patients, rounds, seconds, .. } = arguments;
-    let mesh = Mesh::start(stack.unwrap_or(Kind::Embedded), binary, folder)?;
+    let Arguments { stack, patients, rounds, seconds, partitions, .. } = arguments;
+    let mesh = Mesh::start(stack.unwrap_or(Kind::Embedded), binary, folder, *partitions)?;
     let machine = Machine::look(folder)?;
     let report = scale::measure(&mesh, machine, patients, *rounds, *seconds).await?;
     tell_all(&report, &report.markdown()?, arguments, "loadtests/reports/scale")
@@ -137,7 +140,7 @@ async fn stack(
     let load_average = measure::load_average()?;
     tell(&format!("{kind}: starting, load average {load_average}"));
     let begun = Instant::now();
-    let mut mesh = Mesh::start(kind, binary, folder)?;
+    let mut mesh = Mesh::start(kind, binary, folder, arguments.partitions)?;
     let ready_s = begun.elapsed().as_secs_f64();
     let load = rounds::warm_up(&mesh, arguments.connections).await?;
     let for_one = Duration::from_secs(arguments.seconds);

@@ -57,8 +57,14 @@ impl fmt::Display for Kind {
 // === impl Mesh ===
 
 impl Mesh {
-    /// Starts it with nothing in it but the demo users and patients.
-    pub(crate) fn start(kind: Kind, binary: &Path, folder: &Path) -> anyhow::Result<Self> {
+    /// Starts it with nothing in it but the demo users and patients; Kafka's topics with so many
+    /// partitions.
+    pub(crate) fn start(
+        kind: Kind,
+        binary: &Path,
+        folder: &Path,
+        partitions: u32,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("medisync-stacks-").tempdir_in(folder)?;
         let binary = binary.to_owned();
         let (servers, environment) = match kind {
@@ -66,7 +72,9 @@ impl Mesh {
             Kind::Servers => {
                 let servers = Servers::start()?;
                 certificates(&binary, &folder.path().join("data"))?;
-                let environment = [servers.environment(), addresses()?].concat();
+                let mut environment = [servers.environment(), addresses()?].concat();
+                environment
+                    .push(("MEDISYNC_EVENTS__PARTITIONS".to_owned(), partitions.to_string()));
                 (Some(servers), environment)
             }
         };

@@ -7,6 +7,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use gateway::PublicTls;
 use kit::{log::EventLog, service::Service};
 use shared_middleware::{
     clock::{Clock, Ids},
@@ -81,8 +82,9 @@ async fn serve(config: Config, parts: Vec<Part>) -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     let started = async {
         let tls = certificates(&config, &parts)?;
+        let public_tls = public_certificate(&config, &parts)?;
         let (bound, addresses) = bind(&config, &tls).await?;
-        start(&config, &tls, bound, addresses).await
+        start(&config, &tls, public_tls, bound, addresses).await
     };
     let (mut running, health) = tokio::select! {
         started = started => started?,
@@ -119,6 +121,15 @@ fn certificates(config: &Config, parts: &[Part]) -> anyhow::Result<HashMap<Part,
         Ok((*part, Arc::new(tls)))
     };
     parts.iter().map(load).collect()
+}
+
+/// What the public port shows of itself, where it is in this process and speaks TLS.
+fn public_certificate(config: &Config, parts: &[Part]) -> anyhow::Result<Option<Arc<PublicTls>>> {
+    let here = config.gateway.tls.clone().filter(|_| parts.contains(&Part::Gateway));
+    let Some((cert, key)) = here else { return Ok(None) };
+    let tls = PublicTls::load(cert, key)
+        .context("the public port has no certificate (gateway.tls.cert, gateway.tls.key)")?;
+    Ok(Some(Arc::new(tls)))
 }
 
 async fn bind(
@@ -178,6 +189,7 @@ fn listen_config(config: &Config, mode: Mode) -> ListenConfig {
 async fn start(
     config: &Config,
     tls: &HashMap<Part, Arc<MeshTls>>,
+    public_tls: Option<Arc<PublicTls>>,
     bound: Bound,
     addresses: Addresses,
 ) -> anyhow::Result<(Running, Arc<Health>)> {
@@ -213,6 +225,7 @@ async fn start(
             tls: Arc::clone(tls),
             clock,
             ids: Ids::system(),
+            public_tls,
             verifier: Arc::clone(&verifier),
         };
         let settings = launch::gateway_config(config, &addresses);
@@ -316,7 +329,9 @@ fn announce(
     let gateway_first = std::iter::once(Part::Gateway)
         .chain(Part::ALL.into_iter().filter(|part| *part != Part::Gateway));
     for part in gateway_first {
-        urls.extend(addresses.rest.get(&part).map(|at| format!("http://{at} ({part})")));
+        let public = part == Part::Gateway && config.gateway.tls.is_some();
+        let scheme = if public { "https" } else { "http" };
+        urls.extend(addresses.rest.get(&part).map(|at| format!("{scheme}://{at} ({part})")));
     }
     urls.extend(addresses.billing_grpc.map(|at| format!("https://{at} (billing gRPC)")));
     urls.push(format!("http://{admin} (admin)"));

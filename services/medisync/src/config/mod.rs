@@ -70,6 +70,8 @@ pub(crate) struct Gateway {
     pub(crate) client_limit: Option<RateLimit>,
     pub(crate) login_limit: Option<RateLimit>,
     pub(crate) jwks: KeySource,
+    /// Certificate and key of the public port.
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
     pub(crate) clients_tracked_max: usize,
     pub(crate) upstream: Duration,
     pub(crate) health_every: Duration,

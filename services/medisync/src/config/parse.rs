@@ -135,7 +135,9 @@ fn gateway(s: &mut Sources) -> Option<Gateway> {
     let upstream = milliseconds(s, "gateway.upstream_ms");
     let health_every = milliseconds(s, "gateway.health_every_ms");
     let threads = s.read("gateway.threads", at_least_one);
+    let tls = pair(s, "gateway.tls.cert", "gateway.tls.key");
     Some(Gateway {
+        tls,
         user_limit: user_limit?,
         client_limit: client_limit?,
         login_limit: login_limit?,
@@ -195,18 +197,22 @@ fn mesh(s: &mut Sources, parts: &[Part]) -> Option<Mesh> {
         _ => Err("must be permissive or strict"),
     });
     let ca = s.read("mesh.ca", PathBuf::from_str);
-    let cert = s.read("mesh.cert", PathBuf::from_str);
-    let key = s.read("mesh.key", PathBuf::from_str);
-    if cert.is_some() != key.is_some() {
-        s.fault(
-            "mesh.cert",
-            "a certificate and its key belong together: set mesh.cert and mesh.key",
-        );
-    }
-    if cert.is_some() && parts.len() > 1 {
+    let own = pair(s, "mesh.cert", "mesh.key");
+    if own.is_some() && parts.len() > 1 {
         s.fault("mesh.cert", "names one part's certificate, but this process runs several parts");
     }
+    let (cert, key) = own.unzip();
     Some(Mesh { mode: mode?, ca: ca?, cert, key })
+}
+
+/// A certificate and its key: both, or neither.
+fn pair(s: &mut Sources, cert: &'static str, key: &'static str) -> Option<(PathBuf, PathBuf)> {
+    let (chain, private) = (s.read(cert, PathBuf::from_str), s.read(key, PathBuf::from_str));
+    if chain.is_some() != private.is_some() {
+        let both = format!("a certificate and its key belong together: set {cert} and {key}");
+        s.fault(cert, both);
+    }
+    chain.zip(private)
 }
 
 fn limits(s: &mut Sources) -> Option<Limits> {

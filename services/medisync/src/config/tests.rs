@@ -139,3 +139,14 @@ proptest! {
         let _ = up(gather(&text, &[], &[]));
     }
 }
+
+#[test]
+fn a_certificate_of_the_public_port_needs_its_key() {
+    let alone = gather("", &[("MEDISYNC_GATEWAY__TLS__CERT", "chain.pem")], &[]);
+    let told = faults(alone);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("MEDISYNC_GATEWAY__TLS__CERT") && told[0].contains("gateway.tls.key"));
+    let both = [("MEDISYNC_GATEWAY__TLS__CERT", "c"), ("MEDISYNC_GATEWAY__TLS__KEY", "k")];
+    let config = up(gather("", &both, &[])).unwrap();
+    assert_eq!(config.gateway.tls, Some(("c".into(), "k".into())));
+}

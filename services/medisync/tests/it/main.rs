@@ -30,6 +30,7 @@ mod gate;
 mod mesh;
 mod patients;
 mod policy;
+mod public_tls;
 mod rolling;
 mod servers_away;
 mod sign_in;

@@ -4,7 +4,13 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora_proxy::Session;
-use shared_middleware::{clock::Ids, metrics::method_label, trace_context::TraceContext};
+use shared_middleware::{
+    clock::Ids,
+    identity::Part,
+    metrics::method_label,
+    spans::{self, Kind, Span, Value},
+    trace_context::TraceContext,
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -32,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) verdict: Option<Verdict>,
     pub(crate) body_bytes: usize,
     pub(crate) attempts: Attempts,
+    /// When the part was last asked.
+    pub(crate) asked: Option<Instant>,
     _in_flight: InFlight,
 }
 
@@ -50,6 +58,7 @@ impl Context {
             verdict: None,
             body_bytes: 0,
             attempts: Attempts::default(),
+            asked: None,
             _in_flight: InFlight::begin(),
         }
     }
@@ -93,5 +102,22 @@ impl Context {
             trace.id = self.trace().trace_id(),
             "answered"
         );
+        let route = self.route;
+        spans::ended(&self.trace(), took, || span(route, method, status));
+    }
+}
+
+fn span(route: Option<&'static Route>, method: &http::Method, status: StatusCode) -> Span {
+    let method = method_label(method);
+    Span {
+        service: Part::Gateway,
+        name: format!("{method} {}", metrics::label(route)),
+        kind: Kind::Server,
+        failed: status.is_server_error(),
+        attributes: vec![
+            ("http.request.method", Value::Text(method)),
+            ("http.route", Value::Text(metrics::label(route))),
+            ("http.response.status_code", Value::Number(status.as_u16().into())),
+        ],
     }
 }

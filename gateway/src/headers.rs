@@ -86,9 +86,9 @@ pub(crate) fn new_request_id(ids: &Ids) -> HeaderValue {
         .expect("a UUID is a header value")
 }
 
-/// The trace that the client named, continued, or a new one.
+/// The trace that the client named, continued, or a new one; whether it is kept is ours to say.
 pub(crate) fn trace(headers: &HeaderMap) -> TraceContext {
-    TraceContext::continued(headers.get(TRACE_PARENT).and_then(|value| value.to_str().ok()))
+    TraceContext::admitted(headers.get(TRACE_PARENT).and_then(|value| value.to_str().ok()))
 }
 
 /// Makes a client's headers those of the gateway. Hop-by-hop headers, and those that `Connection`

@@ -39,6 +39,13 @@ pub(crate) static UPSTREAM_ERRORS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let help = "Attempts at a part that failed.";
     counter("gateway_upstream_errors_total", help, &["upstream", "kind"])
 });
+static UPSTREAM_DURATIONS: LazyLock<HistogramVec> = LazyLock::new(|| {
+    let help = "Time from asking a part to the head of its answer.";
+    histogram("gateway_upstream_duration_seconds", help, &["upstream"])
+});
+/// Each part's, found without a look-up by label.
+static OF_UPSTREAM: [OnceLock<Histogram>; Part::ALL.len()] =
+    [const { OnceLock::new() }; Part::ALL.len()];
 static UPSTREAMS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let options = opts!("gateway_upstreams", "Places where a part is found, by what checks say.");
     register_int_gauge_vec!(options, &["upstream", "state"]).expect("the name is registered once")
@@ -135,6 +142,12 @@ pub(crate) fn count(route: Option<&'static Route>, status: StatusCode, took: Dur
     }
 }
 
+/// Times a part's answer.
+pub(crate) fn answered(part: Part, took: Duration) {
+    let of_part = || UPSTREAM_DURATIONS.with_label_values(&[part.as_str()]);
+    OF_UPSTREAM[part as usize].get_or_init(of_part).observe(took.as_secs_f64());
+}
+
 /// How many places a part has.
 pub(crate) fn show_upstreams(part: Part, ready: usize, ejected: usize) {
     for (state, places) in [("ready", ready), ("ejected", ejected)] {
@@ -148,6 +161,9 @@ pub(crate) fn register() {
     LazyLock::force(&HANDLES);
     LazyLock::force(&IN_FLIGHT);
     LazyLock::force(&CONNECTIONS);
+    for part in Part::ALL.into_iter().filter(|part| *part != Part::Gateway) {
+        UPSTREAM_DURATIONS.with_label_values(&[part.as_str()]);
+    }
     for outcome in ["ok", "missing", "malformed", "expired", "forged", "revoked", "forbidden"] {
         AUTH.with_label_values(&[outcome]);
     }

@@ -18,6 +18,7 @@ use shared_middleware::{
     identity::Part,
     token::Verifier,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     context::Context,
     headers::{self, Scheme},
     limit::Limits,
-    path, refuse,
+    metrics, path, refuse,
     route::{self, Found, RateClass, Row, Target},
     swagger::{self, Swagger},
     token,
@@ -123,6 +124,7 @@ impl ProxyHttp for Gateway {
         let Some((part, strip, put)) = upstream(ctx.row) else {
             return Error::err_in(ErrorType::InternalError);
         };
+        ctx.asked = Some(Instant::now());
         forward(session.req_header(), request, strip, put)?;
         let trace = ctx.trace();
         headers::clean(request, part, (ctx.scheme, ctx.client), &ctx.request_id, &trace)
@@ -154,7 +156,10 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         self.send_away(session);
-        if let Some((_, strip, put)) = upstream(ctx.row) {
+        if let Some((part, strip, put)) = upstream(ctx.row) {
+            if let Some(asked) = ctx.asked {
+                metrics::answered(part, asked.elapsed());
+            }
             headers::outward(answer, strip, put)?;
         }
         headers::stamp(answer, &ctx.marks())

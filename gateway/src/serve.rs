@@ -86,8 +86,8 @@ pub struct Bound {
 pub struct Running {
     address: SocketAddr,
     accepting: JoinHandle<()>,
-    // Held for the sake of its end.
-    _threads: Threads,
+    // They end with it.
+    threads: Threads,
 }
 
 /// Who accepts connections.
@@ -143,7 +143,7 @@ pub fn start(
     let socket = socket.listen(BACKLOG).map_err(failed)?;
     drop(entered);
     let accepting = accepts.spawn(door.serve(socket));
-    Ok(Running { address, accepting, _threads: threads })
+    Ok(Running { address, accepting, threads })
 }
 
 // === impl Bound ===
@@ -161,6 +161,11 @@ impl Running {
     /// Where it listens: the port that was free when 0 was asked for.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The runtimes of its threads, for metrics.
+    pub fn runtimes(&self) -> Vec<Handle> {
+        self.threads.runtimes().cloned().collect()
     }
 
     /// Waits until it was told to stop and the requests in flight are answered or out of time.

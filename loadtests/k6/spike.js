@@ -1,9 +1,12 @@
 // Everybody at once: from next to nothing to a multiple within two seconds, and back. What matters
 // is that it recovers, and what was acknowledged is there.
 import { setup, teardown, thresholds } from './lib/judge.js';
+import { allowTurningAway } from './lib/mesh.js';
 import { work } from './lib/mix.js';
 
 export { setup, teardown };
+
+allowTurningAway();
 
 const RATE = Number(__ENV.RATE || 500);
 

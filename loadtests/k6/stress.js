@@ -1,9 +1,12 @@
-// Beyond a normal day: up in steps to three times of it, held, and back. It may get slow and must
-// neither fail nor lose anything.
+// Beyond a normal day: up in steps to three times of it, held, and back. It may get slow, and turn
+// requests away with word of when to come back; it must neither fail nor lose anything.
 import { setup, teardown, thresholds } from './lib/judge.js';
+import { allowTurningAway } from './lib/mesh.js';
 import { work } from './lib/mix.js';
 
 export { setup, teardown };
+
+allowTurningAway();
 
 const RATE = Number(__ENV.RATE || 500);
 

@@ -54,6 +54,7 @@ pub mod tls;
 pub mod listen;
 
 pub mod client;
+pub mod spans;
 pub mod trace_context;
 
 pub mod clock;

@@ -144,6 +144,14 @@ pub fn method_label(method: &Method) -> &'static str {
     }
 }
 
+/// A gRPC call's method as the rules have it; none when it is no gRPC call.
+pub(crate) fn rpc_method(request: &Request, rules: &Rules) -> Option<&'static str> {
+    is_grpc(request.headers()).then(|| {
+        let rule = rules.find(request.method(), None, request.uri().path());
+        rule.and_then(|rule| rule.path.rsplit('/').next()).unwrap_or(UNMATCHED)
+    })
+}
+
 // === impl MetricsLayer ===
 
 impl MetricsLayer {
@@ -182,11 +190,7 @@ where
         let service = self.service;
         let method = method_label(request.method());
         let matched = request.extensions().get::<MatchedPath>().cloned();
-        let rpc = is_grpc(request.headers()).then(|| {
-            let path = request.uri().path();
-            let rule = self.rules.find(request.method(), None, path);
-            rule.and_then(|rule| rule.path.rsplit('/').next()).unwrap_or(UNMATCHED)
-        });
+        let rpc = rpc_method(&request, &self.rules);
         let answer = self.inner.call(request);
         Box::pin(async move {
             let response = answer.await?;

@@ -62,7 +62,7 @@ pub fn wrap(routes: Router, mesh: &Mesh) -> Router {
         // 2. Whoever prints a request's headers below prints no token.
         .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
         // 3. One span per request, so that whatever happens below is traced, refusals included.
-        .layer(TraceLayer::new(mesh.service))
+        .layer(TraceLayer::new(mesh.service, Arc::clone(&rules)))
         // 4. Counted and timed with the status that the caller gets, whoever below decided it.
         .layer(MetricsLayer::new(mesh.service, Arc::clone(&rules)))
         // 5. A panic below becomes a 500 that the layers above still see.

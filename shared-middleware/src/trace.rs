@@ -4,7 +4,10 @@
 //! Writes:  the task's [`TraceContext`](crate::trace_context::TraceContext).
 //! Rejects: nothing.
 
-use std::task::{Context, Poll};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -17,30 +20,40 @@ use tower::{Layer, Service};
 use tracing::Instrument as _;
 
 use crate::{
+    access::Rules,
     identity::Part,
-    metrics::{UNMATCHED, method_label},
+    metrics::{UNMATCHED, method_label, rpc_method},
+    spans::{self, Kind, Span, Value},
     trace_context::{TRACEPARENT, TraceContext},
 };
 
 /// Wraps a service in [`Trace`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TraceLayer {
     service: Part,
+    rules: Arc<Rules>,
 }
 
 /// Opens a span around the inner service.
 #[derive(Clone, Debug)]
 pub struct Trace<S> {
     service: Part,
+    rules: Arc<Rules>,
     inner: S,
+}
+
+/// What is asked for, as it is called in spans.
+enum Asked {
+    Http { method: &'static str, route: Option<MatchedPath> },
+    Rpc(&'static str),
 }
 
 // === impl TraceLayer ===
 
 impl TraceLayer {
-    /// Around this service.
-    pub const fn new(service: Part) -> Self {
-        Self { service }
+    /// Around this service, whose gRPC methods are those of the rules.
+    pub const fn new(service: Part, rules: Arc<Rules>) -> Self {
+        Self { service, rules }
     }
 }
 
@@ -48,7 +61,7 @@ impl<S> Layer<S> for TraceLayer {
     type Service = Trace<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Trace { service: self.service, inner }
+        Trace { service: self.service, rules: Arc::clone(&self.rules), inner }
     }
 }
 
@@ -71,13 +84,12 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let started = Instant::now();
         let trace = TraceContext::continued(header(request.headers(), TRACEPARENT));
-        let route = request.extensions().get::<MatchedPath>().cloned();
-        let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+        let (service, asked) = (self.service, Asked::of(&request, &self.rules));
         let span = tracing::info_span!(
             "request",
-            service = %self.service,
+            %service,
             http.method = method_label(request.method()),
-            http.route = route,
+            http.route = asked.route(),
             trace.id = trace.trace_id(),
         );
         // Layers that refuse do so here, not in the future: that is part of the trace, too.
@@ -85,12 +97,60 @@ where
         let traced = async move {
             let answer = answer.await;
             if let Ok(response) = &answer {
-                let duration_ms = (started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+                let took = started.elapsed();
+                let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
                 tracing::info!(http.status = response.status().as_u16(), duration_ms, "answered");
+                spans::ended(&trace, took, || asked.span(service, response));
             }
             answer
         };
         Box::pin(trace.scope(traced.instrument(span)))
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    fn of(request: &Request, rules: &Rules) -> Self {
+        if let Some(method) = rpc_method(request, rules) {
+            return Self::Rpc(method);
+        }
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        Self::Http { method: method_label(request.method()), route }
+    }
+
+    fn route(&self) -> &str {
+        match self {
+            Self::Http { route, .. } => route.as_ref().map_or(UNMATCHED, MatchedPath::as_str),
+            Self::Rpc(method) => method,
+        }
+    }
+
+    /// The span of what was asked for and is answered.
+    fn span(&self, service: Part, response: &Response) -> Span {
+        let status = response.status();
+        let name = match self {
+            Self::Http { method, .. } => format!("{method} {}", self.route()),
+            Self::Rpc(method) => (*method).to_owned(),
+        };
+        let attributes = match self {
+            Self::Http { method, .. } => vec![
+                ("http.request.method", Value::Text(method)),
+                ("http.response.status_code", Value::Number(status.as_u16().into())),
+            ],
+            Self::Rpc(method) => {
+                vec![("rpc.system", Value::Text("grpc")), ("rpc.method", Value::Text(method))]
+            }
+        };
+        // A call that failed at once says so in its head.
+        let code = response.headers().get("grpc-status").map(|code| code.as_bytes());
+        let failed = status.is_server_error()
+            || code.is_some_and(|code| {
+                use tonic::Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unknown};
+                let faults = [DataLoss, DeadlineExceeded, Internal, Unavailable, Unknown];
+                faults.contains(&tonic::Code::from_bytes(code))
+            });
+        Span { service, name, kind: Kind::Server, failed, attributes }
     }
 }
 
@@ -115,7 +175,7 @@ mod tests {
         let refuse = || Failure::new(ErrorCode::Forbidden, "no").into_response();
         let at_once = service_fn(move |_: Request| ready(Ok::<_, Infallible>(refuse())));
         let later = service_fn(move |_: Request| async move { Ok::<_, Infallible>(refuse()) });
-        let layer = TraceLayer::new(Part::Patient);
+        let layer = TraceLayer::new(Part::Patient, Arc::new(Rules::new(&[])));
         let request = || {
             let request =
                 Request::builder().header(TRACEPARENT, format!("00-{TRACE}-{:016x}-01", 7));

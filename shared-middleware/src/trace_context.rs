@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::clock::random_u128;
+use crate::{clock::random_u128, spans};
 
 /// The header, and the gRPC metadata and event header, that carries it.
 pub const TRACEPARENT: &str = "traceparent";
@@ -16,6 +16,8 @@ tokio::task_local! {
 pub struct TraceContext {
     trace_id: u128,
     span_id: u64,
+    /// The caller's span; 0 when there is none.
+    parent_id: u64,
     sampled: bool,
 }
 
@@ -24,16 +26,27 @@ pub struct TraceContext {
 impl TraceContext {
     /// A new trace.
     pub fn start() -> Self {
-        let bits = random_u128();
-        Self { trace_id: bits, span_id: new_span_id(), sampled: true }
+        let trace_id = random_u128();
+        let sampled = spans::is_sampled(trace_id);
+        Self { trace_id, span_id: new_span_id(), parent_id: 0, sampled }
     }
 
-    /// The next span of the trace that the caller named, or of a new one.
+    /// The next span of the trace that the caller named, or of a new one. The caller is of the
+    /// mesh: whether the trace is sampled has been decided.
     pub fn continued(traceparent: Option<&str>) -> Self {
-        match traceparent.and_then(Self::parse) {
-            Some(parent) => Self { span_id: new_span_id(), ..parent },
-            None => Self::start(),
-        }
+        traceparent.and_then(Self::parse).map_or_else(Self::start, |parent| parent.child())
+    }
+
+    /// As [`Self::continued`], for a caller from outside: whether the trace is sampled is ours to
+    /// say, or anybody could fill the place where traces are kept.
+    pub fn admitted(traceparent: Option<&str>) -> Self {
+        let trace = Self::continued(traceparent);
+        Self { sampled: spans::is_sampled(trace.trace_id), ..trace }
+    }
+
+    /// The next span of this trace, below this one.
+    pub fn child(&self) -> Self {
+        Self { span_id: new_span_id(), parent_id: self.span_id, ..*self }
     }
 
     /// Reads a `traceparent` of version 00 (or a later one, of which the first fields are the
@@ -49,7 +62,7 @@ impl TraceContext {
             return None;
         }
         let span_id = u64::try_from(span_id).ok()?;
-        Some(Self { trace_id, span_id, sampled: flags & 1 == 1 })
+        Some(Self { trace_id, span_id, parent_id: 0, sampled: flags & 1 == 1 })
     }
 
     /// As the header that a callee continues.
@@ -68,6 +81,16 @@ impl TraceContext {
         let mut text = String::with_capacity(32);
         push_hex(&mut text, &self.trace_id.to_be_bytes());
         text
+    }
+
+    /// Whether its spans are kept.
+    pub const fn is_sampled(&self) -> bool {
+        self.sampled
+    }
+
+    /// The ids of the trace, of this span and of the one above it (0: none).
+    pub const fn ids(&self) -> (u128, u64, u64) {
+        (self.trace_id, self.span_id, self.parent_id)
     }
 
     /// Runs the future as part of this span: [`current`] answers with it.
@@ -121,6 +144,17 @@ mod tests {
         let trace = TraceContext::continued(Some(header));
         assert_eq!(trace.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert!(!trace.traceparent().contains("00f067aa0ba902b7"));
+        assert_eq!(trace.ids().2, 0x00f0_67aa_0ba9_02b7);
+        assert!(trace.is_sampled());
+        assert_eq!(trace.child().ids().2, trace.ids().1);
+    }
+
+    #[test]
+    fn a_caller_from_outside_does_not_decide_that_its_trace_is_kept() {
+        let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let trace = TraceContext::admitted(Some(header));
+        assert_eq!(trace.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert!(!trace.is_sampled() && trace.traceparent().ends_with("-00"));
     }
 
     #[test]
@@ -141,7 +175,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_back(trace_id in 1u128.., span_id in 1u64.., sampled: bool) {
-            let trace = TraceContext { trace_id, span_id, sampled };
+            let trace = TraceContext { trace_id, span_id, parent_id: 0, sampled };
             prop_assert_eq!(TraceContext::parse(&trace.traceparent()), Some(trace));
         }
 

@@ -1,9 +1,8 @@
 // What clinic staff do, as a mix of requests; each iteration is one of them.
-import { check } from 'k6';
 import exec from 'k6/execution';
 
 import { acknowledged } from './judge.js';
-import { adopt, ask, signIn } from './mesh.js';
+import { adopt, ask, isRight, signIn } from './mesh.js';
 import { familyName, person, pick } from './people.js';
 
 // How much of all requests each is.
@@ -42,14 +41,14 @@ function list() {
 
 function search() {
   const answer = ask('search', 'POST', '/api/patients/search', { query: familyName(), size: 20 });
-  check(answer, { 'search: 200': (it) => it.status === 200 });
+  isRight(answer, { 'search: 200': (it) => it.status === 200 });
 }
 
 function get(run) {
   if (seen.length === 0) return list(run);
   const id = pick(seen);
   const answer = ask('get', 'GET', `/api/patients/${id}`);
-  return check(answer, { 'get: the one': (it) => it.status === 200 && it.json('id') === id });
+  return isRight(answer, { 'get: the one': (it) => it.status === 200 && it.json('id') === id });
 }
 
 function create(run) {
@@ -59,7 +58,7 @@ function create(run) {
   const key = `${run}-${exec.vu.idInTest}-${registrations}`;
   const answer = ask('create', 'POST', '/api/patients', patient, { 'Idempotency-Key': key });
   const right = { 'create: 201': (it) => it.status === 201 && it.json('email') === patient.email };
-  if (check(answer, right)) {
+  if (isRight(answer, right)) {
     acknowledged();
     keep(own, { id: answer.json('id'), patient, etag: answer.headers.Etag });
     keep(seen, answer.json('id'));
@@ -73,12 +72,12 @@ function update(run) {
   const answer = ask('update', 'PUT', `/api/patients/${one.id}`, patient, { 'If-Match': one.etag });
   // The account was opened meanwhile, or not: the version is the patient's alone.
   const right = { 'update: 200': (it) => it.status === 200 && it.json('address') === patient.address };
-  if (check(answer, right)) one.etag = answer.headers.Etag;
+  if (isRight(answer, right)) one.etag = answer.headers.Etag;
   return answer;
 }
 
 function remember(answer) {
-  if (check(answer, { 'list: 200': (it) => it.status === 200 })) {
+  if (isRight(answer, { 'list: 200': (it) => it.status === 200 })) {
     for (const patient of answer.json('patients')) keep(seen, patient.id);
   }
 }

@@ -132,7 +132,8 @@ async fn round(
 fn database(url: &str) -> anyhow::Result<DbConfig> {
     let minute = Duration::from_secs(60);
     let url: DbUrl = url.parse().map_err(anyhow::Error::msg)?;
-    Ok(DbConfig { url, pool_connections_max: 2, acquire: minute, statement: minute })
+    let owner = "load";
+    Ok(DbConfig { owner, url, pool_connections_max: 2, acquire: minute, statement: minute })
 }
 
 // === impl Scale ===

@@ -85,7 +85,8 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, DbError> {
     let store = Store::open(&config.database).await?;
     let db = store.db();
     let (log, clock) = (Arc::clone(&kit.log), kit.clock.clone());
-    let consumer = Consumer::new(GROUP, TOPIC, db.clone(), log, Arc::new(Projection), clock);
+    let consumer =
+        Consumer::new(Part::Analytics, GROUP, TOPIC, db.clone(), log, Arc::new(Projection), clock);
     Ok(Service {
         part: Part::Analytics,
         rest: api::routes(store.clone(), kit.clock.clone()),

@@ -12,7 +12,7 @@ use kit::{
 };
 use proto::patient_events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED, TOPIC};
 use refinery::{Runner, Target};
-use shared_middleware::clock::Clock;
+use shared_middleware::{clock::Clock, identity::Part};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -52,7 +52,8 @@ impl World {
         let stop = CancellationToken::new();
         let (db, log, handler) =
             (self.store.db(), Arc::new(self.log.clone()), Arc::new(Projection));
-        let consumer = Consumer::new(GROUP, TOPIC, db, log, handler, Clock::system());
+        let consumer =
+            Consumer::new(Part::Analytics, GROUP, TOPIC, db, log, handler, Clock::system());
         tokio::spawn(consumer.task().run(stop.clone()));
         stop
     }

@@ -20,7 +20,7 @@ use proto::patient_events::{
     PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED, PatientEvent, TOPIC,
 };
 use serde_json::{Value, json};
-use shared_middleware::clock::Clock;
+use shared_middleware::{clock::Clock, identity::Part};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -69,7 +69,13 @@ async fn world(engine: TestEngine) -> World {
 
 impl World {
     async fn handle(&self, event: &PatientEvent) -> Result<(), HandlerError> {
-        let delivered = Delivered { partition: 0, position: 1, offset: 1, record: record(event) };
+        let delivered = Delivered {
+            partition: 0,
+            position: 1,
+            offset: 1,
+            published_at: None,
+            record: record(event),
+        };
         self.store
             .db()
             .write(move |tx| Box::pin(async move { Projection.apply(tx, &delivered).await }))
@@ -274,7 +280,8 @@ async fn a_poison_event_is_a_dead_letter_and_the_next_one_counts() {
         let stop = CancellationToken::new();
         let db = world.store.db();
         let (log_of, handler) = (Arc::new(log.clone()), Arc::new(Projection));
-        let consumer = Consumer::new(GROUP, TOPIC, db, log_of, handler, Clock::system());
+        let consumer =
+            Consumer::new(Part::Analytics, GROUP, TOPIC, db, log_of, handler, Clock::system());
         tokio::spawn(consumer.task().run(stop.clone()));
         let dead_letters: &'static str = "patient.dlq";
         assert_eq!(dead_letters_of(TOPIC), dead_letters);

@@ -17,6 +17,7 @@ use prometheus::HistogramVec;
 use shared_middleware::{
     identity::Part,
     metrics::{code_label, histogram},
+    spans::{self, Kind, Span, Value},
     tls::{ClientStream, MeshTls},
     trace_context::{self, TRACEPARENT},
 };
@@ -111,9 +112,8 @@ where
     let started = Instant::now();
     let mut request = Request::new(message);
     request.set_timeout(call.deadline);
-    if let Some(trace) = trace_context::current()
-        && let Ok(value) = trace.traceparent().parse()
-    {
+    let trace = trace_context::current().map(|trace| trace.child());
+    if let Some(Ok(value)) = trace.map(|trace| trace.traceparent().parse()) {
         request.metadata_mut().insert(TRACEPARENT, value);
     }
     let answer = timeout(call.deadline, send(request))
@@ -129,7 +129,29 @@ where
             code_label(code),
         ])
         .observe(started.elapsed().as_secs_f64());
+    if let Some(trace) = trace {
+        spans::ended(&trace, started.elapsed(), || call.span(code));
+    }
     answer.map(Response::into_inner)
+}
+
+// === impl Call ===
+
+impl Call {
+    fn span(&self, code: Code) -> Span {
+        Span {
+            service: self.service,
+            name: self.method.to_owned(),
+            kind: Kind::Client,
+            failed: code != Code::Ok,
+            attributes: vec![
+                ("rpc.system", Value::Text("grpc")),
+                ("rpc.method", Value::Text(self.method)),
+                ("rpc.grpc.status_code", Value::Number((code as i32).into())),
+                ("peer.service", Value::Text(self.peer.as_str())),
+            ],
+        }
+    }
 }
 
 /// A status that has a source comes from the connection, which broke under the call or was closed

@@ -15,9 +15,14 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use prometheus::{IntCounterVec, IntGaugeVec, opts, register_int_gauge_vec};
+use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, opts, register_int_gauge_vec};
 use shared_middleware::{
-    clock::Clock, error::causes, metrics::counter, trace_context::TraceContext,
+    clock::Clock,
+    error::causes,
+    identity::Part,
+    metrics::{counter, histogram},
+    spans::{self, Kind, Span, Value},
+    trace_context::TraceContext,
 };
 use tokio::time::{Instant, sleep};
 use tracing::Instrument as _;
@@ -46,6 +51,10 @@ const BACK_OFF_LAST: Duration = Duration::from_secs(2);
 static CONSUMED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let labels = &["group", "type", "outcome"];
     counter("events_consumed_total", "Events consumed, by what became of them.", labels)
+});
+static DELAY: LazyLock<HistogramVec> = LazyLock::new(|| {
+    let help = "Time from an event's publication until its effect was committed.";
+    histogram("event_delay_seconds", help, &["group"])
 });
 static LAG: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let options = opts!("event_consumer_lag", "Events published and not yet consumed.");
@@ -96,6 +105,7 @@ pub trait Handler: Send + Sync + 'static {
 /// A member of a consumer group.
 #[derive(Clone)]
 pub struct Consumer {
+    service: Part,
     group: &'static str,
     topic: &'static str,
     db: Db,
@@ -130,8 +140,9 @@ struct Lags(BTreeSet<i64>);
 // === impl Consumer ===
 
 impl Consumer {
-    /// A member of this group, reading this topic into this store.
+    /// A member of this service's group, reading this topic into this store.
     pub fn new(
+        service: Part,
         group: &'static str,
         topic: &'static str,
         db: Db,
@@ -139,7 +150,7 @@ impl Consumer {
         handler: Arc<dyn Handler>,
         clock: Clock,
     ) -> Self {
-        Self { group, topic, db, log, handler, clock }
+        Self { service, group, topic, db, log, handler, clock }
     }
 
     /// The task that reads.
@@ -252,9 +263,12 @@ impl Consumer {
         let trace = records.first().and_then(|first| first.record.header(TRACEPARENT));
         let trace = TraceContext::continued(trace);
         let span = tracing::info_span!("consume", group, trace.id = trace.trace_id());
+        let started = Instant::now();
         trace.scope(work.instrument(span)).await?;
+        let took = started.elapsed();
         for delivered in records.iter() {
             self.count(&delivered.record, "ok");
+            self.tell(delivered, took);
         }
         Ok(())
     }
@@ -289,11 +303,43 @@ impl Consumer {
         Ok(())
     }
 
+    /// How long it was on its way, and for its trace that it has taken effect.
+    fn tell(&self, delivered: &Delivered, took: Duration) {
+        if let Some(at) = delivered.published_at {
+            let delay = self.clock.now().duration_since(at);
+            DELAY.with_label_values(&[self.group]).observe(delay.as_secs_f64().max(0.0));
+        }
+        let trace = delivered.record.header(TRACEPARENT).and_then(TraceContext::parse);
+        if let Some(trace) = trace {
+            spans::ended(&trace.child(), took, || self.span(delivered));
+        }
+    }
+
+    fn span(&self, delivered: &Delivered) -> Span {
+        Span {
+            service: self.service,
+            name: format!("consume {}", self.topic),
+            kind: Kind::Consumer,
+            failed: false,
+            attributes: vec![
+                ("messaging.destination.name", Value::Text(self.topic)),
+                ("messaging.consumer.group.name", Value::Text(self.group)),
+                ("messaging.event.type", Value::Text(self.kind(&delivered.record))),
+                ("messaging.destination.partition", Value::Number(delivered.partition)),
+                ("messaging.offset", Value::Number(delivered.offset)),
+            ],
+        }
+    }
+
     fn count(&self, record: &Record, outcome: &str) {
+        CONSUMED.with_label_values(&[self.group, self.kind(record), outcome]).inc();
+    }
+
+    /// The event's type, of the closed set of those that are known.
+    fn kind(&self, record: &Record) -> &'static str {
         let told = record.header(EVENT_TYPE).unwrap_or_default();
         let known = self.handler.types().iter().find(|known| **known == told);
-        let kind = known.copied().unwrap_or("unknown");
-        CONSUMED.with_label_values(&[self.group, kind, outcome]).inc();
+        known.copied().unwrap_or("unknown")
     }
 }
 

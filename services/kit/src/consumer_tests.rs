@@ -106,7 +106,15 @@ impl World {
     fn start(&self) {
         let log = Arc::new(self.log.clone());
         let handler = Arc::clone(&self.handler);
-        let consumer = Consumer::new("g", TOPIC, self.db.clone(), log, handler, Clock::system());
+        let consumer = Consumer::new(
+            Part::Analytics,
+            "g",
+            TOPIC,
+            self.db.clone(),
+            log,
+            handler,
+            Clock::system(),
+        );
         tokio::spawn(self.outbox.relay().run(self.stop.clone()));
         tokio::spawn(consumer.task().run(self.stop.clone()));
     }

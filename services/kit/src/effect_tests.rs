@@ -100,8 +100,15 @@ async fn what_is_published_twice_and_read_by_whoever_is_there_has_its_effect_onc
         let member = || {
             let stop = CancellationToken::new();
             let log: Arc<dyn EventLog> = Arc::<KafkaLog>::clone(&log);
-            let consumer =
-                Consumer::new("g", TOPIC, db.clone(), log, Arc::new(Last), Clock::system());
+            let consumer = Consumer::new(
+                Part::Analytics,
+                "g",
+                TOPIC,
+                db.clone(),
+                log,
+                Arc::new(Last),
+                Clock::system(),
+            );
             tokio::spawn(consumer.task().run(stop.clone()));
             stop
         };

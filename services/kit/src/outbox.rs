@@ -15,7 +15,12 @@ use std::{
 use jiff::Timestamp;
 use prometheus::{IntGaugeVec, opts, register_int_gauge_vec};
 use shared_middleware::{
-    clock::Clock, error::causes, identity::Part, metrics::counter, trace_context::TraceContext,
+    clock::Clock,
+    error::causes,
+    identity::Part,
+    metrics::counter,
+    spans::{self, Kind, Span, Value},
+    trace_context::TraceContext,
 };
 use tokio::{
     sync::Notify,
@@ -198,14 +203,28 @@ impl Outbox {
                 None => topics.push((topic, vec![record])),
             }
         }
-        for (topic, records) in topics {
-            let count = records.len() as u64;
+        for (topic, mut records) in topics {
+            let (count, started) = (records.len() as u64, Instant::now());
+            let traces: Vec<_> = records.iter_mut().filter_map(below_its_cause).collect();
             self.log.publish(&topic, records).await?;
+            for trace in traces {
+                spans::ended(&trace, started.elapsed(), || self.span());
+            }
             PUBLISHED.with_label_values(&[topic.as_str()]).inc_by(count);
         }
         let ids = waiting.ids;
         self.db.write(|tx| Box::pin(forget(tx, ids))).await?;
         Ok(true)
+    }
+
+    fn span(&self) -> Span {
+        Span {
+            service: self.service,
+            name: "publish".to_owned(),
+            kind: Kind::Producer,
+            failed: false,
+            attributes: vec![("messaging.operation.type", Value::Text("send"))],
+        }
     }
 
     fn warn(&self, error: &(dyn std::error::Error + 'static)) {
@@ -228,6 +247,16 @@ impl Outbox {
         let _ = PENDING.remove_label_values(&[self.service.as_str()]);
         let _ = OLDEST_AGE.remove_label_values(&[self.service.as_str()]);
     }
+}
+
+/// The publication's own span in the trace of what caused the event, which readers go on from;
+/// nothing when that trace is not kept.
+fn below_its_cause(record: &mut Record) -> Option<TraceContext> {
+    let (_, header) = record.headers.iter_mut().find(|(name, _)| name == TRACEPARENT)?;
+    let cause = TraceContext::parse(header).filter(TraceContext::is_sampled)?;
+    let trace = cause.child();
+    *header = trace.traceparent();
+    Some(trace)
 }
 
 async fn waiting(tx: &mut Tx<'_>, count: bool) -> Result<Waiting, DbError> {

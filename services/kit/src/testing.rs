@@ -117,7 +117,7 @@ impl TestStore {
             }
         };
         let acquire = Duration::from_secs(10);
-        let config = DbConfig { pool_connections_max: 4, acquire, ..DbConfig::new(url) };
+        let config = DbConfig { pool_connections_max: 4, acquire, ..DbConfig::new("test", url) };
         Self { engine, config, folder, made }
     }
 

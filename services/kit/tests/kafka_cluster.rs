@@ -82,7 +82,7 @@ async fn open(brokers: &str, prefix: &str, partitions: i32, replication: i32) ->
 async fn store(url: &str) -> Db {
     let tables = [Migration::unapplied("V1__effects", TABLES).unwrap()];
     let migrations = Migrations { sqlite: Runner::new(&[]), postgres: Runner::new(&tables) };
-    let mut config = DbConfig::new(url.parse().unwrap());
+    let mut config = DbConfig::new("test", url.parse().unwrap());
     config.acquire = WITHIN;
     Db::open(&config, migrations).await.unwrap()
 }
@@ -183,7 +183,8 @@ struct Member {
 impl Member {
     fn start(name: &'static str, db: &Db, log: Arc<dyn EventLog>) -> Self {
         let (handler, stop) = (Arc::new(Effects(name)), CancellationToken::new());
-        let consumer = Consumer::new("g", TOPIC, db.clone(), log, handler, Clock::system());
+        let consumer =
+            Consumer::new(Part::Analytics, "g", TOPIC, db.clone(), log, handler, Clock::system());
         let running = tokio::spawn(consumer.task().run(stop.clone()));
         Self { stop, running }
     }

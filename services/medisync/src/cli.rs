@@ -29,7 +29,8 @@ pub(crate) struct Cli {
 const HELP_ENVIRONMENT: &str = "\
 Settings come from flags, then the environment (MEDISYNC_SECTION__KEY, such as \
 MEDISYNC_GATEWAY__LISTEN), then a file (--config), then defaults; `medisync config show --origin` \
-lists all of them and where each is from. RUST_LOG and NO_COLOR are honoured.
+lists all of them and where each is from. RUST_LOG, NO_COLOR, OTEL_EXPORTER_OTLP_ENDPOINT and \
+OTEL_TRACES_SAMPLER_ARG are honoured.
 
 Exit codes: 0 done, 1 it failed, 2 unknown command or flag, 64 the configuration is not valid.";
 
@@ -92,6 +93,8 @@ pub(crate) enum Command {
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// What a running mesh does: parts, rates, errors, lag, certificates
+    Status(Status),
     /// Exit with 0 when ready, else 1: for containers
     Healthcheck {
         /// What to ask [default: http://ADMIN/readyz of this configuration]
@@ -107,6 +110,23 @@ pub(crate) enum Command {
         /// bash, elvish, fish, powershell, zsh
         shell: Shell,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Status {
+    /// Admin listeners of its processes, HOST:PORT [default: this configuration's]
+    #[arg(value_name = "ADMIN")]
+    pub(crate) admins: Vec<String>,
+    /// Again and again, until Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Rates are those of so many seconds, which is also how often --watch looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 1,
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) interval: u64,
+    /// How to print: text, or json, one object a line
+    #[arg(long, value_enum, hide_possible_values = true, default_value = "text")]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Subcommand)]

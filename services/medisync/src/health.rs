@@ -184,11 +184,32 @@ impl Health {
         }
     }
 
+    /// What was found last of every dependency that was looked at: whether it answered.
+    pub(crate) fn known(&self) -> Vec<(&str, bool)> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = self.dependencies.iter().zip(found.iter());
+        named
+            .filter_map(|(it, found)| Some((it.name.as_str(), found.as_ref()?.away.is_none())))
+            .collect()
+    }
+
+    /// Whether requests should have come here when everything was looked at last.
+    pub(crate) fn was_ready(&self) -> bool {
+        let known = self.known();
+        let up = |it: &Dependency| {
+            let found = known.iter().find(|(name, _)| *name == it.name);
+            !it.is_required() || found.is_some_and(|(_, is_up)| *is_up)
+        };
+        self.stage() == Stage::Serving
+            && self.verifier.is_ready()
+            && self.dependencies.iter().all(up)
+    }
+
     /// Looks at everything now and then, for ever.
     pub(crate) async fn watch(&self) {
         loop {
-            sleep(CHECKED_EVERY).await;
             join_all((0..self.dependencies.len()).map(|place| self.check(place))).await;
+            sleep(CHECKED_EVERY).await;
         }
     }
 

@@ -22,7 +22,10 @@ mod progress;
 mod readiness;
 mod run;
 mod running;
+mod runtimes;
+mod status;
 mod telemetry;
+mod traces;
 mod users;
 
 use std::process::ExitCode;
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Backup { dir } => backup::backup(&cli, dir),
         Command::Restore { dir } => backup::restore(&cli, dir),
         Command::Config(ConfigCommand::Show { origin }) => cli::show_config(&cli, *origin),
+        Command::Status(asked) => status::command(&cli, asked),
         Command::Healthcheck { url } => probe::healthcheck(&cli, url.as_deref()),
         Command::Openapi { part } => documents::print(*part),
         Command::Completions { shell } => cli::completions(*shell),

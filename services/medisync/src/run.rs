@@ -22,13 +22,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     admin,
     cli::Cli,
-    config::{Config, log_format},
+    config::{self, Config, log_format},
     health::{Dependency, Health, Stage},
     launch::{self, Addresses, Launched},
     pki::{Pki, make_private_folder},
     readiness::StoresReady,
     running::Running,
+    runtimes::Runtimes,
     telemetry,
+    traces::Traces,
 };
 
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
@@ -86,6 +88,7 @@ async fn serve(config: Config, parts: Vec<Part>) -> anyhow::Result<()> {
         let (bound, addresses) = bind(&config, &tls).await?;
         start(&config, &tls, public_tls, bound, addresses).await
     };
+    let traces = traces(&config, &parts)?;
     let (mut running, health) = tokio::select! {
         started = started => started?,
         _ = interrupted.recv() => return Ok(()),
@@ -104,10 +107,21 @@ async fn serve(config: Config, parts: Vec<Part>) -> anyhow::Result<()> {
         // Whoever asks twice does not want to wait.
         _ = interrupted.recv() => tracing::warn!("stopped at once"),
     }
+    if let Some(traces) = traces {
+        traces.stop().await;
+    }
     match unexpected {
         None => Ok(()),
         Some(task) => anyhow::bail!("{task} ended unexpectedly"),
     }
+}
+
+/// Where spans go, if anywhere.
+fn traces(config: &Config, parts: &[Part]) -> anyhow::Result<Option<Traces>> {
+    let config::Traces { collector, share } = &config.traces;
+    let start =
+        |collector| Traces::start(collector, *share, parts, Clock::system(), &Ids::system());
+    collector.as_ref().map(start).transpose()
 }
 
 fn certificates(config: &Config, parts: &[Part]) -> anyhow::Result<HashMap<Part, Arc<MeshTls>>> {
@@ -206,7 +220,10 @@ async fn start(
     let mut running = Running::new();
     running.background(config, tls, &verifier, &addresses);
     let admin_address = bound.admin.local_addr()?;
-    let admin = admin::serve(bound.admin, Arc::clone(&health));
+    let runtimes = Arc::new(Runtimes::default());
+    runtimes.add("services", vec![tokio::runtime::Handle::current()]);
+    let told = admin::Told { health: Arc::clone(&health), runtimes: Arc::clone(&runtimes) };
+    let admin = admin::serve(bound.admin, told);
     running.until_stopped("the admin listener", admin);
     let watched = Arc::clone(&health);
     running.until_stopped("the watch over stores", async move { watched.watch().await });
@@ -230,6 +247,7 @@ async fn start(
         };
         let settings = launch::gateway_config(config, &addresses);
         let gateway = gateway::start(settings, bound, deps, running.stop_gateway.clone())?;
+        runtimes.add("gateway", gateway.runtimes());
         running.gateway = Some(gateway);
     }
     verifier.ready().await;

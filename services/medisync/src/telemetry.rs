@@ -1,10 +1,11 @@
 //! The log: text for people, JSON for machines; on standard error, so that standard output is free.
 
-use std::panic;
+use std::{panic, sync::OnceLock};
 
 use shared_middleware::log_lines::{self, LogLines};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _, Registry, filter::ParseError, fmt, layer::SubscriberExt as _, reload,
+    util::SubscriberInitExt as _,
 };
 
 use crate::config::LogFormat;
@@ -13,6 +14,28 @@ use crate::config::LogFormat;
 /// others we want to hear what is wrong only.
 const QUIET: &str =
     "pingora_core=off,pingora_proxy=off,h2=warn,hyper=warn,rustls=warn,refinery_core=warn";
+
+/// What is logged, and how that is changed.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// What is logged now, as it was asked for.
+pub(crate) fn log_level() -> String {
+    let told = FILTER.get().and_then(|filter| filter.with_current(ToString::to_string).ok());
+    told.unwrap_or_default()
+}
+
+/// Logs this from now on.
+///
+/// # Errors
+/// When it is no filter.
+pub(crate) fn set_log_level(level: &str) -> Result<(), ParseError> {
+    let filter: EnvFilter = format!("{QUIET},{level}").parse()?;
+    if let Some(handle) = FILTER.get() {
+        // It fails only when the log is gone.
+        let _ = handle.reload(filter);
+    }
+    Ok(())
+}
 
 /// Starts the log.
 pub(crate) fn init(format: LogFormat, level: &str, by_flag: bool) {
@@ -35,6 +58,8 @@ pub(crate) fn init(format: LogFormat, level: &str, by_flag: bool) {
             lines.with_ansi(color && terminal).boxed()
         }
     };
+    let (filter, handle) = reload::Layer::new(filter);
+    let _ = FILTER.set(handle);
     tracing_subscriber::registry().with(filter).with(lines).init();
     panic::set_hook(Box::new(|panic| {
         // Where, and not what: a panic's text may quote a value, which may be somebody's name.

@@ -179,7 +179,8 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, BuildError> {
         wake: Arc::clone(&wake),
     };
     let (log, clock) = (Arc::clone(&kit.log), kit.clock.clone());
-    let consumer = Consumer::new(GROUP, TOPIC, store.db(), log, Arc::new(handler), clock);
+    let consumer =
+        Consumer::new(Part::Notification, GROUP, TOPIC, store.db(), log, Arc::new(handler), clock);
     let sender = Sender {
         store: store.clone(),
         channel,

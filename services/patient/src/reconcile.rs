@@ -29,6 +29,11 @@ static PENDING: LazyLock<IntGauge> = LazyLock::new(|| {
     register_int_gauge!("billing_accounts_pending", "Patients whose account is not open yet.")
         .expect("the name is registered once")
 });
+static OLDEST_AGE: LazyLock<IntGauge> = LazyLock::new(|| {
+    let help = "Since when the first patient without an account has none; 0 when all have one.";
+    register_int_gauge!("billing_oldest_pending_age_seconds", help)
+        .expect("the name is registered once")
+});
 
 /// Where the rounds have come to. Each goes on after the one before, so that patients whom billing
 /// will not have do not keep it from the others.
@@ -77,8 +82,10 @@ impl Rounds {
         for patient in batch {
             app.open_account(patient).await;
         }
-        let pending = app.store.count_without_account().await?;
+        let (pending, oldest) = app.store.waiting_for_account().await?;
         PENDING.set(pending);
+        let age = oldest.map_or(0, |at| app.clock.now().duration_since(at).as_secs());
+        OLDEST_AGE.set(age.max(0));
         Ok(pending)
     }
 }

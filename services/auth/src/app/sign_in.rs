@@ -1,10 +1,12 @@
 //! Login, refresh, logout: how a sign-in begins, goes on and ends.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use prometheus::IntCounterVec;
 use secrecy::SecretString;
 use shared_middleware::{
     identity::{Caller, Role},
+    metrics::counter,
     token::{AUDIENCE, Audience, Claims, ISSUER},
 };
 use uuid::Uuid;
@@ -32,10 +34,18 @@ pub(crate) struct TokenPair {
     pub(crate) role: Role,
 }
 
+static LOGINS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter("auth_logins_total", "Sign-ins by password, by how they ended.", &["outcome"])
+});
+
 // === impl SignIn ===
 
 impl SignIn {
-    pub(crate) const fn new(app: Arc<App>, keys: Arc<Keys>) -> Self {
+    pub(crate) fn new(app: Arc<App>, keys: Arc<Keys>) -> Self {
+        for outcome in ["ok", "refused"] {
+            // There from the start, so that a dashboard finds it.
+            LOGINS.with_label_values(&[outcome]);
+        }
         Self { app, keys }
     }
 
@@ -44,10 +54,16 @@ impl SignIn {
         // Another login of the same user may renew the hash between ours being read and used.
         const TRIES: u32 = 2;
         for _ in 0..TRIES {
-            if let Some(pair) = self.try_login(&login).await? {
+            let tried = self.try_login(&login).await;
+            if let Err(Error::SignInRefused) = tried {
+                break;
+            }
+            if let Some(pair) = tried? {
+                LOGINS.with_label_values(&["ok"]).inc();
                 return Ok(pair);
             }
         }
+        LOGINS.with_label_values(&["refused"]).inc();
         Err(Error::SignInRefused)
     }
 

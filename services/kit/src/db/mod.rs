@@ -11,6 +11,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod metrics;
 mod migrate;
 #[cfg(test)]
 mod migrate_tests;
@@ -22,15 +23,17 @@ use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use shared_middleware::error::{ErrorCode, ServiceError};
+use tokio::time::Instant;
 
+use self::{
+    metrics::Metrics,
+    postgres::{Postgres, PostgresLease},
+    sqlite::Sqlite,
+};
 pub use self::{
     migrate::Migrations,
     postgres::PostgresUrl,
     value::{FromValue, Row, Value},
-};
-use self::{
-    postgres::{Postgres, PostgresLease},
-    sqlite::Sqlite,
 };
 
 /// Where a store is.
@@ -45,6 +48,8 @@ pub enum DbUrl {
 /// A store's settings.
 #[derive(Clone)]
 pub struct DbConfig {
+    /// Whose it is, as metrics name it: a service, or `events` of the embedded log.
+    pub owner: &'static str,
     /// Where it is.
     pub url: DbUrl,
     /// So many connections at most: PostgreSQL's pool, SQLite's readers.
@@ -88,7 +93,13 @@ pub enum Engine {
 
 /// A store.
 #[derive(Clone)]
-pub struct Db(Arc<Inner>);
+pub struct Db(Arc<Store>);
+
+struct Store {
+    metrics: Arc<Metrics>,
+    pool_connections_max: u32,
+    engine: Inner,
+}
 
 enum Inner {
     Sqlite(Sqlite),
@@ -103,6 +114,7 @@ pub struct Tx<'c> {
     inner: TxInner<'c>,
     /// A statement failed: it cannot be committed any more.
     failed: bool,
+    metrics: &'c Metrics,
 }
 
 enum TxInner<'c> {
@@ -144,9 +156,9 @@ impl std::fmt::Debug for DbUrl {
 
 impl DbConfig {
     /// A store there, with bounds that fit a small service.
-    pub const fn new(url: DbUrl) -> Self {
+    pub const fn new(owner: &'static str, url: DbUrl) -> Self {
         let (acquire, statement) = (Duration::from_secs(3), Duration::from_secs(10));
-        Self { url, pool_connections_max: 8, acquire, statement }
+        Self { owner, url, pool_connections_max: 8, acquire, statement }
     }
 }
 
@@ -166,18 +178,23 @@ impl ServiceError for DbError {
 impl Db {
     /// Opens a store and brings its tables up to date.
     pub async fn open(config: &DbConfig, migrations: Migrations) -> Result<Self, DbError> {
-        let inner = match &config.url {
-            DbUrl::Sqlite(path) => Inner::Sqlite(Sqlite::open(path, config, migrations).await?),
+        let pool_connections_max = config.pool_connections_max;
+        let metrics = Arc::new(Metrics::of(config.owner));
+        let counted = Arc::clone(&metrics);
+        let engine = match &config.url {
+            DbUrl::Sqlite(path) => {
+                Inner::Sqlite(Sqlite::open(path, config, migrations, counted).await?)
+            }
             DbUrl::Postgres(url) => {
-                Inner::Postgres(Box::new(Postgres::open(url, config, migrations).await?))
+                Inner::Postgres(Box::new(Postgres::open(url, config, migrations, counted).await?))
             }
         };
-        Ok(Self(Arc::new(inner)))
+        Ok(Self(Arc::new(Store { metrics, pool_connections_max, engine })))
     }
 
     /// Which engine it runs on.
     pub fn engine(&self) -> Engine {
-        match &*self.0 {
+        match &self.0.engine {
             Inner::Sqlite(_) => Engine::Sqlite,
             Inner::Postgres(_) => Engine::Postgres,
         }
@@ -194,10 +211,13 @@ impl Db {
         E: From<DbError> + Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
     {
-        match &*self.0 {
+        let started = Instant::now();
+        let done = match &self.0.engine {
             Inner::Sqlite(sqlite) => sqlite.write(work).await,
             Inner::Postgres(postgres) => postgres.write(work).await,
-        }
+        };
+        self.0.metrics.write(started.elapsed());
+        done
     }
 
     /// Reads from one consistent state.
@@ -207,16 +227,19 @@ impl Db {
         E: From<DbError> + Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
     {
-        match &*self.0 {
+        let started = Instant::now();
+        let done = match &self.0.engine {
             Inner::Sqlite(sqlite) => sqlite.read(work).await,
             Inner::Postgres(postgres) => postgres.read(work).await,
-        }
+        };
+        self.0.metrics.read(started.elapsed());
+        done
     }
 
     /// Waits until this process alone has the lease of this name among all that share the store.
     /// SQLite's stores are not shared by replicas: there it is had at once.
     pub(crate) async fn lease(&self, name: &'static str) -> Result<Lease, DbError> {
-        Ok(Lease(match &*self.0 {
+        Ok(Lease(match &self.0.engine {
             Inner::Sqlite(_) => None,
             Inner::Postgres(postgres) => Some(postgres.lease(name).await?),
         }))
@@ -224,7 +247,7 @@ impl Db {
 
     /// Wakes whoever has the lease of this name, if that is another process.
     pub(crate) async fn notify(&self, name: &'static str) -> Result<(), DbError> {
-        match &*self.0 {
+        match &self.0.engine {
             Inner::Sqlite(_) => Ok(()),
             Inner::Postgres(postgres) => postgres.notify(name).await,
         }
@@ -238,15 +261,20 @@ impl Db {
     /// Why the last try to connect failed, if it did: known before whoever waits for a connection
     /// has waited long enough.
     pub fn unreached(&self) -> Option<String> {
-        match &*self.0 {
+        match &self.0.engine {
             Inner::Sqlite(_) => None,
             Inner::Postgres(postgres) => postgres.unreached(),
         }
     }
 
+    /// So many connections it has at most.
+    pub fn connections_max(&self) -> u32 {
+        self.0.pool_connections_max
+    }
+
     /// Connections in use and idle, for the gauge `db_pool_connections`.
     pub fn connections(&self) -> (u32, u32) {
-        match &*self.0 {
+        match &self.0.engine {
             Inner::Sqlite(sqlite) => sqlite.connections(),
             Inner::Postgres(postgres) => postgres.connections(),
         }
@@ -273,8 +301,8 @@ impl Lease {
 // === impl Tx ===
 
 impl<'c> Tx<'c> {
-    const fn new(inner: TxInner<'c>) -> Self {
-        Self { inner, failed: false }
+    const fn new(inner: TxInner<'c>, metrics: &'c Metrics) -> Self {
+        Self { inner, failed: false, metrics }
     }
 
     /// Which engine it runs on.
@@ -291,7 +319,7 @@ impl<'c> Tx<'c> {
             TxInner::Sqlite(tx) => tx.execute(sql, params),
             TxInner::Postgres(tx) => tx.execute(sql, params).await,
         };
-        self.failed |= done.is_err();
+        self.note(&done);
         done
     }
 
@@ -301,7 +329,7 @@ impl<'c> Tx<'c> {
             TxInner::Sqlite(tx) => tx.query(sql, params),
             TxInner::Postgres(tx) => tx.query(sql, params).await,
         };
-        self.failed |= found.is_err();
+        self.note(&found);
         found
     }
 
@@ -313,6 +341,13 @@ impl<'c> Tx<'c> {
     /// The first row of a query that always has one.
     pub async fn query_one(&mut self, sql: &str, params: &[Value]) -> Result<Row, DbError> {
         self.query_opt(sql, params).await?.ok_or(DbError::Corrupt("no row where there must be one"))
+    }
+
+    fn note<T>(&mut self, done: &Result<T, DbError>) {
+        if let Err(error) = done {
+            self.failed = true;
+            self.metrics.failed(error);
+        }
     }
 
     /// What the work came to; it cannot have worked when a statement failed.

@@ -21,7 +21,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{DbConfig, DbError, Migrations, Row, Tx, TxInner, Value, panicked};
+use super::{DbConfig, DbError, Metrics, Migrations, Row, Tx, TxInner, Value, panicked};
 
 /// So many transactions wait for the writer at most; a further one waits to wait.
 pub(super) const WAITING_MAX: usize = 1024;
@@ -36,6 +36,7 @@ pub(super) struct Sqlite {
     readers: Arc<Readers>,
     /// Waiting longer for either is a failure.
     acquire: Duration,
+    metrics: Arc<Metrics>,
 }
 
 /// Work for the writer: runs in the open transaction, and says whom to tell of the commit.
@@ -66,6 +67,7 @@ impl Sqlite {
         path: &Path,
         config: &DbConfig,
         migrations: Migrations,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, DbError> {
         let path = path.to_owned();
         let acquire = config.acquire;
@@ -81,11 +83,12 @@ impl Sqlite {
             let places = Arc::new(Semaphore::new(size));
             let readers = Arc::new(Readers { idle: Mutex::new(idle), places, size });
             let (sender, jobs) = mpsc::channel(WAITING_MAX);
+            let counted = Arc::clone(&metrics);
             thread::Builder::new()
                 .name("sqlite-writer".to_owned())
-                .spawn(move || write_all(writer, jobs))
+                .spawn(move || write_all(writer, jobs, &counted))
                 .map_err(unavailable)?;
-            Ok(Self { writer: sender, readers, acquire })
+            Ok(Self { writer: sender, readers, acquire, metrics })
         })
         .await
         .map_err(unavailable)?
@@ -98,8 +101,9 @@ impl Sqlite {
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
     {
         let (sender, answer) = oneshot::channel();
+        let metrics = Arc::clone(&self.metrics);
         let job: Job = Box::new(move |connection| {
-            let result = run(connection, work);
+            let result = run(connection, &metrics, work);
             let keep = result.is_ok();
             let tell = move |committed: Result<(), DbError>| {
                 // Nobody waits any more when the caller went away; the commit stands.
@@ -110,10 +114,11 @@ impl Sqlite {
             };
             Outcome { keep, tell: Box::new(tell) }
         });
-        timeout(self.acquire, self.writer.send(job))
+        let taken = timeout(self.acquire, self.writer.send(job))
             .await
-            .map_err(|_| unavailable("too many transactions wait for the writer"))?
-            .map_err(|_| unavailable("the writer has ended"))?;
+            .map_err(|_| unavailable("too many transactions wait for the writer"))
+            .and_then(|sent| sent.map_err(|_| unavailable("the writer has ended")));
+        taken.inspect_err(|error| self.metrics.failed(error))?;
         answer.await.map_err(unavailable)?
     }
 
@@ -126,15 +131,17 @@ impl Sqlite {
         let readers = Arc::clone(&self.readers);
         let place = timeout(self.acquire, Arc::clone(&readers.places).acquire_owned())
             .await
-            .map_err(|_| unavailable("all readers are busy"))?
+            .map_err(|_| unavailable("all readers are busy"))
+            .inspect_err(|error| self.metrics.failed(error))?
             .map_err(unavailable)?;
+        let metrics = Arc::clone(&self.metrics);
         let read = move || {
             // Held until the connection is back, even when the caller goes away before.
             let _place = place;
             let Some(mut connection) = readers.idle().pop() else {
                 return Err(DbError::Corrupt("fewer readers than places").into());
             };
-            let result = in_read_transaction(&mut connection, work);
+            let result = in_read_transaction(&mut connection, &metrics, work);
             readers.idle().push(connection);
             result
         };
@@ -195,11 +202,12 @@ impl ToSql for Value {
 }
 
 /// The writer's life: takes what waits, commits it together, tells everybody.
-fn write_all(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
+fn write_all(mut connection: Connection, mut jobs: mpsc::Receiver<Job>, metrics: &Metrics) {
     let mut group = Vec::with_capacity(GROUP_MAX);
     while jobs.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
         let began = connection.execute_batch("begin immediate").map_err(failed);
         if let Err(error) = began {
+            metrics.failed(&error);
             tracing::error!(error = %error, "cannot begin a transaction");
             // The jobs are dropped unrun: whoever waits is told that the store is not available.
             group.clear();
@@ -219,6 +227,7 @@ fn write_all(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
             tell(told);
         }
         if let Err(error) = std::mem::replace(&mut committed, Ok(())) {
+            metrics.failed(&error);
             tracing::error!(error = shared_middleware::error::causes(&error), "commit failed");
         }
     }
@@ -239,24 +248,28 @@ fn run_job(connection: &mut Connection, job: Job) -> Option<Tell> {
     (ended.is_ok() || !keep).then_some(tell)
 }
 
-fn in_read_transaction<T, E, F>(connection: &mut Connection, work: F) -> Result<T, E>
+fn in_read_transaction<T, E, F>(
+    connection: &mut Connection,
+    metrics: &Metrics,
+    work: F,
+) -> Result<T, E>
 where
     E: From<DbError>,
     F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
 {
     connection.execute_batch("begin").map_err(failed)?;
-    let result = run(connection, work);
+    let result = run(connection, metrics, work);
     connection.execute_batch("rollback").map_err(failed)?;
     result
 }
 
 /// Runs a closure to its end. It awaits the transaction only, which never makes it wait here.
-fn run<T, E, F>(connection: &mut Connection, work: F) -> Result<T, E>
+fn run<T, E, F>(connection: &mut Connection, metrics: &Metrics, work: F) -> Result<T, E>
 where
     E: From<DbError>,
     F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
 {
-    let mut tx = Tx::new(TxInner::Sqlite(SqliteTx(connection)));
+    let mut tx = Tx::new(TxInner::Sqlite(SqliteTx(connection)), metrics);
     let work = std::panic::AssertUnwindSafe(|| work(&mut tx).now_or_never());
     let done = match std::panic::catch_unwind(work) {
         Ok(Some(done)) => done,

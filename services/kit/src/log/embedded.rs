@@ -6,6 +6,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use shared_middleware::clock::Clock;
 use tokio::sync::watch;
 
@@ -50,7 +51,7 @@ impl EmbeddedLog {
         let config = DbConfig {
             pool_connections_max: 2,
             acquire: Duration::from_secs(5),
-            ..DbConfig::new(DbUrl::Sqlite(path.to_owned()))
+            ..DbConfig::new("events", DbUrl::Sqlite(path.to_owned()))
         };
         let migrations =
             Migrations { sqlite: migrations::migrations::runner(), ..Migrations::none() };
@@ -186,7 +187,7 @@ async fn read(
 ) -> Result<Batch, DbError> {
     let rows = tx
         .query(
-            "select position, record_key, headers, payload from log_record
+            "select position, record_key, headers, payload, published_at_ms from log_record
              where topic = $1 and position >= $2 order by position limit $3",
             params![&topic, from, records_max],
         )
@@ -200,7 +201,12 @@ async fn read(
             headers: parse_headers(&row.get::<String>(2)?)?,
             payload: row.get(3)?,
         };
-        records.push(Delivered { partition: PARTITION, position: next, offset, record });
+        // Those of before it was kept have none.
+        let published_at_ms: i64 = row.get(4)?;
+        let published_at =
+            Timestamp::from_millisecond(published_at_ms).ok().filter(|_| published_at_ms > 0);
+        let partition = PARTITION;
+        records.push(Delivered { partition, position: next, offset, published_at, record });
         next = offset + 1;
     }
     // Positions are shared by all topics: what is between belongs to others.

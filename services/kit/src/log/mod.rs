@@ -61,6 +61,8 @@ pub struct Delivered {
     pub position: i64,
     /// Where in the partition.
     pub offset: i64,
+    /// When it was published, where the log knows.
+    pub published_at: Option<Timestamp>,
     /// The record.
     pub record: Record,
 }

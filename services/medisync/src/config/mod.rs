@@ -54,6 +54,7 @@ pub(crate) struct Config {
     pub(crate) events: EventLogConfig,
     pub(crate) mesh: Mesh,
     pub(crate) limits: Limits,
+    pub(crate) traces: Traces,
 }
 
 /// Where events are kept.
@@ -111,6 +112,14 @@ pub(crate) struct Mesh {
 }
 
 #[derive(Clone)]
+pub(crate) struct Traces {
+    /// None: no trace is kept.
+    pub(crate) collector: Option<Uri>,
+    /// Of all traces, from 0 to 1.
+    pub(crate) share: f64,
+}
+
+#[derive(Clone)]
 pub(crate) struct Limits {
     pub(crate) body_bytes_max: usize,
     pub(crate) deadline: Duration,
@@ -159,6 +168,7 @@ impl Config {
     /// A part's store.
     pub(crate) fn database(&self, part: Part) -> DbConfig {
         DbConfig {
+            owner: part.as_str(),
             url: self.databases.get(&part).cloned().expect("every service has a store"),
             pool_connections_max: self.limits.pool_connections_max,
             acquire: self.limits.acquire,

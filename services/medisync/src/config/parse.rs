@@ -21,7 +21,7 @@ use shared_middleware::{identity::Part, listen::Mode, token::KeySource};
 
 use super::{
     Auth, Config, EventLogConfig, Faults, Gateway, Limits, LogFormat, Mesh, Notification, Patient,
-    Sources, sources::Origin,
+    Sources, Traces, sources::Origin,
 };
 
 /// Parts that have a store.
@@ -51,7 +51,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
     let leave = leave(s, drain, parts);
     let (gateway, auth) = (gateway(s), auth(s));
     let (patient, notification) = (patient(s), notification(s));
-    let (mesh, limits) = (mesh(s, parts), limits(s));
+    let (mesh, limits, traces) = (mesh(s, parts), limits(s), traces(s));
     let billing_grpc_urls = s.read("billing.grpc_url", urls_of_grpc);
     let data_dir = s.read("data_dir", PathBuf::from_str);
     let admin_listen = s.read("admin.listen", address);
@@ -75,6 +75,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
         events: events?,
         mesh: mesh?,
         limits: limits?,
+        traces: traces?,
     };
     Some(Config { demo: demo.unwrap_or(up && config.is_embedded()), ..config })
 }
@@ -213,6 +214,22 @@ fn pair(s: &mut Sources, cert: &'static str, key: &'static str) -> Option<(PathB
         s.fault(cert, both);
     }
     chain.zip(private)
+}
+
+fn traces(s: &mut Sources) -> Option<Traces> {
+    let given = s.value("traces.otlp_endpoint").is_some();
+    let collector = s.read("traces.otlp_endpoint", |text| {
+        let form = "must be http://host:port: TLS to others is a collector's beside this process";
+        let uri: Uri = text.parse().map_err(|_| form)?;
+        let plain = uri.scheme_str() == Some("http") && uri.host().is_some();
+        if plain { Ok(uri) } else { Err(form) }
+    });
+    let share = s.read("traces.sample_share", |text| {
+        let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+        share.ok_or("must be a number from 0 to 1")
+    });
+    let collector = if given { Some(collector?) } else { None };
+    Some(Traces { collector, share: share? })
 }
 
 fn limits(s: &mut Sources) -> Option<Limits> {

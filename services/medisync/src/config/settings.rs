@@ -147,6 +147,17 @@ pub(crate) const SETTINGS: &[Setting] = &[
          until all have noticed: a part of drain_seconds, at most half of it unless set; none \
          under `up`",
     ),
+    setting(
+        "traces.otlp_endpoint",
+        DERIVED,
+        "a collector that takes spans by OTLP over gRPC: http://host:4317; nobody gets any when \
+         empty (OTEL_EXPORTER_OTLP_ENDPOINT counts, too)",
+    ),
+    setting(
+        "traces.sample_share",
+        "0.1",
+        "the share of traces that is kept, 0 to 1 (OTEL_TRACES_SAMPLER_ARG counts, too)",
+    ),
     setting("limits.body_bytes_max", "65536", "a longer request body is refused"),
     setting("limits.deadline_ms", "10000", "no request takes longer in a service"),
     setting("limits.in_flight_max", "512", "requests that a service works on at once"),

@@ -7,6 +7,11 @@ use super::settings::{self, DERIVED, SETTINGS};
 const PREFIX: &str = "MEDISYNC_";
 /// What tests are told by; no setting.
 const TEST_PREFIX: &str = "MEDISYNC_TEST_";
+/// Variables that are not ours, and what they set.
+const ECOSYSTEMS: [(&str, &str); 2] = [
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "traces.otlp_endpoint"),
+    ("OTEL_TRACES_SAMPLER_ARG", "traces.sample_share"),
+];
 /// The file itself can be named by the environment.
 pub(crate) const FILE_VARIABLE: &str = "MEDISYNC_CONFIG";
 
@@ -97,6 +102,10 @@ impl Sources {
         if let Some(file) = file {
             sources.read_file(file);
         }
+        let environment: Vec<_> = environment.into_iter().collect();
+        for (name, value) in &environment {
+            sources.read_ecosystems(name, value);
+        }
         for (name, value) in environment {
             sources.read_variable(&name, value);
         }
@@ -149,6 +158,14 @@ impl Sources {
         Faults(self.faults.clone())
     }
 
+    /// What other programs are told by as well: ours are the stronger ones. Empty is none.
+    fn read_ecosystems(&mut self, name: &str, value: &str) {
+        let known = ECOSYSTEMS.iter().find(|(known, _)| *known == name);
+        if let Some((name, key)) = known.filter(|_| !value.is_empty()) {
+            self.set(key, value.to_owned(), Origin::Environment, name);
+        }
+    }
+
     fn read_file(&mut self, path: &Path) {
         let at = path.display().to_string();
         let text = match fs::read_to_string(path) {
@@ -175,9 +192,10 @@ impl Sources {
                 }
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Float(number) => number.to_string(),
                 toml::Value::Boolean(truth) => truth.to_string(),
                 _ => {
-                    let message = "must be a text, a whole number, true or false";
+                    let message = "must be a text, a number, true or false";
                     self.faults.push(Fault::new(format!("{file}: {key}"), message));
                     continue;
                 }

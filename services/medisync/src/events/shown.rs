@@ -136,7 +136,7 @@ mod tests {
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let headers = vec![header(EVENT_ID, "e-1"), header("who", "Jane Roe")];
         let record = Record { key: "Jane Roe".to_owned(), headers, payload };
-        Delivered { partition: 2, position: 7, offset: 7, record }
+        Delivered { partition: 2, position: 7, offset: 7, published_at: None, record }
     }
 
     fn event() -> Vec<u8> {

@@ -15,6 +15,7 @@ use prost::Message as _;
 use proto::patient_events::{
     PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED, PatientEvent, TOPIC,
 };
+use shared_middleware::identity::Part;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -130,7 +131,13 @@ async fn what_was_given_up_is_sent_when_it_is_retried_and_only_once() {
         // At the offset that the log gives it.
         let nobody = PatientEvent { email: "nowhere".to_owned(), ..event(1, 7, PATIENT_CREATED) };
         world.log.publish(TOPIC, vec![record(&nobody)]).await.unwrap();
-        let delivered = Delivered { partition: 0, position: 0, offset: 1, record: record(&nobody) };
+        let delivered = Delivered {
+            partition: 0,
+            position: 0,
+            offset: 1,
+            published_at: None,
+            record: record(&nobody),
+        };
         world.apply(delivered).await.unwrap();
         for _ in 0..TRIES_MAX {
             world.deliver().await;
@@ -166,6 +173,7 @@ async fn a_retry_of_what_was_sent_sends_nothing() {
             partition: 0,
             position: 0,
             offset: 1,
+            published_at: None,
             record: record(&event(1, 7, PATIENT_CREATED)),
         };
         let handler = Arc::clone(&world.handler);
@@ -191,7 +199,8 @@ async fn events_of_the_topic_are_delivered_and_poison_is_a_dead_letter() {
         let log: Arc<dyn EventLog> = Arc::new(world.log.clone());
         let handler = Arc::clone(&world.handler);
         let (db, clock) = (world.store.db(), world.time.clock());
-        let consumer = Consumer::new(GROUP, TOPIC, db, Arc::clone(&log), handler, clock);
+        let consumer =
+            Consumer::new(Part::Notification, GROUP, TOPIC, db, Arc::clone(&log), handler, clock);
         tokio::spawn(consumer.task().run(stop.clone()));
         let (files, event_log) = ([world.file(1), world.file(3)], world.log.clone());
         let sending = tokio::spawn(world.sender.task().run(stop.clone()));

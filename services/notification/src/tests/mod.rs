@@ -149,7 +149,13 @@ impl World {
         // Each at an offset of its own, made of its id.
         let (_, id) = Uuid::parse_str(&event.event_id).unwrap().as_u64_pair();
         let offset = 100 + i64::try_from(id).unwrap();
-        let delivered = Delivered { partition: 3, position: offset, offset, record: record(event) };
+        let delivered = Delivered {
+            partition: 3,
+            position: offset,
+            offset,
+            published_at: None,
+            record: record(event),
+        };
         self.apply(delivered).await
     }
 

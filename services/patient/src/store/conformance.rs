@@ -308,6 +308,6 @@ async fn patients_without_account_are_told_oldest_first_once_they_are_old_enough
         let after = Some((found[0].created_at, found[0].id));
         let next = world.store.without_account(before, after, 1).await.unwrap();
         assert_eq!(ids(&next), [4]);
-        assert_eq!(world.store.count_without_account().await.unwrap(), 4);
+        assert_eq!(world.store.waiting_for_account().await.unwrap().0, 4);
     }
 }

@@ -140,8 +140,9 @@ impl Store {
         self.db.read(move |tx| Box::pin(patients::without_account(tx, before, after, count))).await
     }
 
-    pub(crate) async fn count_without_account(&self) -> Result<i64, DbError> {
-        self.db.read(|tx| Box::pin(patients::count_without_account(tx))).await
+    /// How many have no account yet, and since when the first of them has none.
+    pub(crate) async fn waiting_for_account(&self) -> Result<(i64, Option<Timestamp>), DbError> {
+        self.db.read(|tx| Box::pin(patients::waiting_for_account(tx))).await
     }
 
     pub(crate) async fn is_empty(&self) -> Result<bool, DbError> {

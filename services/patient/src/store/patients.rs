@@ -119,8 +119,12 @@ pub(super) async fn without_account(
     tx.query(&sql, params![before, after, id, count]).await?.iter().map(patient).collect()
 }
 
-pub(super) async fn count_without_account(tx: &mut Tx<'_>) -> Result<i64, DbError> {
-    tx.query_one("select count(*) from patient where billing_account is null", &[]).await?.get(0)
+pub(super) async fn waiting_for_account(
+    tx: &mut Tx<'_>,
+) -> Result<(i64, Option<Timestamp>), DbError> {
+    let sql = "select count(*), min(created_at) from patient where billing_account is null";
+    let row = tx.query_one(sql, &[]).await?;
+    Ok((row.get(0)?, row.get(1)?))
 }
 
 /// The patient as the change finds it, held until the transaction ends.

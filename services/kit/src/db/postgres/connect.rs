@@ -173,7 +173,7 @@ mod tests {
         drop(listener);
         let url: DbUrl = format!("postgres://u:hunter2@127.0.0.1:{port}/d").parse().unwrap();
         let acquire = Duration::from_millis(200);
-        let config = DbConfig { pool_connections_max: 1, acquire, ..DbConfig::new(url) };
+        let config = DbConfig { pool_connections_max: 1, acquire, ..DbConfig::new("test", url) };
         let runner = || Runner::new(&[]);
         let migrations = Migrations { sqlite: runner(), postgres: runner() };
         let Err(error) = Db::open(&config, migrations).await else { panic!("nobody listens") };

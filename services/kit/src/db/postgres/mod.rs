@@ -11,7 +11,7 @@ mod tls;
 mod types;
 mod url;
 
-use std::{collections::HashMap, panic::AssertUnwindSafe};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio_postgres::{Client, IsolationLevel, Statement, Transaction, types::ToSql};
@@ -22,7 +22,7 @@ use self::{
     connect::{Connection, Connections, Unreached},
     error::failed,
 };
-use super::{DbConfig, DbError, Migrations, Row, Tx, TxInner, Value, panicked};
+use super::{DbConfig, DbError, Metrics, Migrations, Row, Tx, TxInner, Value, panicked};
 
 /// What guards migrations, so that two replicas may start at once: any number that is ours alone.
 const MIGRATION_LOCK: i64 = 0x6d65_6469_7379_6e63;
@@ -41,6 +41,7 @@ pub(super) struct Postgres {
     pool: bb8::Pool<Connections>,
     connections: Connections,
     unreached: Unreached,
+    metrics: Arc<Metrics>,
 }
 
 /// A transaction on a pooled connection.
@@ -56,6 +57,7 @@ impl Postgres {
         url: &PostgresUrl,
         config: &DbConfig,
         migrations: Migrations,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, DbError> {
         let unreached = Unreached::default();
         let connections = Connections::new(url, config, unreached.clone())?;
@@ -66,7 +68,7 @@ impl Postgres {
             .connection_timeout(config.acquire)
             .build(connections.clone())
             .await?;
-        Ok(Self { pool, connections, unreached })
+        Ok(Self { pool, connections, unreached, metrics })
     }
 
     /// Waits until this process is the one that holds the lease of this name.
@@ -108,12 +110,18 @@ impl Postgres {
         E: From<DbError>,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
     {
+        let noted = |error: DbError| {
+            self.metrics.failed(&error);
+            error
+        };
         let reached = self.pool.get().await;
-        let mut connection = reached.map_err(|error| self.unreached.cause_of(error))?;
+        let mut connection =
+            reached.map_err(|error| self.unreached.cause_of(error)).map_err(noted)?;
         let Connection { client, statements } = &mut *connection;
         let begin = client.build_transaction().isolation_level(isolation).read_only(read_only);
-        let transaction = begin.start().await.map_err(failed)?;
-        let mut tx = Tx::new(TxInner::Postgres(PostgresTx { transaction, statements }));
+        let transaction = begin.start().await.map_err(failed).map_err(noted)?;
+        let inner = TxInner::Postgres(PostgresTx { transaction, statements });
+        let mut tx = Tx::new(inner, &self.metrics);
         let done = AssertUnwindSafe(async { work(&mut tx).await }).catch_unwind().await;
         let done = tx.verdict(done.unwrap_or_else(|_| Err(panicked().into())));
         let TxInner::Postgres(PostgresTx { transaction, .. }) = tx.inner else {
@@ -123,7 +131,7 @@ impl Postgres {
             Ok(done) => {
                 // When the connection breaks here nobody knows whether it was committed: the caller
                 // is told that the store is not available, never that it worked.
-                transaction.commit().await.map_err(failed)?;
+                transaction.commit().await.map_err(failed).map_err(noted)?;
                 Ok(done)
             }
             Err(error) => {

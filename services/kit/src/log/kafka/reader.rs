@@ -14,6 +14,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
@@ -285,7 +286,9 @@ fn delivered(message: &BorrowedMessage<'_>, assigned: &Assigned) -> Delivered {
     let key = message.key().map_or_else(String::new, text);
     let payload = message.payload().unwrap_or_default().to_vec();
     let record = Record { key, headers, payload };
-    Delivered { partition: partition.into(), position, offset, record }
+    let published_at = message.timestamp().to_millis();
+    let published_at = published_at.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    Delivered { partition: partition.into(), position, offset, published_at, record }
 }
 
 /// Whether librdkafka gets over it by itself.

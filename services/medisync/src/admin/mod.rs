@@ -1,7 +1,11 @@
-//! The admin listener: metrics and health of this process, for operators and containers.
+//! The admin listener: metrics and health of this process, for operators and containers; a page
+//! with curves for those without Grafana; what is logged.
 //!
 //! It has no business with clients: it listens on loopback unless told otherwise, and says nothing
 //! of any person.
+
+mod log_level;
+mod page;
 
 use std::{
     net::SocketAddr,
@@ -21,11 +25,30 @@ use prometheus::{
 };
 use tokio::net::TcpListener;
 
-use crate::health::Health;
+use crate::{health::Health, runtimes::Runtimes};
+
+/// What the listener tells of.
+pub(crate) struct Told {
+    pub(crate) health: Arc<Health>,
+    pub(crate) runtimes: Arc<Runtimes>,
+}
 
 static CONNECTIONS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let options = opts!("db_pool_connections", "Connections to a service's store.");
     register_int_gauge_vec!(options, &["service", "state"]).expect("the name is registered once")
+});
+static CONNECTIONS_MAX: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let options = opts!("db_pool_connections_max", "Connections that a service's store may have.");
+    register_int_gauge_vec!(options, &["service"]).expect("the name is registered once")
+});
+static DEPENDENCY_UP: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "1 when a store or the event log answered last, 0 when it did not.";
+    register_int_gauge_vec!(opts!("dependency_up", help), &["dependency"])
+        .expect("the name is registered once")
+});
+static READY: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!("ready", "1 when requests should come to this process.")
+        .expect("the name is registered once")
 });
 static FEED_AGE: LazyLock<IntGauge> = LazyLock::new(|| {
     let help = "Seconds since auth's feed of keys and sign-outs answered.";
@@ -37,14 +60,16 @@ static BUILD_INFO: LazyLock<IntGaugeVec> = LazyLock::new(|| {
 });
 
 /// Serves for ever; the caller drops the future to stop.
-pub(crate) async fn serve(listener: TcpListener, health: Arc<Health>) {
+pub(crate) async fn serve(listener: TcpListener, told: Told) {
     BUILD_INFO.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/healthz", get(readyz))
-        .with_state(health);
+        .route("/log-level", get(log_level::get).put(log_level::put))
+        .merge(page::routes())
+        .with_state(Arc::new(told));
     if let Err(error) = axum::serve(listener, routes).await {
         tracing::error!(error = %error, "the admin listener failed");
     }
@@ -55,13 +80,20 @@ pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-async fn metrics(State(health): State<Arc<Health>>) -> Response {
+async fn metrics(State(told): State<Arc<Told>>) -> Response {
+    let health = &told.health;
+    told.runtimes.show();
     for (part, db) in health.stores() {
         let (used, idle) = db.connections();
         for (state, count) in [("used", used), ("idle", idle)] {
             CONNECTIONS.with_label_values(&[part.as_str(), state]).set(count.into());
         }
+        CONNECTIONS_MAX.with_label_values(&[part.as_str()]).set(db.connections_max().into());
     }
+    for (dependency, is_up) in health.known() {
+        DEPENDENCY_UP.with_label_values(&[dependency]).set(is_up.into());
+    }
+    READY.set(health.was_ready().into());
     FEED_AGE.set(health.feed_age_s());
     let mut text = Vec::new();
     match TextEncoder::new().encode(&prometheus::gather(), &mut text) {
@@ -73,8 +105,8 @@ async fn metrics(State(health): State<Arc<Health>>) -> Response {
     }
 }
 
-async fn readyz(State(health): State<Arc<Health>>, RawQuery(query): RawQuery) -> Response {
-    let report = health.report().await;
+async fn readyz(State(told): State<Arc<Told>>, RawQuery(query): RawQuery) -> Response {
+    let report = told.health.report().await;
     let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let verbose = query.is_some_and(|query| query.split('&').any(|p| p.starts_with("verbose")));
     if verbose {

@@ -34,7 +34,9 @@ pub struct CatchPanic<S> {
 
 impl CatchPanicLayer {
     /// Around this service.
-    pub const fn new(service: Part) -> Self {
+    pub fn new(service: Part) -> Self {
+        // There from the start: the first one is an increase.
+        metrics::PANICS.with_label_values(&[service.as_str()]);
         Self { service }
     }
 }

@@ -182,6 +182,8 @@ impl MeshTls {
     /// A file that is broken or half written changes nothing: what was read before stays in use.
     pub async fn watch(&self, clock: &Clock) {
         let expiry = metrics::CERTIFICATE_EXPIRY.with_label_values(&[self.part.as_str()]);
+        let failures =
+            metrics::CERTIFICATE_RELOAD_FAILURES.with_label_values(&[self.part.as_str()]);
         let mut seen = self.fingerprint();
         loop {
             let now_s = clock.unix_s();
@@ -198,9 +200,7 @@ impl MeshTls {
                     tracing::info!(part = %self.part, "certificate reloaded");
                 }
                 Err(error) => {
-                    metrics::CERTIFICATE_RELOAD_FAILURES
-                        .with_label_values(&[self.part.as_str()])
-                        .inc();
+                    failures.inc();
                     tracing::warn!(part = %self.part, error = causes(&error), "certificate kept");
                 }
             }

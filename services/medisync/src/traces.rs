@@ -157,7 +157,7 @@ impl SpanExporter for ByPart {
         let ended = |(_, exporter): &(Part, opentelemetry_otlp::SpanExporter)| {
             exporter.shutdown_with_timeout(timeout)
         };
-        self.exporters.iter().map(ended).collect()
+        self.exporters.iter().try_for_each(ended)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - [`postgres`]: PostgreSQL, of two major versions.
 //! - [`kafka`]: Apache Kafka, of one broker or three.
+//! - [`prometheus`]: Prometheus, with the project's own rules.
 //! - [`proxy`]: a bad network in front of any of them.
 //! - [`with_servers`]: the command that `make test` runs the tests by.
 //! - `process`: what is started dies with whoever started it, even by `kill -9`; and `folder`,
@@ -14,6 +15,8 @@
 pub mod postgres;
 
 pub mod kafka;
+
+pub mod prometheus;
 
 pub mod proxy;
 
@@ -36,6 +39,7 @@ pub use self::{
     folder::keep_in,
     kafka::{Kafka, Listener, Right, Security},
     postgres::{Postgres, Version},
+    prometheus::Prometheus,
     proxy::{Behaviour, Proxy},
 };
 

@@ -1,5 +1,6 @@
 //! The one reader of flags, environment and file; everybody else gets plain values.
 
+mod forms;
 mod parse;
 mod settings;
 mod show;
@@ -17,7 +18,8 @@ use secrecy::SecretString;
 use shared_middleware::{identity::Part, listen::Mode, tls::PemFiles, token::KeySource};
 
 pub(crate) use self::{
-    parse::{log_format, read},
+    forms::log_format,
+    parse::read,
     show::show,
     sources::{FILE_VARIABLE, Faults, Sources},
 };

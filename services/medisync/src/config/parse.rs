@@ -1,15 +1,10 @@
 //! From texts to values: every fault is found, not only the first.
 
 use std::{
-    collections::BTreeMap,
-    fmt::Display,
-    net::{SocketAddr, ToSocketAddrs as _},
-    path::PathBuf,
-    str::FromStr,
+    collections::BTreeMap, fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr,
     time::Duration,
 };
 
-use gateway::RateLimit;
 use http::Uri;
 use kit::{
     consumer::dead_letters_of,
@@ -20,8 +15,13 @@ use secrecy::SecretString;
 use shared_middleware::{identity::Part, listen::Mode, token::KeySource};
 
 use super::{
-    Auth, Config, EventLogConfig, Faults, Gateway, Limits, LogFormat, Mesh, Notification, Patient,
-    Sources, Traces, sources::Origin,
+    Auth, Config, EventLogConfig, Faults, Gateway, Limits, Mesh, Notification, Patient, Sources,
+    Traces,
+    forms::{
+        address, at_least_one, from_to, jwks, limit, log_format, topic_prefix, truth, urls,
+        urls_of_grpc,
+    },
+    sources::Origin,
 };
 
 /// Parts that have a store.
@@ -100,15 +100,6 @@ fn events(s: &mut Sources) -> Option<EventLogConfig> {
             EventLogConfig::Kafka(Box::new(kafka))
         }
     })
-}
-
-/// What Kafka takes in the names of topics.
-fn topic_prefix(text: &str) -> Result<String, &'static str> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if text.len() <= 100 && text.chars().all(plain) {
-        return Ok(text.to_owned());
-    }
-    Err("must be at most 100 letters, digits, points, underscores and hyphens")
 }
 
 /// It is a part of the drain; what nobody set must not be a fault of a drain that somebody did. A
@@ -278,15 +269,6 @@ fn check_logging(s: &mut Sources) {
     s.read("log_level", |text| text.parse::<tracing_subscriber::EnvFilter>().map(drop));
 }
 
-/// `text` or `json`.
-pub(crate) fn log_format(text: &str) -> Result<LogFormat, &'static str> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err("must be text or json"),
-    }
-}
-
 fn per_part<T, E: Display>(
     s: &mut Sources,
     parts: &[Part],
@@ -327,65 +309,6 @@ const fn database_key(part: Part) -> &'static str {
     }
 }
 
-fn address(text: &str) -> Result<SocketAddr, &'static str> {
-    let form = "must be an address and a port, such as 127.0.0.1:4004";
-    // Names are looked up, so that a container can listen on its own.
-    let found = text.parse().ok().or_else(|| text.to_socket_addrs().ok()?.next());
-    found.ok_or(form)
-}
-
-fn url(text: &str) -> Result<Uri, &'static str> {
-    let form = "must be http://host:port or https://host:port, or a comma-separated list of those";
-    let uri: Uri = text.trim().parse().map_err(|_| form)?;
-    let no_user = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-    let plain = uri.path() == "/" && uri.query().is_none() && no_user;
-    match (uri.scheme_str(), uri.host()) {
-        (Some("http" | "https"), Some(_)) if plain => Ok(uri),
-        _ => Err(form),
-    }
-}
-
-fn urls(text: &str) -> Result<Vec<Uri>, &'static str> {
-    text.split(',').map(url).collect()
-}
-
-fn urls_of_grpc(text: &str) -> Result<Vec<Uri>, &'static str> {
-    let urls = urls(text)?;
-    if urls.iter().all(|url| url.scheme_str() == Some("https")) {
-        return Ok(urls);
-    }
-    Err("must be https://host:port: billing's gRPC is mTLS always")
-}
-
-fn jwks(text: &str) -> Result<KeySource, &'static str> {
-    if let Some(path) = text.strip_prefix("file:") {
-        let path = path.strip_prefix("//").unwrap_or(path);
-        return Ok(KeySource::File(path.into()));
-    }
-    let form = "must be a URL of a JWKS document, or file:PATH";
-    let uri: Uri = text.parse().map_err(|_| form)?;
-    match (uri.scheme_str(), uri.host()) {
-        (Some("http" | "https"), Some(_)) => Ok(KeySource::Url(uri)),
-        _ => Err(form),
-    }
-}
-
-fn limit(text: &str) -> Result<Option<RateLimit>, String> {
-    gateway::parse_limit(text).map_err(|error| error.to_string())
-}
-
-fn truth(text: &str) -> Result<bool, &'static str> {
-    match text {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("must be true or false"),
-    }
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    from_to(text, 1, 1 << 30).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
-}
-
 fn seconds(s: &mut Sources, key: &'static str) -> Option<Duration> {
     let seconds = s.read(key, |text| from_to(text, 0, 3600))?;
     Some(Duration::from_secs(u64::try_from(seconds).ok()?))
@@ -394,9 +317,4 @@ fn seconds(s: &mut Sources, key: &'static str) -> Option<Duration> {
 fn milliseconds(s: &mut Sources, key: &'static str) -> Option<Duration> {
     let milliseconds = s.read(key, |text| from_to(text, 1, 600_000))?;
     Some(Duration::from_millis(u64::try_from(milliseconds).ok()?))
-}
-
-fn from_to(text: &str, least: i64, most: i64) -> Result<i64, String> {
-    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
-    number.ok_or_else(|| format!("must be a whole number from {least} to {most}"))
 }

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+const FEED: &str = "route=\"/.well-known/revocations\"";
+
 /// What one answer of `/metrics` said.
 pub(super) struct Scrape(BTreeMap<String, Vec<Sample>>);
 
@@ -28,10 +30,12 @@ impl Sample {
 // === impl Scrape ===
 
 impl Scrape {
-    /// Reads what can be read; a line of another form is passed over.
+    /// Reads what can be read; a line of another form is passed over. So is auth's feed: its
+    /// requests are held until there is something to say, and would look like slow ones.
     pub(super) fn parse(text: &str) -> Self {
         let mut found: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let told = |line: &&str| !line.starts_with('#') && !line.contains(FEED);
+        for line in text.lines().filter(told) {
             if let Some((name, sample)) = sample(line) {
                 found.entry(name.to_owned()).or_default().push(sample);
             }

@@ -39,6 +39,7 @@ fn help_and_version_are_given_for_every_command() {
         "backup",
         "restore",
         "config",
+        "status",
         "healthcheck",
         "openapi",
         "completions",

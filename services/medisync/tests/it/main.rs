@@ -13,10 +13,13 @@ mod issuer;
 mod meanwhile;
 #[path = "../common/processes.rs"]
 mod processes;
+mod prometheus;
 mod servers;
 mod wire;
 mod world;
 
+mod admin;
+mod alerts;
 mod allowance;
 mod backup;
 mod bad_servers;
@@ -28,6 +31,7 @@ mod events;
 mod front;
 mod gate;
 mod mesh;
+mod observability;
 mod patients;
 mod policy;
 mod public_tls;
@@ -37,4 +41,5 @@ mod sign_in;
 mod signals;
 mod tidy;
 mod tokens;
+mod traces;
 mod users;

@@ -244,6 +244,18 @@ impl World {
         all
     }
 
+    /// The admin listeners of its processes, `host:port`, by their names.
+    pub(crate) fn admins(&self) -> HashMap<&str, &str> {
+        let admins = self.urls.iter().filter(|(name, _)| name.ends_with("admin"));
+        admins.map(|(name, url)| (&**name, url.trim_start_matches("http://"))).collect()
+    }
+
+    /// Kills a part's own process.
+    pub(crate) fn kill(&mut self, part: &str) {
+        let process = self.processes.iter_mut().find(|process| process.name == part);
+        process.unwrap().kill();
+    }
+
     /// Nobody, at the gateway.
     pub(crate) fn anybody(&self) -> Caller {
         self.at("gateway")

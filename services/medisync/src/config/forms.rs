@@ -1,0 +1,91 @@
+//! The forms of values: from a text to what it means, or to what is wrong with it.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+
+use gateway::RateLimit;
+use http::Uri;
+use shared_middleware::token::KeySource;
+
+use super::LogFormat;
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    let form = "must be an address and a port, such as 127.0.0.1:4004";
+    // Names are looked up, so that a container can listen on its own.
+    let found = text.parse().ok().or_else(|| text.to_socket_addrs().ok()?.next());
+    found.ok_or(form)
+}
+
+pub(super) fn url(text: &str) -> Result<Uri, &'static str> {
+    let form = "must be http://host:port or https://host:port, or a comma-separated list of those";
+    let uri: Uri = text.trim().parse().map_err(|_| form)?;
+    let no_user = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    let plain = uri.path() == "/" && uri.query().is_none() && no_user;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(_)) if plain => Ok(uri),
+        _ => Err(form),
+    }
+}
+
+pub(super) fn urls(text: &str) -> Result<Vec<Uri>, &'static str> {
+    text.split(',').map(url).collect()
+}
+
+pub(super) fn urls_of_grpc(text: &str) -> Result<Vec<Uri>, &'static str> {
+    let urls = urls(text)?;
+    if urls.iter().all(|url| url.scheme_str() == Some("https")) {
+        return Ok(urls);
+    }
+    Err("must be https://host:port: billing's gRPC is mTLS always")
+}
+
+pub(super) fn jwks(text: &str) -> Result<KeySource, &'static str> {
+    if let Some(path) = text.strip_prefix("file:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return Ok(KeySource::File(path.into()));
+    }
+    let form = "must be a URL of a JWKS document, or file:PATH";
+    let uri: Uri = text.parse().map_err(|_| form)?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(_)) => Ok(KeySource::Url(uri)),
+        _ => Err(form),
+    }
+}
+
+pub(super) fn limit(text: &str) -> Result<Option<RateLimit>, String> {
+    gateway::parse_limit(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn truth(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("must be true or false"),
+    }
+}
+
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+    from_to(text, 1, 1 << 30).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+pub(super) fn from_to(text: &str, least: i64, most: i64) -> Result<i64, String> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+}
+
+/// What Kafka takes in the names of topics.
+pub(super) fn topic_prefix(text: &str) -> Result<String, &'static str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if text.len() <= 100 && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err("must be at most 100 letters, digits, points, underscores and hyphens")
+}
+
+/// `text` or `json`.
+pub(crate) fn log_format(text: &str) -> Result<LogFormat, &'static str> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("must be text or json"),
+    }
+}

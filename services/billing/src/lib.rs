@@ -51,7 +51,7 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, Error> {
     Ok(Service {
         part: Part::Billing,
         rest: api::rest(Arc::clone(&api)),
-        grpc: Some(api::grpc(api).await),
+        grpc: Some(api::grpc(api)),
         rules: RULES,
         tasks: Vec::new(),
         db,

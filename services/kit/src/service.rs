@@ -10,6 +10,7 @@ use shared_middleware::{
     identity::Part,
     tls::MeshTls,
 };
+use tonic_health::server::HealthReporter;
 use utoipa::{
     PartialSchema as _, ToSchema,
     openapi::{
@@ -44,13 +45,23 @@ pub struct Service {
     /// Its REST routes.
     pub rest: Router,
     /// Its gRPC routes, for a listener of their own.
-    pub grpc: Option<Router>,
+    pub grpc: Option<Grpc>,
     /// Who may call what, REST and gRPC.
     pub rules: &'static [Rule],
     /// What it does beside answering.
     pub tasks: Vec<Task>,
     /// Its store: ready when that answers.
     pub db: Db,
+}
+
+/// A service's gRPC.
+pub struct Grpc {
+    /// Its methods, health and reflection.
+    pub routes: Router,
+    /// Who tells `grpc.health.v1` whether calls should come here: the binary, which knows.
+    pub health: HealthReporter,
+    /// What health is asked about beside the whole: the service's full name.
+    pub name: &'static str,
 }
 
 /// The rule of [`DOCUMENT_PATH`]: every service lists it.

@@ -17,11 +17,15 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
+use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{config::Config, launch::Addresses, pki::Pki};
 
 /// Relays and consumers end within moments, which they get even when requests took all the time.
 const TASKS_END_AT_LEAST: Duration = Duration::from_millis(200);
+
+/// Whoever watches gRPC's health hears of a change so soon.
+const HEALTH_TOLD_EVERY: Duration = Duration::from_millis(250);
 
 /// What runs, and how it is told to stop: from the outside in.
 pub(crate) struct Running {
@@ -121,7 +125,9 @@ impl Running {
             if let Some(grpc) = service.grpc
                 && let Some(listener) = billing_grpc.take()
             {
-                self.services.spawn(listener.serve(wrap(grpc, &mesh), stop.clone()));
+                self.services.spawn(listener.serve(wrap(grpc.routes, &mesh), stop.clone()));
+                let told = grpc_health(grpc.health, grpc.name, service.part, readiness);
+                self.until_stopped("gRPC health", told);
             }
             for task in service.tasks {
                 let (name, stop) = (task.name, self.stop_tasks.clone());
@@ -159,6 +165,27 @@ impl Running {
         let tasks = async { while self.tasks.join_next().await.is_some() {} };
         if timeout_at(until.max(Instant::now() + TASKS_END_AT_LEAST), tasks).await.is_err() {
             tracing::warn!("background work did not end in time; it goes on at the next start");
+        }
+    }
+}
+
+/// Has gRPC's health say what `/readyz` does, for ever; the caller drops the future to stop.
+fn grpc_health(
+    health: HealthReporter,
+    name: &'static str,
+    service: Part,
+    readiness: &Arc<dyn Readiness>,
+) -> impl Future<Output = ()> + use<> {
+    let readiness = Arc::clone(readiness);
+    async move {
+        loop {
+            let ready = readiness.is_ready(service).await;
+            let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+            // The empty name is the whole server.
+            for of in ["", name] {
+                health.set_service_status(of, status).await;
+            }
+            sleep(HEALTH_TOLD_EVERY).await;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::Router;
+use kit::service::Grpc;
 use proto::billing::v1::{
     CreateBillingAccountRequest, CreateBillingAccountResponse, GetBillingAccountRequest,
     GetBillingAccountResponse,
@@ -12,6 +12,7 @@ use shared_middleware::error::{ErrorCode, Failure};
 use tonic::{
     Code, Request, Response, Status,
     body::Body,
+    server::NamedService,
     service::{LayerExt as _, Routes},
 };
 use tower::ServiceBuilder;
@@ -26,10 +27,9 @@ const TEXT_CHARS_MAX: usize = 254;
 /// A message longer than this is refused before it is read.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 10;
 
-/// The gRPC routes, as one router.
-pub(crate) async fn grpc(api: Arc<Api>) -> Router {
-    let (health_reporter, health) = tonic_health::server::health_reporter();
-    health_reporter.set_serving::<BillingServiceServer<Calls>>().await;
+/// The gRPC routes, as one router, and who tells whether calls should come.
+pub(crate) fn grpc(api: Arc<Api>) -> Grpc {
+    let (reporter, health) = tonic_health::server::health_reporter();
     let calls = BillingServiceServer::new(Calls(api)).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let calls = ServiceBuilder::new().map_response(too_large).named_layer(calls);
     let mut routes = Routes::new(calls).add_service(health);
@@ -39,7 +39,8 @@ pub(crate) async fn grpc(api: Arc<Api>) -> Router {
     if let Ok(reflection) = reflection().build_v1alpha() {
         routes = routes.add_service(reflection);
     }
-    routes.into_axum_router()
+    let name = <BillingServiceServer<Calls> as NamedService>::NAME;
+    Grpc { routes: routes.into_axum_router(), health: reporter, name }
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

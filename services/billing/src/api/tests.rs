@@ -39,7 +39,7 @@ async fn world(engine: TestEngine) -> World {
     let (clock, ids) = (Clock::system(), Ids::system());
     let api = Arc::new(Api { store: Store::new(db), cursors, clock, ids });
     let calls = Calls(Arc::clone(&api));
-    World { calls, routes: rest(Arc::clone(&api)), grpc: grpc(api).await, _store: store }
+    World { calls, routes: rest(Arc::clone(&api)), grpc: grpc(api).routes, _store: store }
 }
 
 impl World {

@@ -131,9 +131,8 @@ async fn grpc_tells_its_health_and_its_services_and_honours_deadlines() {
     const SERVICE: &[u8] = b"medisync.billing.v1.BillingService";
     let named = [&[0x0a, u8::try_from(SERVICE.len()).unwrap()], SERVICE].concat();
     for service in [&named[..], &[]] {
-        let health = grpc(&world, &patient, "/grpc.health.v1.Health/Check", "5S", service).await;
-        // HealthCheckResponse { status: SERVING }
-        assert_eq!(health, Ok(vec![0, 0, 0, 0, 2, 0x08, 1]));
+        until("it is served", || async { health(&world, &patient, service).await == SERVING })
+            .await;
     }
     for version in ["v1", "v1alpha"] {
         let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
@@ -297,6 +296,26 @@ async fn certificates_are_replaced_while_requests_go_on() {
     }
     requests.ends_well().await;
     assert!(!world.log().contains("http.status=5"), "a request failed");
+}
+
+#[tokio::test]
+async fn grpcs_health_says_when_calls_should_go_elsewhere() {
+    let mut world = World::of_processes(tempfile::tempdir().unwrap());
+    let patient = client(&world, Some(&Identity::of(&world, "patient")));
+    until("it is served", || async { health(&world, &patient, &[]).await == SERVING }).await;
+    // It serves on for a while, for those who have not noticed.
+    world.terminate();
+    until("it is leaving", || async { health(&world, &patient, &[]).await == NOT_SERVING }).await;
+    assert!(world.ended().success());
+}
+
+/// The answers of gRPC's health: `HealthCheckResponse { status }`.
+const SERVING: [u8; 2] = [0x08, 1];
+const NOT_SERVING: [u8; 2] = [0x08, 2];
+
+async fn health(world: &World, client: &Client, service: &[u8]) -> Vec<u8> {
+    let told = grpc(world, client, "/grpc.health.v1.Health/Check", "5S", service).await;
+    told.map_or_else(|_| Vec::new(), |told| told[5..].to_vec())
 }
 
 /// The certificate that a part's port shows to a new connection.

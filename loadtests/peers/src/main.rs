@@ -7,10 +7,12 @@
 //! - `site`: the upstream, the keys, and whoever calls (`tokens`).
 //! - `proxy`: the proxies, started. Their settings are in `conf/`.
 //! - `policy`: what each has to refuse.
+//! - `collector`: who takes the spans of one of them.
 //! - `cost`: what a request costs ours in instructions and allocations.
 //! - `load`: wrk. `plan`: what is measured, in which order.
 //! - `report`: how it is told.
 
+mod collector;
 mod cost;
 mod load;
 mod plan;

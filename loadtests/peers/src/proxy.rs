@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Medisync,
     /// Our gateway, with mTLS to the upstream.
     MedisyncMtls,
+    /// Our gateway, with a hundredth of all traces kept.
+    MedisyncTraced,
 }
 
 /// One that runs.
@@ -35,8 +37,14 @@ pub(crate) struct Proxy {
 // === impl Kind ===
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Nginx, Self::Envoy, Self::Haproxy, Self::Medisync, Self::MedisyncMtls];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Nginx,
+        Self::Envoy,
+        Self::Haproxy,
+        Self::Medisync,
+        Self::MedisyncMtls,
+        Self::MedisyncTraced,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -45,6 +53,7 @@ impl Kind {
             Self::Haproxy => "HAProxy",
             Self::Medisync => "MediSync",
             Self::MedisyncMtls => "MediSync, mTLS",
+            Self::MedisyncTraced => "MediSync, traced",
         }
     }
 
@@ -56,6 +65,7 @@ impl Kind {
             Self::Haproxy => "JWT verified each time, a limit per client, route, rewrite",
             Self::Medisync => "everything",
             Self::MedisyncMtls => "everything, and mTLS to the upstream",
+            Self::MedisyncTraced => "everything, and 1 % of traces sent to a collector",
         }
     }
 
@@ -100,11 +110,20 @@ impl Kind {
             Self::MedisyncMtls => {
                 site.gateway(port, &format!("https://127.0.0.1:{}", site.upstream_tls), secure)
             }
+            Self::MedisyncTraced => {
+                let upstream = format!("http://127.0.0.1:{}", site.upstream);
+                let mut command = site.gateway(port, &upstream, secure);
+                command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &site.collector);
+                command.env("OTEL_TRACES_SAMPLER_ARG", "0.01");
+                command
+            }
         };
         let log = site.folder().join(format!("{self:?}-{secure}.log"));
         let version = self.version(site, envoy).with_context(|| self.name())?;
         let process = match self {
-            Self::Medisync | Self::MedisyncMtls => Process::start(command, self.name(), &log)?.0,
+            Self::Medisync | Self::MedisyncMtls | Self::MedisyncTraced => {
+                Process::start(command, self.name(), &log)?.0
+            }
             _ => Process::listening(command, self.name(), &log, port)?,
         };
         Ok(Proxy { kind: self, secure, version, port, process })
@@ -125,7 +144,7 @@ impl Kind {
                  tls_certificates: [{{ certificate_chain: {{ filename: {chain} }}, \
                  private_key: {{ filename: {private} }} }}] }} }} }}"
             ),
-            Self::Medisync | Self::MedisyncMtls => String::new(),
+            Self::Medisync | Self::MedisyncMtls | Self::MedisyncTraced => String::new(),
         }
     }
 
@@ -134,11 +153,13 @@ impl Kind {
             Self::Nginx => Command::new("nginx"),
             Self::Envoy => Command::new(envoy),
             Self::Haproxy => Command::new("haproxy"),
-            Self::Medisync | Self::MedisyncMtls => Command::new(site.binary()),
+            Self::Medisync | Self::MedisyncMtls | Self::MedisyncTraced => {
+                Command::new(site.binary())
+            }
         };
         let flag = match self {
             Self::Nginx | Self::Haproxy => "-v",
-            Self::Envoy | Self::Medisync | Self::MedisyncMtls => "--version",
+            Self::Envoy | Self::Medisync | Self::MedisyncMtls | Self::MedisyncTraced => "--version",
         };
         let told = command.arg(flag).output().context("install it by `make bench-peers`")?;
         let told = [told.stdout, told.stderr].concat();

@@ -29,6 +29,8 @@ pub(crate) struct Site {
     pub(crate) upstream: u16,
     pub(crate) upstream_tls: u16,
     auth: String,
+    /// Who takes spans.
+    pub(crate) collector: String,
     _upstream: Process,
     _auth: Process,
 }
@@ -77,6 +79,7 @@ impl Site {
             upstream,
             upstream_tls,
             auth,
+            collector: crate::collector::start()?,
             _upstream: nginx,
             _auth: service,
         })

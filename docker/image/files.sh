@@ -4,8 +4,9 @@ set -eu
 binary=$1 lock=$2 out=$3
 here=$(dirname "$0")
 
-mkdir -p "$out/system" "$out/owned/data"
-chmod 700 "$out/owned/data"
+# A volume takes its owner from the folder that it is mounted over: the second is for certificates.
+mkdir -p "$out/system" "$out/owned/data/pki"
+chmod 700 "$out/owned/data" "$out/owned/data/pki"
 cd "$out/system"
 mkdir -p etc/ssl/certs usr/bin usr/share/sbom
 

@@ -27,7 +27,7 @@ export function makeFunction(
     entry: at(`../lambda/${name}.ts`),
     depsLockFilePath: at('../package-lock.json'),
     projectRoot: at('..'),
-    runtime: lambda.Runtime.NODEJS_22_X,
+    runtime: lambda.Runtime.NODEJS_24_X,
     architecture: lambda.Architecture.ARM_64,
     memorySize: 256,
     timeout: Duration.minutes(2),
@@ -36,7 +36,7 @@ export function makeFunction(
       retention: stage.logDays as logs.RetentionDays,
       removalPolicy: RemovalPolicy.DESTROY,
     }),
-    bundling: { minify: true, target: 'node22', externalModules: ['@aws-sdk/*', 'pg-native'] },
+    bundling: { minify: true, target: 'node24', externalModules: ['@aws-sdk/*', 'pg-native'] },
     ...inside,
     ...props,
   });

@@ -30,7 +30,7 @@ export class MediSync extends Stack {
     const edge = new Edge(this, 'Edge', stage, network, services);
     new Alarms(this, 'Alarms', stage, services, data, events, edge);
     allowRestart(this, stage);
-    explain(this);
+    explain(this, stage);
 
     Tags.of(this).add('application', 'medisync');
     Tags.of(this).add('stage', stage.name);

@@ -1,4 +1,7 @@
 // The mesh's authority and the certificates that it issues, as `medisync pki` makes them.
+// What x509 asks for, and before it.
+import 'reflect-metadata';
+
 import { webcrypto } from 'node:crypto';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -5,7 +5,7 @@
 #   docker/build.sh --binary target/release/medisync  put a binary into images: seconds
 #   docker/build.sh --save FOLDER gateway auth        only these, and as archives beside
 #
-# TAG (dev), PREFIX (medisync) and BASE (what the Dockerfile says) come from the environment; so do
+# TOOL (buildah or docker), TAG (dev), PREFIX (medisync) and BASE (what the Dockerfile says) come from the environment; so do
 # FEATURES, CONTAINERS_CONF and STORAGE_CONF.
 set -eu
 cd "$(dirname "$0")/.."
@@ -26,8 +26,8 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$targets" ] || targets=$all
 
-# With `docker` as podman's or buildah's name that is what is used.
-if command -v buildah > /dev/null; then tool=buildah
+if [ -n "${TOOL:-}" ]; then tool=$TOOL
+elif command -v buildah > /dev/null; then tool=buildah
 elif command -v docker > /dev/null; then tool=docker
 else fail "neither buildah nor docker is there"
 fi

@@ -3,15 +3,18 @@
 # number for a user), waits until each one's own health check passes, says how long that took, and
 # ends them: SIGTERM must be answered with exit code 0.
 #
-# Needs the images (build.sh) and podman or docker. Parts run on the embedded default, on the host's
+# Needs the images (build.sh), curl, python3, and podman or docker: whichever is there, or TOOL. Parts run on the embedded default, on the host's
 # network and free ports of loopback, with certificates of an authority made for the occasion.
 set -eu
 tag=${TAG:-dev} prefix=${PREFIX:-medisync}
 
-if command -v podman > /dev/null; then tool="podman --log-level=fatal"
+if [ -n "${TOOL:-}" ]; then tool=$TOOL
+elif command -v podman > /dev/null; then tool=podman
 elif command -v docker > /dev/null; then tool=docker
 else echo "smoke.sh: neither podman nor docker is there" >&2; exit 1
 fi
+# It would complain of every health check that there is no systemd.
+[ "$tool" != podman ] || tool="podman --log-level=fatal"
 
 folder=$(mktemp -d)
 run=medisync-smoke-$$
@@ -87,6 +90,7 @@ done
 curl --fail --silent --output /dev/null "http://127.0.0.1:$(port 7)/healthz" || fail "the gateway is silent"
 
 # All in one.
+# shellcheck disable=SC2046  # flags, one a word
 start medisync medisync "$(port 14)" --volume "$folder/one:/data" \
   "$(at GATEWAY__LISTEN "127.0.0.1:$(port 15)")" \
   $(for part in AUTH PATIENT BILLING ANALYTICS NOTIFICATION; do at "${part}__LISTEN" 127.0.0.1:0; done) \

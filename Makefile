@@ -1,6 +1,7 @@
 # What the README and CI call. `make test` is the one test command.
 
-.PHONY: up test tests check fmt lint release figures bench-stacks bench-scale bench-peers cost k6 tools
+.PHONY: up test tests check fmt lint release figures bench-stacks bench-scale bench-peers cost k6 images \
+	containers deployment tools
 
 # Builds and starts the mesh.
 up:
@@ -19,7 +20,7 @@ tests:
 	cargo test --workspace --locked --features kit/kafka-tls,kit/testing --test kafka_tls
 
 # What CI runs.
-check: fmt lint test release figures k6 cost
+check: fmt lint test release figures k6 cost images containers deployment
 
 fmt:
 	cargo fmt --all --check
@@ -60,6 +61,25 @@ cost: release
 SCRIPT ?= smoke
 k6: release
 	loadtests/k6/run.sh $(SCRIPT)
+
+# The images, of the release binary; each started as it is meant to run, none with a secret in it. As root.
+images: release
+	set -e; export $$(services/testbed/containers.sh); \
+	docker/build.sh --binary target/release/medisync --save target/images; \
+	docker/smoke.sh; \
+	docker/scan-secrets.py target/images/*.tar
+
+# Stories once more, with every part a container, on PostgreSQL and Kafka. Needs the images.
+CONTAINED = comes_back crash documents front gate patients sign_in users
+containers: tools
+	set -e; export $$(services/testbed/containers.sh); \
+	trap 'podman --log-level=fatal rm --force --time 0 --filter label=medisync-test > /dev/null' EXIT; \
+	MEDISYNC_TEST_STACK=containers cargo run --quiet --package testbed --locked -- with-servers \
+	cargo test --package medisync --locked --test it -- $(CONTAINED:%=%::) --test-threads 2
+
+# What deploys it: Compose, Kubernetes, AWS.
+deployment:
+	infrastructure/check.sh
 
 # What the tests start: PostgreSQL, Apache Kafka, Java; what runs the tour of the README; OpenSSL.
 # And the crates of every platform: a test looks at them all, without the network.

@@ -6,6 +6,7 @@ use std::{
 
 use bytes::Bytes;
 use http::Uri;
+use ipnet::IpNet;
 use shared_middleware::identity::Part;
 
 /// The longest window of a rate limit, in seconds: one day.
@@ -16,6 +17,8 @@ const WINDOW_S_MAX: u32 = 86_400;
 pub struct Config {
     /// Where clients connect; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Balancers whose `X-Forwarded-For` says who the client is.
+    pub trusted_proxies: Vec<IpNet>,
     /// Where each part is: `https` is called by mTLS, `http` in plaintext; several take turns.
     pub upstreams: HashMap<Part, Vec<Uri>>,
     /// Requests of one user.
@@ -94,6 +97,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4004)),
+            trusted_proxies: Vec::new(),
             upstreams: HashMap::new(),
             user_limit: Some(RateLimit::every(100, 1)),
             client_limit: Some(RateLimit::every(200, 1)),

@@ -14,6 +14,7 @@ use shared_middleware::{
 use tokio::time::Instant;
 
 use crate::{
+    client::TrustedProxies,
     headers::{self, Marks, Scheme},
     limit::Verdict,
     metrics::{self, InFlight},
@@ -64,12 +65,13 @@ impl Context {
     }
 
     /// Notes who asks, and joins the request to its trace.
-    pub(crate) fn begin(&mut self, session: &Session, ids: &Ids) {
+    pub(crate) fn begin(&mut self, session: &Session, proxies: &TrustedProxies, ids: &Ids) {
+        let headers = &session.req_header().headers;
         let address = session.client_addr().and_then(|address| address.as_inet());
         if let Some(address) = address {
-            self.client = address.ip();
+            self.client = proxies.client(address.ip(), headers);
         }
-        self.name(&session.req_header().headers, ids);
+        self.name(headers, ids);
     }
 
     /// Names the request and joins it to its trace.

@@ -40,6 +40,7 @@ mod serve;
 mod threads;
 
 mod certificate;
+mod client;
 mod connection;
 mod downstream;
 mod http2;
@@ -82,6 +83,7 @@ use shared_middleware::{
 
 pub use crate::{
     certificate::PublicTls,
+    client::{NoNetwork, parse_network},
     config::{Config, NoRateLimit, RateLimit, parse_limit},
     serve::{Bound, Running, StartError, bind, start},
 };

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     answer::Answer,
+    client::TrustedProxies,
     context::Context,
     headers::{self, Scheme},
     limit::Limits,
@@ -41,6 +42,7 @@ pub(crate) struct Gateway {
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) swagger: Arc<Swagger>,
     pub(crate) ids: Ids,
+    pub(crate) proxies: Arc<TrustedProxies>,
     pub(crate) scheme: Scheme,
     pub(crate) uri_bytes_max: usize,
     pub(crate) body_bytes_max: usize,
@@ -69,7 +71,7 @@ impl ProxyHttp for Gateway {
 
     /// 1. Who asks, and under which name.
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        ctx.begin(session, &self.ids);
+        ctx.begin(session, &self.proxies, &self.ids);
         self.send_away(session);
         Ok(())
     }

@@ -35,6 +35,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Deps,
+    client::TrustedProxies,
     config::Config,
     connection::{self, Common, Proxy},
     head::Bounds,
@@ -196,6 +197,7 @@ impl Door {
             upstreams: Arc::new(upstreams),
             swagger: Arc::new(Swagger::new(config.document.clone())),
             ids: deps.ids.clone(),
+            proxies: Arc::new(TrustedProxies::new(config.trusted_proxies.clone())),
             scheme: if deps.public_tls.is_some() { Scheme::Https } else { Scheme::Http },
             uri_bytes_max: config.uri_bytes_max,
             body_bytes_max: config.body_bytes_max,

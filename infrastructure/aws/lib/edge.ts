@@ -59,7 +59,7 @@ export class Edge extends Construct {
     });
   }
 
-  /** What the gateway limits by address elsewhere: it sees only the balancer's here. */
+  /** What a flood should not even reach the gateway for. */
   private makeAcl(stage: Stage): void {
     const visible = (name: string) => ({ cloudWatchMetricsEnabled: true, sampledRequestsEnabled: false, metricName: name });
     const rate = (priority: number, name: string, limit: number, path?: string): waf.CfnWebACL.RuleProperty => ({

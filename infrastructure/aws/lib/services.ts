@@ -142,7 +142,7 @@ export class Services extends Construct {
   }
 
   private environment(part: PartName): Record<string, string> {
-    const { stage } = this.props;
+    const { stage, network } = this.props;
     const common = {
       MEDISYNC_MESH__MTLS: 'strict',
       MEDISYNC_MESH__CA: '/mesh/ca.pem',
@@ -159,10 +159,8 @@ export class Services extends Construct {
           MEDISYNC_BILLING__URL: url('billing', 'rest'),
           MEDISYNC_ANALYTICS__URL: url('analytics', 'rest'),
           MEDISYNC_NOTIFICATION__URL: url('notification', 'rest'),
-          // The gateway sees the balancer's address, not the client's: what is limited by address is
-          // limited by the web ACL (edge.ts).
-          MEDISYNC_GATEWAY__RATE_LIMIT__CLIENT: 'off',
-          MEDISYNC_GATEWAY__RATE_LIMIT__LOGIN: 'off',
+          // The balancer says who the client is; nobody else is in front of the gateway.
+          MEDISYNC_GATEWAY__TRUSTED_PROXIES: network.vpc.vpcCidrBlock,
         };
       case 'auth':
         return { ...common, MEDISYNC_AUTH__KEYS_DIR: '/keys/signing' };

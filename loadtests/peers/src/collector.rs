@@ -1,5 +1,5 @@
-//! A collector of traces that takes whatever comes: what sending spans costs the gateway is measured
-//! against somebody who takes them.
+//! A collector of traces that takes whatever comes: what sending spans costs the gateway is
+//! measured against somebody who takes them.
 
 use std::{io, thread};
 

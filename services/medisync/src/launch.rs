@@ -181,6 +181,7 @@ pub(crate) fn gateway_config(config: &Config, addresses: &Addresses) -> gateway:
     gateway::Config {
         listen: config.listen[&Part::Gateway],
         upstreams: services.map(|part| (part, addresses.urls(config, part))).collect(),
+        trusted_proxies: settings.trusted_proxies.clone(),
         user_limit: settings.user_limit,
         client_limit: settings.client_limit,
         login_limit: settings.login_limit,

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use gateway::RateLimit;
 use http::Uri;
+use ipnet::IpNet;
 use shared_middleware::token::KeySource;
 
 use super::LogFormat;
@@ -53,6 +54,12 @@ pub(super) fn jwks(text: &str) -> Result<KeySource, &'static str> {
 
 pub(super) fn limit(text: &str) -> Result<Option<RateLimit>, String> {
     gateway::parse_limit(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    let network =
+        |text: &str| gateway::parse_network(text.trim()).map_err(|error| error.to_string());
+    text.split(',').map(network).collect()
 }
 
 pub(super) fn truth(text: &str) -> Result<bool, &'static str> {

@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Dura
 
 use gateway::RateLimit;
 use http::Uri;
+use ipnet::IpNet;
 use kit::{
     db::{DbConfig, DbUrl},
     log::KafkaConfig,
@@ -75,6 +76,7 @@ pub(crate) struct Gateway {
     pub(crate) jwks: KeySource,
     /// Certificate and key of the public port.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) clients_tracked_max: usize,
     pub(crate) upstream: Duration,
     pub(crate) health_every: Duration,

@@ -18,8 +18,8 @@ use super::{
     Auth, Config, EventLogConfig, Faults, Gateway, Limits, Mesh, Notification, Patient, Sources,
     Traces,
     forms::{
-        address, at_least_one, from_to, jwks, limit, log_format, topic_prefix, truth, urls,
-        urls_of_grpc,
+        address, at_least_one, from_to, jwks, limit, log_format, networks, topic_prefix, truth,
+        urls, urls_of_grpc,
     },
     sources::Origin,
 };
@@ -128,8 +128,12 @@ fn gateway(s: &mut Sources) -> Option<Gateway> {
     let health_every = milliseconds(s, "gateway.health_every_ms");
     let threads = s.read("gateway.threads", at_least_one);
     let tls = pair(s, "gateway.tls.cert", "gateway.tls.key");
+    let given = s.value("gateway.trusted_proxies").is_some();
+    let proxies = s.read("gateway.trusted_proxies", networks);
+    let trusted_proxies = if given { proxies? } else { Vec::new() };
     Some(Gateway {
         tls,
+        trusted_proxies,
         user_limit: user_limit?,
         client_limit: client_limit?,
         login_limit: login_limit?,

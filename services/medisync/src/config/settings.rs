@@ -47,6 +47,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "certificate chain of the public port, PEM, read again when it changes; HTTP when empty",
     ),
     setting("gateway.tls.key", DERIVED, "its private key, PEM"),
+    setting(
+        "gateway.trusted_proxies",
+        DERIVED,
+        "balancers whose X-Forwarded-For says who the client is: networks such as 10.0.0.0/8, \
+         comma-separated",
+    ),
     setting("gateway.rate_limit.user", "100/1s", "requests of one user: N/Ts[:BURST], or off"),
     setting("gateway.rate_limit.client", "200/1s", "requests of one client address"),
     setting("gateway.rate_limit.login", "10/60s", "sign-ins of one client address"),

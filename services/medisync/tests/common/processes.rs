@@ -1,7 +1,7 @@
 //! Processes of the binary: started on ports of their own, ended in every way there is.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs,
     io::{BufRead as _, BufReader},
     net::TcpListener,
@@ -12,6 +12,8 @@ use std::{
         atomic::{AtomicU16, Ordering},
     },
 };
+
+use crate::containers;
 
 /// In the order in which requests and events reach them.
 pub(crate) const PARTS: [&str; 6] =
@@ -26,6 +28,8 @@ pub(crate) struct Process {
     /// Its part; `up` when it is all of them.
     pub(crate) name: String,
     child: Child,
+    /// Its container's name, if it runs in one.
+    container: Option<String>,
     output: Option<BufReader<ChildStdout>>,
 }
 
@@ -73,17 +77,29 @@ impl Process {
         environment: &[(String, String)],
         folder: &Path,
     ) -> Self {
-        let mut command = medisync();
-        command.args(args).arg("--data-dir").arg(data);
-        for part in PARTS.iter().chain(&["admin"]) {
-            command.env(format!("MEDISYNC_{}__LISTEN", part.to_uppercase()), "127.0.0.1:0");
-        }
-        command.env("MEDISYNC_BILLING__GRPC_LISTEN", "127.0.0.1:0");
-        command.envs(environment.iter().cloned());
+        let free = "127.0.0.1:0".to_owned();
+        let listen = PARTS.iter().chain(&["admin"]);
+        let mut all: BTreeMap<String, String> = listen
+            .map(|part| (format!("MEDISYNC_{}__LISTEN", part.to_uppercase()), free.clone()))
+            .chain([("MEDISYNC_BILLING__GRPC_LISTEN".to_owned(), free.clone())])
+            .collect();
+        all.extend(environment.iter().cloned());
+        let all: Vec<_> = all.into_iter().collect();
+        let (mut command, container) = match args {
+            ["run", part] if containers::are_asked_for() => {
+                let (command, name) = containers::run(part, data, &all);
+                (command, Some(name))
+            }
+            _ => {
+                let mut command = medisync();
+                command.args(args).arg("--data-dir").arg(data).envs(all);
+                (command, None)
+            }
+        };
         let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log"));
         let mut child = command.stdout(Stdio::piped()).stderr(log.unwrap()).spawn().unwrap();
         let output = child.stdout.take().map(BufReader::new);
-        Self { name: args.last().unwrap().to_string(), child, output }
+        Self { name: args.last().unwrap().to_string(), child, container, output }
     }
 
     /// Waits for its `ready` line: addresses by name.
@@ -106,6 +122,9 @@ impl Process {
 
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
+        if let Some(name) = &self.container {
+            containers::remove(name);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -117,6 +136,9 @@ impl Process {
 
     /// A signal by its name.
     pub(crate) fn signal(&self, name: &str) {
+        if let Some(container) = &self.container {
+            return containers::signal(container, name);
+        }
         let pid = self.child.id();
         let told = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
         assert!(told.unwrap().success());

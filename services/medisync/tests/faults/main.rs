@@ -27,6 +27,8 @@
 #[path = "../common/caller.rs"]
 #[expect(dead_code, reason = "the stories say more than the writers do")]
 mod caller;
+#[path = "../common/containers.rs"]
+mod containers;
 #[path = "../common/processes.rs"]
 mod processes;
 

@@ -8,6 +8,8 @@
 #[path = "../common/caller.rs"]
 mod caller;
 mod certs;
+#[path = "../common/containers.rs"]
+mod containers;
 mod forged;
 mod issuer;
 mod meanwhile;
@@ -23,6 +25,7 @@ mod alerts;
 mod allowance;
 mod backup;
 mod bad_servers;
+mod comes_back;
 mod commands;
 mod crash;
 mod documents;

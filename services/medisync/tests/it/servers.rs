@@ -11,7 +11,7 @@ use rdkafka::{
 use shared_middleware::clock::Ids;
 use testbed::with_servers::{KAFKA, POSTGRES, POSTGRES_CA};
 
-/// What the stories run on: `embedded` or `servers`.
+/// What the stories run on: `embedded`, `servers`, or `containers`, which are on servers as well.
 const STACK: &str = "MEDISYNC_TEST_STACK";
 /// Parts with a store.
 const SERVICES: [&str; 5] = ["auth", "patient", "billing", "analytics", "notification"];
@@ -32,8 +32,8 @@ pub(crate) struct Servers {
 pub(crate) fn are_asked_for() -> bool {
     match told(STACK).as_deref() {
         None | Some("embedded") => false,
-        Some("servers") => true,
-        Some(other) => panic!("{STACK} is embedded or servers, and not {other}"),
+        Some("servers" | "containers") => true,
+        Some(other) => panic!("{STACK} is embedded, servers or containers, and not {other}"),
     }
 }
 

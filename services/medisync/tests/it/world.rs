@@ -2,7 +2,7 @@
 //!
 //! Stories know nothing of how it runs. By default all parts are one process on the embedded
 //! stores; with `MEDISYNC_TEST_STACK=servers` every part is a process of its own, on PostgreSQL and
-//! Kafka, and no service speaks without mTLS.
+//! Kafka, and no service speaks without mTLS; with `containers` each of these is a container.
 
 use std::{
     collections::HashMap,
@@ -250,10 +250,31 @@ impl World {
         admins.map(|(name, url)| (&**name, url.trim_start_matches("http://"))).collect()
     }
 
+    /// Every part in a process of its own, on whatever stores the stories run on.
+    pub(crate) async fn of_parts() -> Self {
+        if servers::are_asked_for() {
+            Self::on_servers(&[]).await
+        } else {
+            Self::of_processes(tempfile::tempdir().unwrap())
+        }
+    }
+
     /// Kills a part's own process.
     pub(crate) fn kill(&mut self, part: &str) {
-        let process = self.processes.iter_mut().find(|process| process.name == part);
-        process.unwrap().kill();
+        self.process(part).kill();
+    }
+
+    /// Starts it again, as whatever watches over it would.
+    pub(crate) fn start_again(&mut self, part: &str) {
+        let (data, folder) = (self.data(), self.folder.path().to_owned());
+        let mut started = Process::start(&["run", part], &data, &self.environment, &folder);
+        let urls = started.ready(&folder);
+        self.urls.insert(format!("{part} admin"), urls["admin"].clone());
+        *self.process(part) = started;
+    }
+
+    fn process(&mut self, part: &str) -> &mut Process {
+        self.processes.iter_mut().find(|process| process.name == part).unwrap()
     }
 
     /// Nobody, at the gateway.

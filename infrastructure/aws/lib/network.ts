@@ -5,6 +5,9 @@ import { Construct } from 'constructs';
 import { partNames, paths } from './policy.ts';
 import type { Stage } from './stage.ts';
 
+/** All addresses of the VPC, the balancer's among them. */
+export const VPC_ADDRESSES = '10.0.0.0/16';
+
 /** Ends of paths that are no parts. `mail` is SES, which is reached by an endpoint. */
 const OTHERS = ['clients', 'postgres', 'kafka', 'files', 'functions', 'endpoints', 'mail'];
 
@@ -22,6 +25,7 @@ export class Network extends Construct {
     // No NAT: nothing in here has business with the Internet, and a part that is broken into
     // cannot send anything there.
     this.vpc = new ec2.Vpc(this, 'Vpc', {
+      ipAddresses: ec2.IpAddresses.cidr(VPC_ADDRESSES),
       maxAzs: 2,
       natGateways: 0,
       subnetConfiguration: [

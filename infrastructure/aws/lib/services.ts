@@ -5,7 +5,7 @@ import { Construct } from 'constructs';
 import type { Data } from './data.ts';
 import type { Events } from './events.ts';
 import type { Mesh } from './mesh.ts';
-import type { Network } from './network.ts';
+import { VPC_ADDRESSES, type Network } from './network.ts';
 import { partNames, parts, type PartName } from './policy.ts';
 import type { Stage } from './stage.ts';
 
@@ -142,7 +142,7 @@ export class Services extends Construct {
   }
 
   private environment(part: PartName): Record<string, string> {
-    const { stage, network } = this.props;
+    const { stage } = this.props;
     const common = {
       MEDISYNC_MESH__MTLS: 'strict',
       MEDISYNC_MESH__CA: '/mesh/ca.pem',
@@ -160,7 +160,7 @@ export class Services extends Construct {
           MEDISYNC_ANALYTICS__URL: url('analytics', 'rest'),
           MEDISYNC_NOTIFICATION__URL: url('notification', 'rest'),
           // The balancer says who the client is; nobody else is in front of the gateway.
-          MEDISYNC_GATEWAY__TRUSTED_PROXIES: network.vpc.vpcCidrBlock,
+          MEDISYNC_GATEWAY__TRUSTED_PROXIES: VPC_ADDRESSES,
         };
       case 'auth':
         return { ...common, MEDISYNC_AUTH__KEYS_DIR: '/keys/signing' };

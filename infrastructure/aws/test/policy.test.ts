@@ -62,7 +62,7 @@ test('a part listens on its ports and has its own group', () => {
 test('a part is told of those that it calls, and of nobody else', () => {
   for (const part of partNames) {
     const told = stack.container(part).Environment.map((variable: any) => variable.Value)
-      .flatMap((value: string) => [...String(value).matchAll(/https:\/\/([a-z]+)\.medisync\.internal:(\d+)/g)])
+      .flatMap((value: string) => [...value.matchAll(/https:\/\/([a-z]+)\.medisync\.internal:(\d+)/g)])
       .map((match: RegExpMatchArray) => `${match[1]}:${match[2]}`)
       .filter((place: string) => place !== `auth:${parts.auth.ports.rest}` || part !== 'auth');
     const calls = paths.filter(({ from, to }) => from === part && to in parts).map(({ to, port }) => `${to}:${port}`);

@@ -115,7 +115,7 @@ async fn status_tells_what_a_mesh_does() {
         let mut command = world.command_line(&["status"]);
         command.args(&admins).args(more).output().unwrap()
     };
-    let told = status(&["--output", "json"]);
+    let told = status(&["--output", "json", "--interval", "3"]);
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
     let told: Value = serde_json::from_slice(&told.stdout).unwrap();
     let processes = told["processes"].as_array().unwrap();

@@ -37,7 +37,7 @@ set -- --build-arg "REVISION=$(git rev-parse HEAD 2> /dev/null || echo unknown)"
 [ -z "${BASE:-}" ] || set -- "$@" --build-arg "BASE=$BASE"
 [ -z "${FEATURES:-}" ] || set -- "$@" --build-arg "FEATURES=$FEATURES"
 
-context=.
+context=. source=build
 if [ -n "$binary" ]; then
   # A context of its own: neither is the tree read, nor does the binary stay in it.
   context=$(mktemp -d)
@@ -47,8 +47,10 @@ if [ -n "$binary" ]; then
   cp -r docker/image docker/Dockerfile "$context/docker/"
   cp "$binary" "$context/docker/prebuilt/medisync"
   chmod 755 "$context/docker/prebuilt/medisync"
-  set -- "$@" --build-arg SOURCE=prebuilt
+  source=prebuilt
 fi
+# Said in any case: not every tool takes a stage's name from a default.
+set -- "$@" --build-arg "SOURCE=$source"
 
 # The same sources give the same images: no time of day is in them.
 build_buildah() {

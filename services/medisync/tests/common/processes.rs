@@ -150,6 +150,13 @@ impl Process {
     }
 }
 
+impl Drop for Process {
+    /// A story that failed leaves nothing behind.
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
 /// `ready URL (name) URL (name) …`
 fn urls(ready: &str) -> HashMap<String, String> {
     let pairs = ready.strip_prefix("ready ").unwrap().split(") ");

@@ -106,7 +106,9 @@ async fn ten_thousand_paths_that_nobody_has_add_no_series() {
     const PATHS: u32 = 10_000;
     let world = World::start().await;
     let admin = world.sign_in(ADMIN).await;
-    let lines = |metrics: &str| metrics.lines().filter(|line| !line.starts_with('#')).count();
+    // Of what requests count: events of the demo data may still be on their way.
+    let counted = |line: &&str| line.starts_with("gateway_") || line.starts_with("http_server_");
+    let lines = |metrics: &str| metrics.lines().filter(counted).count();
     // Each kind once, so that its series are there.
     let ask = async |n: u32| {
         let somebody = uuid(n);

@@ -52,7 +52,8 @@ async fn the_page_draws_curves_in_a_browser() {
     }
     let curves = dom.matches("<polyline points=\"").count();
     let empty = dom.matches("<polyline points=\"\"").count();
-    assert!(curves >= 8 && empty == 0, "{curves} curves, {empty} empty\n{dom}");
+    // A process of the gateway alone has one in each plot, and two that wait for nothing.
+    assert!(curves >= 6 && empty == 0, "{curves} curves, {empty} empty\n{dom}");
     assert!(dom.contains("gateway <b>"), "{dom}");
 }
 

@@ -61,8 +61,8 @@ pub(crate) struct Proxy {
 
 impl Common {
     /// What clients speak.
-    pub(crate) const fn scheme(&self) -> Scheme {
-        if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    pub(crate) fn scheme(&self) -> Scheme {
+        Scheme::of(self.tls.as_deref())
     }
 }
 

@@ -21,7 +21,7 @@ use shared_middleware::{
     trace_context::{TRACEPARENT, TraceContext},
 };
 
-use crate::limit::Verdict;
+use crate::{certificate::PublicTls, limit::Verdict};
 
 /// The header that names a request, in requests and answers.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -62,6 +62,11 @@ pub(crate) struct Marks<'a> {
 // === impl Scheme ===
 
 impl Scheme {
+    /// With a certificate, or without.
+    pub(crate) const fn of(tls: Option<&PublicTls>) -> Self {
+        if tls.is_some() { Self::Https } else { Self::Http }
+    }
+
     const fn name(self) -> HeaderValue {
         match self {
             Self::Http => HeaderValue::from_static("http"),

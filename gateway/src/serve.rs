@@ -198,7 +198,7 @@ impl Door {
             swagger: Arc::new(Swagger::new(config.document.clone())),
             ids: deps.ids.clone(),
             proxies: Arc::new(TrustedProxies::new(config.trusted_proxies.clone())),
-            scheme: if deps.public_tls.is_some() { Scheme::Https } else { Scheme::Http },
+            scheme: Scheme::of(deps.public_tls.as_deref()),
             uri_bytes_max: config.uri_bytes_max,
             body_bytes_max: config.body_bytes_max,
             upstream_retries_max: config.upstream_retries_max,

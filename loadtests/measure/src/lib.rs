@@ -8,11 +8,12 @@ mod usage;
 
 pub use self::{
     machine::{Machine, load_average},
-    processes::{Process, command, descendants, free_port, own_binary, tied},
+    processes::{Process, command, descendants, own_binary, tied},
     report::write,
     spread::{Spread, median},
     usage::{Member, Memory, Used},
 };
+pub use testbed::free_port;
 
 /// Tells progress, and in the end the figures.
 #[expect(clippy::print_stdout, reason = "it is for commands")]

@@ -5,13 +5,10 @@ use std::{
     ffi::OsStr,
     fs,
     io::{BufRead as _, BufReader},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{
-        atomic::{AtomicU16, Ordering},
-        mpsc,
-    },
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -22,8 +19,6 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
 };
 
-/// Below those that the system gives to whoever asks for any.
-const PORTS: std::ops::Range<u16> = 12_000..19_000;
 /// It takes less than a second, unless something is wrong.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const LOOKS_EVERY: Duration = Duration::from_millis(20);
@@ -77,19 +72,6 @@ pub fn descendants(pid: u32) -> Vec<u32> {
         looked_at += 1;
     }
     all
-}
-
-/// A port of 127.0.0.1 that nobody listens on, given out once.
-///
-/// # Errors
-/// When there is none.
-pub fn free_port() -> anyhow::Result<u16> {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let mut free = PORTS.filter_map(|_| {
-        let port = PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start);
-        TcpListener::bind(("127.0.0.1", port)).is_ok().then_some(port)
-    });
-    free.next().context("there is no free port")
 }
 
 // === impl Process ===

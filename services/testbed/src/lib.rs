@@ -31,6 +31,10 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     io,
     net::{Ipv4Addr, TcpListener},
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -49,18 +53,23 @@ const LOOKS_EVERY: Duration = Duration::from_millis(20);
 
 /// Ports for servers. The system gives those above to whoever asks for any, so a server that is
 /// down keeps its own.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
+const PORTS: std::ops::Range<u16> = 11_000..32_000;
 
-/// A port of 127.0.0.1 that nobody listens on.
-fn free_port() -> io::Result<u16> {
-    for _ in 0..100 {
-        let random = RandomState::new().hash_one(std::process::id()) % PORTS.len() as u64;
-        let port = PORTS.start + u16::try_from(random).expect("it is less than their number");
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    Err(io::Error::other("there is no free port"))
+/// A port of 127.0.0.1 that nobody listens on, given out once.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> io::Result<u16> {
+    static NEXT: OnceLock<AtomicUsize> = OnceLock::new();
+    // Not from the first one on: other processes look for theirs at the same time.
+    let begin = || AtomicUsize::new(RandomState::new().hash_one(std::process::id()) as usize);
+    let next = NEXT.get_or_init(begin);
+    let mut free = PORTS.filter_map(|_| {
+        let at = next.fetch_add(1, Ordering::Relaxed) % PORTS.len();
+        let port = PORTS.start + u16::try_from(at).expect("it is less than their number");
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok().then_some(port)
+    });
+    free.next().ok_or_else(|| io::Error::other("there is no free port"))
 }
 
 /// Looks again and again until there is an answer.

@@ -4,13 +4,8 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs,
     io::{BufRead as _, BufReader},
-    net::TcpListener,
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
-    sync::{
-        OnceLock,
-        atomic::{AtomicU16, Ordering},
-    },
 };
 
 use crate::containers;
@@ -18,10 +13,6 @@ use crate::containers;
 /// In the order in which requests and events reach them.
 pub(crate) const PARTS: [&str; 6] =
     ["gateway", "auth", "patient", "billing", "analytics", "notification"];
-
-/// Below those that the system gives to whoever asks for any, and apart from those of other
-/// servers.
-const PORTS: std::ops::Range<u16> = 11_000..19_000;
 
 /// A process of the binary.
 pub(crate) struct Process {
@@ -43,18 +34,9 @@ pub(crate) fn medisync() -> Command {
     command
 }
 
-/// A port of 127.0.0.1 that nobody listens on, and that is given out once.
+/// A port of 127.0.0.1 that nobody listens on, given out once.
 pub(crate) fn free_port() -> u16 {
-    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
-    // Not from the first one on: other test processes look for theirs at the same time.
-    let begin = || AtomicU16::new((std::process::id() % PORTS.len() as u32) as u16);
-    loop {
-        let next = NEXT.get_or_init(begin).fetch_add(7, Ordering::SeqCst);
-        let port = PORTS.start + next % PORTS.len() as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
+    testbed::free_port().unwrap()
 }
 
 /// As an operator would, before the parts start.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 /// Patients that are there from the beginning, each with the event of its registration.
 pub(crate) const DEMO_PATIENTS: u64 = 15;
@@ -28,7 +29,7 @@ pub(crate) struct Journal {
     patients: Mutex<BTreeMap<String, Known>>,
     /// Ids that were touched since the judge looked last.
     touched: Mutex<Vec<String>>,
-    acknowledged: AtomicU64,
+    acknowledged: watch::Sender<u64>,
     refused: AtomicU64,
     poison: AtomicU64,
 }
@@ -66,7 +67,7 @@ impl Journal {
 
     /// A write was acknowledged: so it is with this patient now.
     pub(crate) fn acknowledge(&self, id: &str, known: Known) {
-        self.acknowledged.fetch_add(1, Ordering::SeqCst);
+        self.acknowledged.send_modify(|count| *count += 1);
         self.patients().insert(id.to_owned(), known);
         self.touched.lock().unwrap_or_else(PoisonError::into_inner).push(id.to_owned());
     }
@@ -86,9 +87,17 @@ impl Journal {
 
     pub(crate) fn counts(&self) -> Counts {
         Counts {
-            acknowledged: self.acknowledged.load(Ordering::SeqCst),
+            acknowledged: *self.acknowledged.borrow(),
             refused: self.refused.load(Ordering::SeqCst),
         }
+    }
+
+    /// Waits until so many more writes are acknowledged.
+    pub(crate) async fn go_on_for(&self, writes: u64) {
+        let mut acknowledged = self.acknowledged.subscribe();
+        let enough = *acknowledged.borrow() + writes;
+        // It fails only when the journal is gone, and we hold it.
+        let _ = acknowledged.wait_for(|count| *count >= enough).await;
     }
 
     pub(crate) fn expected(&self) -> Expected {

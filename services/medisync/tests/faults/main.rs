@@ -56,8 +56,8 @@ use crate::{
     writer::Writers,
 };
 
-/// Writers write for so long before something breaks, and after it was mended.
-const WRITES_FOR_MS: std::ops::Range<u64> = 100..600;
+/// So many writes are acknowledged before something breaks, and after it was mended.
+const WRITES: std::ops::Range<u64> = 0..60;
 
 /// What one fault came to, in all its rounds.
 #[derive(Default)]
@@ -138,11 +138,11 @@ async fn play(
     random: &mut fastrand::Rng,
 ) -> Duration {
     let writers = Writers::start(stack, journal, random, fault.rest());
-    tokio::time::sleep(Duration::from_millis(random.u64(WRITES_FOR_MS))).await;
+    journal.go_on_for(random.u64(WRITES)).await;
     let over = fault.strike(stack, journal, random).await;
     writer::write_once(stack, journal).await;
     let recovered = over.elapsed();
-    tokio::time::sleep(Duration::from_millis(random.u64(WRITES_FOR_MS))).await;
+    journal.go_on_for(random.u64(WRITES)).await;
     writers.finish().await;
     judge::judge(stack, journal).await;
     recovered

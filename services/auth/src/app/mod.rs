@@ -132,9 +132,12 @@ impl App {
     }
 
     pub(crate) async fn change(&self, id: Uuid, mut change: Change) -> Result<User, Error> {
-        let password_hash = match &mut change.password {
+        let password_hash = match change.password.take() {
             None => None,
-            Some(password) => Some(self.hash(password).await?),
+            Some(password) => {
+                let password = password.of(&self.user(id).await?.email).map_err(refused)?;
+                Some(self.hash(change.password.insert(password)).await?)
+            }
         };
         let until_s = self.tokens_gone_s();
         let changed = self.store.change_user(id, change, password_hash, until_s).await?;
@@ -184,6 +187,10 @@ impl Lifetimes {
     const fn refresh(self) -> SignedDuration {
         SignedDuration::from_secs(self.refresh_s)
     }
+}
+
+fn refused(message: &'static str) -> Error {
+    Error::Invalid(vec![FieldError::new("password", message)])
 }
 
 /// Deletes what has expired, for as long as the service runs.

@@ -84,7 +84,7 @@ use shared_middleware::{
 pub use crate::{
     certificate::PublicTls,
     client::{NoNetwork, parse_network},
-    config::{Config, NoRateLimit, RateLimit, parse_limit},
+    config::Config,
     serve::{Bound, Running, StartError, bind, start},
 };
 

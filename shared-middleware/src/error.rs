@@ -45,6 +45,11 @@ pub trait ServiceError: StdError + Send + Sync + 'static {
     fn fields(&self) -> Vec<FieldError> {
         Vec::new()
     }
+
+    /// When to come back, if that is known, in seconds.
+    fn retry_after_s(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// One field that failed validation.
@@ -216,7 +221,11 @@ impl<E: ServiceError> From<E> for Failure {
                 tracing::warn!(error = causes(&error), "request refused");
                 Self::new(code, "the service is not available right now")
             }
-            _ => Self { errors: error.fields(), ..Self::new(code, error.to_string()) },
+            _ => Self {
+                errors: error.fields(),
+                retry_after_s: error.retry_after_s(),
+                ..Self::new(code, error.to_string())
+            },
         }
     }
 }

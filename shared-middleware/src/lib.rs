@@ -53,6 +53,9 @@ pub mod tls;
 
 pub mod listen;
 
+pub mod client_address;
+pub mod rate_limit;
+
 pub mod client;
 pub mod spans;
 pub mod trace_context;

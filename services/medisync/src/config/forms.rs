@@ -2,10 +2,12 @@
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
-use gateway::RateLimit;
 use http::Uri;
 use ipnet::IpNet;
-use shared_middleware::token::KeySource;
+use shared_middleware::{
+    rate_limit::{RateLimit, parse_limit},
+    token::KeySource,
+};
 
 use super::LogFormat;
 
@@ -53,7 +55,7 @@ pub(super) fn jwks(text: &str) -> Result<KeySource, &'static str> {
 }
 
 pub(super) fn limit(text: &str) -> Result<Option<RateLimit>, String> {
-    gateway::parse_limit(text).map_err(|error| error.to_string())
+    parse_limit(text).map_err(|error| error.to_string())
 }
 
 pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {

@@ -8,7 +8,6 @@ mod sources;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use gateway::RateLimit;
 use http::Uri;
 use ipnet::IpNet;
 use kit::{
@@ -16,7 +15,9 @@ use kit::{
     log::KafkaConfig,
 };
 use secrecy::SecretString;
-use shared_middleware::{identity::Part, listen::Mode, tls::PemFiles, token::KeySource};
+use shared_middleware::{
+    identity::Part, listen::Mode, rate_limit::RateLimit, tls::PemFiles, token::KeySource,
+};
 
 pub(crate) use self::{
     forms::log_format,

@@ -146,6 +146,7 @@ pub(crate) fn auth_config(config: &Config) -> auth::Config {
         argon2_memory_kib: settings.argon2_memory_kib,
         argon2_passes: settings.argon2_passes,
         hashes_at_once_max: settings.hashes_at_once_max,
+        account_limit: settings.account_limit,
         ..auth::Config::new(config.database(Part::Auth), settings.keys_dir.clone())
     }
 }

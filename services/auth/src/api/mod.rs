@@ -3,6 +3,8 @@
 //! Routes are as the gateway calls them, without its prefix; the document shows them as clients see
 //! them. Both come from the same list, so none is undocumented but what is for the mesh alone.
 
+mod pages;
+mod service_accounts;
 mod sign_in;
 mod users;
 mod words;
@@ -55,7 +57,9 @@ const ADMIN: Access = Access::User(Permission::ManageUsers);
 pub(crate) const RULES: &[Rule] = &[
     Rule::new("POST",   "/login",                 GATEWAY),
     Rule::new("POST",   "/refresh",               GATEWAY),
+    Rule::new("POST",   "/token",                 GATEWAY),
     Rule::new("POST",   "/logout",                Access::AnyUser),
+    Rule::new("POST",   "/password",              Access::AnyUser),
     Rule::new("GET",    "/validate",              Access::AnyUser),
     Rule::new("GET",    "/me",                    Access::AnyUser),
     Rule::new("GET",    "/.well-known/jwks.json", Access::Open),
@@ -65,6 +69,9 @@ pub(crate) const RULES: &[Rule] = &[
     Rule::new("GET",    "/users/{id}",            ADMIN),
     Rule::new("PATCH",  "/users/{id}",            ADMIN),
     Rule::new("DELETE", "/users/{id}",            ADMIN),
+    Rule::new("GET",    "/service-accounts",      ADMIN),
+    Rule::new("POST",   "/service-accounts",      ADMIN),
+    Rule::new("DELETE", "/service-accounts/{id}", ADMIN),
     DOCUMENT_RULE,
 ];
 
@@ -79,7 +86,8 @@ pub fn openapi() -> OpenApi {
     let (_, mut openapi) = documented().split_for_parts();
     let mut paths = Paths::new();
     for (path, item) in openapi.paths.paths {
-        let prefix = if path.starts_with("/users") { "/api" } else { "/auth" };
+        let managed = path.starts_with("/users") || path.starts_with("/service-accounts");
+        let prefix = if managed { "/api" } else { "/auth" };
         paths.paths.insert(format!("{prefix}{path}"), item);
     }
     openapi.paths = paths;
@@ -92,10 +100,17 @@ fn documented() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(words::title())
         .routes(routes!(sign_in::login))
         .routes(routes!(sign_in::refresh))
+        .routes(routes!(sign_in::token))
         .routes(routes!(sign_in::logout))
+        .routes(routes!(sign_in::password))
         .routes(routes!(sign_in::validate))
         .routes(routes!(sign_in::me))
         .routes(routes!(sign_in::jwks))
         .routes(routes!(users::list_users, users::create_user))
         .routes(routes!(users::get_user, users::change_user, users::delete_user))
+        .routes(routes!(
+            service_accounts::list_service_accounts,
+            service_accounts::create_service_account
+        ))
+        .routes(routes!(service_accounts::delete_service_account))
 }

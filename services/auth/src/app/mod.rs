@@ -1,6 +1,9 @@
-//! The verbs: of users (here), of sign-ins (`sign_in`), and the demo's users (`demo`).
+//! The verbs: of users (here) and their own passwords (`own_password`), of service accounts
+//! (`service_accounts`), of sign-ins (`sign_in`), and the demo's users (`demo`).
 
 mod demo;
+mod own_password;
+mod service_accounts;
 mod sign_in;
 #[cfg(test)]
 mod tests;
@@ -19,14 +22,18 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 pub use self::demo::{DEMO_EMAILS, DEMO_PASSWORD};
-pub(crate) use self::sign_in::{SignIn, TokenPair};
+pub(crate) use self::{
+    service_accounts::{ServiceToken, expiry},
+    sign_in::{SignIn, TokenPair, Who},
+};
 use crate::{
     LEEWAY_S,
+    account_limit::{AccountLimits, Attempt},
     domain::{Change, Email, NewUser, Password, User},
     error::Error,
     feed::Feed,
     password::Passwords,
-    store::{Place, Store},
+    store::{KNOWN_PLACE_FOR, Place, Store},
 };
 
 /// How often what has expired is deleted.
@@ -41,6 +48,7 @@ pub struct App {
     clock: Clock,
     ids: Ids,
     lifetimes: Lifetimes,
+    limits: AccountLimits,
     /// None on the command line: a running service finds by itself what was written.
     feed: Option<Arc<Feed>>,
 }
@@ -55,14 +63,20 @@ pub(crate) struct Lifetimes {
 // === impl App ===
 
 impl App {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         store: Store,
         passwords: Passwords,
         clock: Clock,
         ids: Ids,
         lifetimes: Lifetimes,
     ) -> Self {
-        Self { store, passwords, clock, ids, lifetimes, feed: None }
+        let limits = AccountLimits::new(None);
+        Self { store, passwords, clock, ids, lifetimes, limits, feed: None }
+    }
+
+    /// The same, which counts attempts to sign in.
+    pub(crate) fn limited(self, limits: AccountLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// The same, which wakes this feed when it has ended sign-ins.
@@ -151,6 +165,17 @@ impl App {
         self.store.delete_user(id, self.tokens_gone_s()).await?;
         self.wake_feed();
         Ok(())
+    }
+
+    /// Counts an attempt to be this account's user, before anything is spent on it. Whether there
+    /// is such an account makes no difference, also to what is asked of the store.
+    async fn admit(&self, attempt: &Attempt) -> Result<(), Error> {
+        if self.limits.are_off() {
+            return Ok(());
+        }
+        let since = self.clock.now() - KNOWN_PLACE_FOR;
+        let known = self.store.is_known_place(attempt.place(), since).await?;
+        self.limits.check(attempt, known)
     }
 
     async fn hash(&self, password: &Password) -> Result<String, Error> {

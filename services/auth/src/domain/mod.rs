@@ -2,6 +2,7 @@
 
 mod email;
 mod password;
+mod service_account;
 
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -9,8 +10,11 @@ use shared_middleware::{error::FieldError, identity::Role};
 use uuid::Uuid;
 
 pub use self::email::Email;
-pub(crate) use self::password::Password;
 use self::{email::EMAIL_BYTES_MAX, password::LOGIN_PASSWORD_BYTES_MAX};
+pub(crate) use self::{
+    password::Password,
+    service_account::{NewServiceAccount, ServiceAccount},
+};
 
 /// Somebody who may sign in, or might once more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +33,17 @@ pub struct User {
 
 /// What a login brings, bounded but not yet believed.
 pub(crate) struct Login {
+    /// Whose it wants to be: what came as the email, whatever it is.
+    pub(crate) account: String,
     /// None when it cannot be anybody's.
     pub(crate) email: Option<Email>,
     pub(crate) password: SecretString,
+}
+
+/// What a user brings for another password.
+pub(crate) struct OwnPassword {
+    pub(crate) current: SecretString,
+    pub(crate) new: Password,
 }
 
 /// A user to be.
@@ -96,17 +108,29 @@ impl Login {
         } else if email.len() > EMAIL_BYTES_MAX {
             errors.push(FieldError::new("email", "must have at most 254 characters"));
         }
-        let password = password.unwrap_or_default();
-        let bytes = password.expose_secret().len();
-        if bytes == 0 {
-            errors.push(FieldError::new("password", "is required"));
-        } else if bytes > LOGIN_PASSWORD_BYTES_MAX {
-            errors.push(FieldError::new("password", "must have at most 1024 bytes"));
+        match noted("password", bounded(password), &mut errors) {
+            Some(password) if errors.is_empty() => {
+                Ok(Self { account: email.to_owned(), email: Email::parse(email).ok(), password })
+            }
+            _ => Err(errors),
         }
-        if errors.is_empty() {
-            Ok(Self { email: Email::parse(email).ok(), password })
-        } else {
-            Err(errors)
+    }
+}
+
+// === impl OwnPassword ===
+
+impl OwnPassword {
+    /// Both, or every field that is wrong.
+    pub(crate) fn parse(
+        current: Option<SecretString>,
+        new: Option<SecretString>,
+    ) -> Result<Self, Vec<FieldError>> {
+        let mut errors = Vec::new();
+        let current = noted("currentPassword", bounded(current), &mut errors);
+        let new = Password::parse(new.unwrap_or_default());
+        match (current, noted("newPassword", new, &mut errors)) {
+            (Some(current), Some(new)) => Ok(Self { current, new }),
+            _ => Err(errors),
         }
     }
 }
@@ -153,6 +177,16 @@ impl Change {
     }
 }
 
+/// A password that is only compared: whether it may be set is another question.
+fn bounded(password: Option<SecretString>) -> Result<SecretString, &'static str> {
+    let password = password.unwrap_or_default();
+    match password.expose_secret().len() {
+        0 => Err("is required"),
+        bytes if bytes > LOGIN_PASSWORD_BYTES_MAX => Err("must have at most 1024 bytes"),
+        _ => Ok(password),
+    }
+}
+
 fn parse_role(name: &str) -> Result<Role, String> {
     if name.is_empty() {
         return Err("is required".to_owned());
@@ -195,6 +229,8 @@ mod tests {
         assert_eq!(fields(refused), ["password"]);
         let refused = Change::parse(Some("admin"), Some("".into()), None).err().unwrap();
         assert_eq!(fields(refused), ["role", "password"]);
+        let refused = OwnPassword::parse(None, Some("short".into())).err().unwrap();
+        assert_eq!(fields(refused), ["currentPassword", "newPassword"]);
         let refused = Login::parse(Some(" "), Some("x".repeat(1025).into())).err().unwrap();
         assert_eq!(fields(refused), ["email", "password"]);
     }

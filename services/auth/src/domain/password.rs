@@ -54,6 +54,11 @@ impl Password {
         Ok(self)
     }
 
+    /// Whether it is this one.
+    pub(crate) fn is(&self, other: &SecretString) -> bool {
+        self.0.expose_secret() == other.expose_secret()
+    }
+
     pub(crate) fn into_secret(self) -> SecretString {
         self.0
     }

@@ -8,7 +8,7 @@ use kit::{
 use shared_middleware::{identity::Role, token::RevokedSession};
 use uuid::Uuid;
 
-use super::{Store, take_turn, users::parse_role};
+use super::{Store, places, take_turn, users::parse_role};
 
 /// A sign-in to be.
 pub(crate) struct NewSession {
@@ -18,6 +18,8 @@ pub(crate) struct NewSession {
     pub(crate) password_hash: String,
     /// The same password's hash at today's cost, when that has risen.
     pub(crate) new_password_hash: Option<String>,
+    /// From where: the hash of account and address.
+    pub(crate) place: Vec<u8>,
     pub(crate) now: Timestamp,
     pub(crate) token: NewToken,
 }
@@ -65,6 +67,7 @@ impl Store {
                     )
                     .await?;
                     insert_token(tx, new.id, new.token).await?;
+                    places::note(tx, new.user_id, new.place, new.now).await?;
                     Ok(Some(parse_role(&row.get::<String>(0)?)?))
                 })
             })
@@ -190,6 +193,7 @@ async fn insert_token(tx: &mut Tx<'_>, session: Uuid, token: NewToken) -> Result
 /// Ends a sign-in. The caller has taken a turn.
 async fn end_session(tx: &mut Tx<'_>, session: Uuid, until_s: i64) -> Result<(), DbError> {
     tx.execute("delete from sessions where id = $1", params![session]).await?;
+    tx.execute("delete from service_sessions where id = $1", params![session]).await?;
     tx.execute(
         "insert into revocations (session_id, until_s) values ($1, $2)",
         params![session, until_s],

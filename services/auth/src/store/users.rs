@@ -137,6 +137,35 @@ impl Store {
             .await
     }
 
+    /// Gives a user who is enabled another password for this one, and ends the user's sign-ins;
+    /// false when it is this one no longer.
+    pub(crate) async fn replace_password(
+        &self,
+        id: Uuid,
+        old_hash: String,
+        new_hash: String,
+        until_s: i64,
+    ) -> Result<bool, DbError> {
+        self.0
+            .write(move |tx| {
+                Box::pin(async move {
+                    take_turn(tx).await?;
+                    let replaced = tx
+                        .execute(
+                            "update users set password_hash = $1
+                             where id = $2 and disabled = 0 and password_hash = $3",
+                            params![new_hash, id, old_hash],
+                        )
+                        .await?;
+                    if replaced == 1 {
+                        end_sessions_of(tx, id, until_s).await?;
+                    }
+                    Ok(replaced == 1)
+                })
+            })
+            .await
+    }
+
     /// Deletes a user, and ends the user's sign-ins.
     pub(crate) async fn delete_user(&self, id: Uuid, until_s: i64) -> Result<(), Error> {
         self.0

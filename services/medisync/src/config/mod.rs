@@ -92,6 +92,7 @@ pub(crate) struct Auth {
     pub(crate) argon2_memory_kib: u32,
     pub(crate) argon2_passes: u32,
     pub(crate) hashes_at_once_max: usize,
+    pub(crate) account_limit: Option<RateLimit>,
 }
 
 #[derive(Clone)]

@@ -153,6 +153,7 @@ fn auth(s: &mut Sources) -> Option<Auth> {
     let memory = s.read("auth.argon2_memory_kib", |text| from_to(text, 19_456, 1 << 20));
     let passes = s.read("auth.argon2_passes", |text| from_to(text, 2, 16));
     let hashes_at_once_max = s.read("auth.hashes_at_once_max", at_least_one);
+    let account_limit = s.read("auth.rate_limit.account", limit);
     Some(Auth {
         keys_dir: keys_dir?,
         token_ttl_s: token_ttl_s?,
@@ -160,6 +161,7 @@ fn auth(s: &mut Sources) -> Option<Auth> {
         argon2_memory_kib: u32::try_from(memory?).ok()?,
         argon2_passes: u32::try_from(passes?).ok()?,
         hashes_at_once_max: hashes_at_once_max?,
+        account_limit: account_limit?,
     })
 }
 

@@ -90,6 +90,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting("auth.argon2_passes", "2", "passes over that memory; at least 2"),
     setting("auth.hashes_at_once_max", "2", "passwords hashed at the same time"),
+    setting(
+        "auth.rate_limit.account",
+        "10/60s",
+        "attempts to sign in to one account, by all strangers together and by each address from \
+         where its user signed in before: N/Ts[:BURST], or off",
+    ),
     setting("patient.listen", "127.0.0.1:4000", "REST"),
     setting("patient.url", DERIVED, "where others find it"),
     setting("patient.database", "sqlite:{data}/patient.db", "sqlite:PATH or postgres://…"),

@@ -20,6 +20,7 @@ mod servers;
 mod wire;
 mod world;
 
+mod accounts;
 mod admin;
 mod alerts;
 mod allowance;

@@ -24,6 +24,8 @@ const ROLES: [(char, &str); 5] =
 const LINES: &[Line] = &[
     ("POST",   "/auth/login",                 "-ACRBU", Some(("auth", "/login"))),
     ("POST",   "/auth/refresh",               "-ACRBU", Some(("auth", "/refresh"))),
+    ("POST",   "/auth/token",                 "-ACRBU", Some(("auth", "/token"))),
+    ("POST",   "/auth/password",              "ACRBU",  Some(("auth", "/password"))),
     ("GET",    "/auth/validate",              "ACRBU",  Some(("auth", "/validate"))),
     ("GET",    "/auth/me",                    "ACRBU",  Some(("auth", "/me"))),
     ("GET",    "/auth/.well-known/jwks.json", "-ACRBU", Some(("auth", "/.well-known/jwks.json"))),
@@ -32,6 +34,9 @@ const LINES: &[Line] = &[
     ("GET",    "/api/users/{id}",             "A",      Some(("auth", "/users/{id}"))),
     ("PATCH",  "/api/users/{id}",             "A",      Some(("auth", "/users/{id}"))),
     ("DELETE", "/api/users/{id}",             "A",      Some(("auth", "/users/{id}"))),
+    ("GET",    "/api/service-accounts",       "A",      Some(("auth", "/service-accounts"))),
+    ("POST",   "/api/service-accounts",       "A",      Some(("auth", "/service-accounts"))),
+    ("DELETE", "/api/service-accounts/{id}",  "A",      Some(("auth", "/service-accounts/{id}"))),
     ("GET",    "/api/patients",               "ACRB",   Some(("patient", "/patients"))),
     ("POST",   "/api/patients",               "ACR",    Some(("patient", "/patients"))),
     ("POST",   "/api/patients/search",        "ACRB",   Some(("patient", "/patients/search"))),
@@ -57,7 +62,7 @@ const LINES: &[Line] = &[
 ];
 
 /// What auth answers to the gateway only, since no token is asked for there.
-const BEFORE_ANY_TOKEN: [&str; 2] = ["/login", "/refresh"];
+const BEFORE_ANY_TOKEN: [&str; 3] = ["/login", "/refresh", "/token"];
 /// What auth tells every part.
 const REVOCATIONS: &str = "/.well-known/revocations?after=0&keys=";
 
@@ -253,11 +258,21 @@ async fn over_grpc_billing_is_called_by_the_patient_service_alone() {
     }
 }
 
-/// Nobody, and one user of each role.
+/// Nobody, one user of each role, and one service account of each that such may have: it may do
+/// what the role may, no more and no less.
 async fn callers(world: &World) -> Vec<(char, Caller)> {
     let mut callers = vec![('-', world.anybody())];
     for (letter, email) in ROLES {
         callers.push((letter, world.sign_in(email).await));
+    }
+    let admin = callers[1].1.clone();
+    for role in ["CLINICIAN", "RECEPTIONIST", "BILLING", "AUDITOR"] {
+        let new = json!({"name": role, "role": role});
+        let made = admin.post("/api/service-accounts", &new).await.expect(StatusCode::CREATED);
+        let key = json!({"apiKey": made.json()["key"]});
+        let token = world.anybody().post("/auth/token", &key).await.expect(StatusCode::OK).json();
+        let letter = if role == "AUDITOR" { 'U' } else { role.chars().next().unwrap_or('-') };
+        callers.push((letter, world.anybody().with(token["token"].as_str().unwrap())));
     }
     callers
 }

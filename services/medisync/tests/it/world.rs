@@ -387,9 +387,11 @@ fn owned((name, value): (&str, &str)) -> (String, String) {
 
 /// What a mesh is told: no limits, then how it runs, then what its story wants.
 fn variables(given: &[(&str, &str)], ours: &[(String, String)]) -> Vec<(String, String)> {
-    let off = ["USER", "CLIENT", "LOGIN"]
-        .map(|limit| (format!("MEDISYNC_GATEWAY__RATE_LIMIT__{limit}"), "off".to_owned()));
-    let mut all: Vec<_> = off.into_iter().chain(ours.iter().cloned()).collect();
+    let limits = ["GATEWAY__RATE_LIMIT__USER", "GATEWAY__RATE_LIMIT__CLIENT"];
+    let of_sign_ins = ["GATEWAY__RATE_LIMIT__LOGIN", "AUTH__RATE_LIMIT__ACCOUNT"];
+    let off = limits.into_iter().chain(of_sign_ins);
+    let off = off.map(|limit| (format!("MEDISYNC_{limit}"), "off".to_owned()));
+    let mut all: Vec<_> = off.chain(ours.iter().cloned()).collect();
     for variable in given.iter().copied().map(owned) {
         all.retain(|(name, _)| *name != variable.0);
         all.push(variable);

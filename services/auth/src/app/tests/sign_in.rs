@@ -48,7 +48,7 @@ async fn a_hash_is_renewed_on_login_when_its_cost_has_risen() {
         // Several at once: the first to renew must not lock out the others.
         let logins = join_all((0..4).map(|_| async {
             let login = Login::parse(Some(ADMIN), Some(GOOD_PASSWORD.into())).unwrap();
-            sign_in.login(login).await.is_ok()
+            sign_in.login(login, HOME).await.is_ok()
         }));
         assert_eq!(logins.await, [true; 4]);
         let after = hash().await;
@@ -158,7 +158,7 @@ async fn nobody_signs_in_while_being_disabled() {
             tokio::spawn(async move {
                 let login = Login::parse(Some(CLINICIAN), Some(DEMO_PASSWORD.into())).unwrap();
                 start.wait().await;
-                sign_in.login(login).await.ok()
+                sign_in.login(login, HOME).await.ok()
             })
         });
         let logins: Vec<_> = logins.collect();

@@ -1,13 +1,14 @@
 //! The phases of a request, in their order. Each calls a file by its name; what they tell one
 //! another is in the [`Context`].
 
-use std::sync::Arc;
+use std::{os::fd::RawFd, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, header::CONTENT_LENGTH};
 use pingora_core::{
-    Error, ErrorSource, ErrorType, Result, modules::http::HttpModules, upstreams::peer::HttpPeer,
+    Error, ErrorSource, ErrorType, Result, modules::http::HttpModules, protocols::Digest,
+    upstreams::peer::HttpPeer,
 };
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -114,6 +115,22 @@ impl ProxyHttp for Gateway {
         }
         error.set_retry(ctx.attempts.may_go_elsewhere(self.upstream_retries_max));
         error
+    }
+
+    /// 3b. A connection, new or used before: nothing was sent on it yet.
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _: bool,
+        peer: &HttpPeer,
+        _: RawFd,
+        digest: Option<&Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        match upstream(ctx.row) {
+            Some((part, ..)) => self.upstreams.admit(part, peer, digest),
+            None => Error::err_in(ErrorType::InternalError),
+        }
     }
 
     /// 4. The request as the part sees it.

@@ -28,6 +28,7 @@ use std::{
 
 use pingora_core::{
     Error, ErrorType, Result,
+    protocols::Digest,
     upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy},
 };
 use shared_middleware::{identity::Part, tls::MeshTls};
@@ -118,6 +119,25 @@ impl Upstreams {
     /// Notes that there was no connection; whether there is another place to try.
     pub(crate) fn not_connected(&self, part: Part, peer: &HttpPeer, error: &Error) {
         failed(part, kind(error));
+        self.pass_over(part, peer);
+    }
+
+    /// Refuses a part whose certificate was revoked, before anything is sent: pingora verifies
+    /// certificates, but reads no revocation lists.
+    pub(crate) fn admit(&self, part: Part, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {
+        let tls = digest.and_then(|digest| digest.ssl_digest.as_ref());
+        let serial_number = tls.and_then(|tls| tls.serial_number.as_deref());
+        if peer.is_tls()
+            && serial_number.is_none_or(|number| self.tls.material().is_revoked(number))
+        {
+            self.pass_over(part, peer);
+            return Error::err_up(ErrorType::InvalidCert);
+        }
+        Ok(())
+    }
+
+    /// Other places are better for a moment.
+    fn pass_over(&self, part: Part, peer: &HttpPeer) {
         let socket = peer._address.as_inet().copied();
         let pool = self.pools.iter().find(|pool| pool.part == part);
         let places = pool.into_iter().flat_map(|pool| pool.known());

@@ -11,6 +11,7 @@ use shared_middleware::identity::{Part, Role};
 use crate::{
     config::{Config, FILE_VARIABLE, Faults, Sources, read, show},
     events::{self, Group, Output},
+    pki::Step,
 };
 
 /// Patient management for hospitals and clinics: a service mesh in one binary.
@@ -138,7 +139,20 @@ pub(crate) enum PkiCommand {
         /// gateway, auth, patient, billing, analytics, notification
         part: Part,
     },
-    /// List the certificates: whose they are and when they end
+    /// Revoke a part's current certificate: its serial number goes to pki/crl.pem
+    ///
+    /// Every process that reads the list closes its connections with the part, and makes none, until
+    /// another certificate is issued. It is not renewed by itself.
+    Revoke {
+        /// gateway, auth, patient, billing, analytics, notification
+        part: Part,
+    },
+    /// Replace the authority, without a call that fails: begin, switch, finish
+    RotateCa {
+        /// What to do; README.md says what to wait for before the next
+        step: Step,
+    },
+    /// List the certificates: whose they are, when they end, and what was revoked
     Show,
 }
 

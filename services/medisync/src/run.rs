@@ -14,7 +14,7 @@ use shared_middleware::{
     identity::Part,
     listen::{ListenConfig, Listener, Mode},
     ready::Readiness,
-    tls::MeshTls,
+    tls::{MeshTls, TlsError},
     token::{Verifier, VerifierConfig},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -126,11 +126,14 @@ fn traces(config: &Config, parts: &[Part]) -> anyhow::Result<Option<Traces>> {
 
 fn certificates(config: &Config, parts: &[Part]) -> anyhow::Result<HashMap<Part, Arc<MeshTls>>> {
     let load = |part: &Part| {
-        let tls = MeshTls::load(*part, config.pem_files(*part)).with_context(|| {
-            format!(
+        let loaded = MeshTls::load(*part, config.pem_files(*part));
+        let missing = matches!(loaded, Err(TlsError::Read(..)));
+        let tls = loaded.with_context(|| match missing {
+            true => format!(
                 "no certificate for {part} (`medisync pki init` and `medisync pki issue {part}` \
                  make one)"
-            )
+            ),
+            false => format!("{part} cannot use its certificate"),
         })?;
         Ok((*part, Arc::new(tls)))
     };

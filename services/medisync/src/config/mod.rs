@@ -111,6 +111,7 @@ pub(crate) struct Notification {
 pub(crate) struct Mesh {
     pub(crate) mode: Mode,
     pub(crate) ca: PathBuf,
+    pub(crate) crl: PathBuf,
     pub(crate) cert: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
 }
@@ -159,6 +160,7 @@ impl Config {
         let own = |ending: &str| self.pki_dir().join(format!("{part}.{ending}"));
         PemFiles {
             ca: self.mesh.ca.clone(),
+            crl: self.mesh.crl.clone(),
             cert: self.mesh.cert.clone().unwrap_or_else(|| own("pem")),
             key: self.mesh.key.clone().unwrap_or_else(|| own("key")),
         }

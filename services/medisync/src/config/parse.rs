@@ -193,12 +193,13 @@ fn mesh(s: &mut Sources, parts: &[Part]) -> Option<Mesh> {
         _ => Err("must be permissive or strict"),
     });
     let ca = s.read("mesh.ca", PathBuf::from_str);
+    let crl = s.read("mesh.crl", PathBuf::from_str);
     let own = pair(s, "mesh.cert", "mesh.key");
     if own.is_some() && parts.len() > 1 {
         s.fault("mesh.cert", "names one part's certificate, but this process runs several parts");
     }
     let (cert, key) = own.unzip();
-    Some(Mesh { mode: mode?, ca: ca?, cert, key })
+    Some(Mesh { mode: mode?, ca: ca?, crl: crl?, cert, key })
 }
 
 /// A certificate and its key: both, or neither.

@@ -144,6 +144,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "permissive, or strict: no plaintext on any service's listener",
     ),
     setting("mesh.ca", "{data}/pki/ca.pem", "the authorities that are trusted, PEM"),
+    setting(
+        "mesh.crl",
+        "{data}/pki/crl.pem",
+        "certificates that the authorities have revoked, PEM, read again when it changes; none \
+         where there is no such file",
+    ),
     setting("mesh.cert", DERIVED, "this part's certificate; {data}/pki/PART.pem when empty"),
     setting("mesh.key", DERIVED, "its key; {data}/pki/PART.key when empty"),
     setting(

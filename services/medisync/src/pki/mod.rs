@@ -3,26 +3,37 @@
 //! Leaves name their part twice: as SPIFFE id (URI), by which services know callers, and as DNS
 //! name, by which TLS clients know servers. They live 24 hours and are renewed at half of that;
 //! whoever uses one reads it again (`shared_middleware::tls`), so no connection is dropped.
+//!
+//! `ca.pem` is what is trusted, `ca.key` who issues: the authority in `ca.pem` that has this key.
+//!
+//! - `revoke` ends the trust in one certificate, `rotate` replaces the authority.
+//! - `command` is what the command line says, `files` is how they are written.
+
+mod command;
+mod files;
+mod revoke;
+mod rotate;
 
 use std::{
     fs,
-    io::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType,
 };
-use shared_middleware::{clock::Clock, error::causes, identity::Part, tls};
+use rustls_pki_types::CertificateDer;
+use shared_middleware::{clock::Clock, identity::Part, tls};
 use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::cli::{Cli, PkiCommand};
+use self::files::write_private;
+pub(crate) use self::{command::command, files::make_private_folder, rotate::Step};
 
 const LEAF_LIVES: SignedDuration = SignedDuration::from_hours(24);
 const AUTHORITY_LIVES: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
@@ -54,16 +65,25 @@ impl Pki {
             (true, false) => bail!("there is a ca.pem in {dir}, and no ca.key to go with it"),
             (false, true) => bail!("there is a ca.key in {dir}, and no ca.pem to go with it"),
         }
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.distinguished_name.push(DnType::CommonName, "MediSync mesh authority");
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        self.valid_for(&mut params, AUTHORITY_LIVES)?;
-        let certificate = params.self_signed(&key)?;
+        let (key, certificate) = self.new_authority()?;
         write_private(&self.path("ca.key"), &key.serialize_pem())?;
         write_private(&self.path("ca.pem"), &certificate.pem())?;
         Ok(true)
+    }
+
+    /// An authority of a name of its own: a revocation list says by name whose it is.
+    fn new_authority(&self) -> anyhow::Result<(KeyPair, Certificate)> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let digest = ring::digest::digest(&ring::digest::SHA256, &key.subject_public_key_info());
+        let id: String = digest.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let name = format!("MediSync mesh authority {id}");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        self.valid_for(&mut params, AUTHORITY_LIVES)?;
+        let certificate = params.self_signed(&key)?;
+        Ok((key, certificate))
     }
 
     /// Issues a part's certificate, in place of the one before.
@@ -87,7 +107,7 @@ impl Pki {
         let certificate = params.signed_by(&key, &issuer)?;
         // A reader between the two writes finds a pair that does not match, and keeps the old one.
         write_private(&self.path(&format!("{part}.key")), &key.serialize_pem())?;
-        write_private(&self.path(&format!("{part}.pem")), &certificate.pem())?;
+        write_private(&self.leaf_path(part), &certificate.pem())?;
         Ok(())
     }
 
@@ -99,15 +119,21 @@ impl Pki {
         self.issue_due(parts)
     }
 
-    /// Renews what is past half of its life. An authority whose key is kept elsewhere cannot: then
-    /// whoever keeps it issues, and what is there is used as long as it lasts.
+    /// Renews what is past half of its life, or of an authority that issues no more. An authority
+    /// whose key is kept elsewhere cannot: then whoever keeps it issues, and what is there is used
+    /// as long as it lasts.
+    ///
+    /// What was revoked is not renewed: whoever revoked it decides when the part comes back.
     fn issue_due(&self, parts: &[Part]) -> anyhow::Result<()> {
-        let mut due = parts.iter().filter(|part| self.wants_renewal(**part));
-        if self.can_issue() {
-            return due.try_for_each(|part| self.issue(*part));
-        }
-        if let Some(part) = due.next() {
-            tracing::warn!(%part, "a certificate is due, and pki/ca.key is not here");
+        let issues = self.path("ca.key").exists();
+        for part in parts {
+            if self.is_revoked(*part)? {
+                tracing::warn!(%part, "a certificate is revoked: `medisync pki issue` makes another");
+            } else if !issues && self.is_ending(*part) {
+                tracing::warn!(%part, "a certificate is due, and pki/ca.key is not here");
+            } else if issues && (self.is_ending(*part) || !self.is_of_issuer(*part)?) {
+                self.issue(*part)?;
+            }
         }
         Ok(())
     }
@@ -122,14 +148,9 @@ impl Pki {
         }
     }
 
-    /// Whether this folder holds an authority that can issue.
-    fn can_issue(&self) -> bool {
-        self.path("ca.key").exists()
-    }
-
-    fn wants_renewal(&self, part: Part) -> bool {
+    fn is_ending(&self, part: Part) -> bool {
         let half = LEAF_LIVES.as_secs() / 2;
-        match tls::expiry_s(&self.path(&format!("{part}.pem"))) {
+        match tls::expiry_s(&self.leaf_path(part)) {
             Ok(expires_at_s) => {
                 expires_at_s - self.clock.unix_s() < half
                     || !self.path(&format!("{part}.key")).exists()
@@ -138,16 +159,43 @@ impl Pki {
         }
     }
 
+    /// Whether the authority that issues now has issued a part's certificate.
+    fn is_of_issuer(&self, part: Part) -> anyhow::Result<bool> {
+        let (leaf, authority) = (self.leaf(part)?, self.authority("ca.key")?);
+        Ok(parsed(&leaf)?.issuer().as_raw() == parsed(&authority)?.subject().as_raw())
+    }
+
     fn issuer(&self) -> anyhow::Result<Issuer<'static, KeyPair>> {
-        let (pem, key) = (self.path("ca.pem"), self.path("ca.key"));
-        if !key.exists() {
-            bail!("there is no authority in {}: run `medisync pki init`", self.dir.display());
-        }
-        let read = |path: &Path| {
-            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+        let (authority, key) = (self.authority("ca.key")?, self.signing_key("ca.key")?);
+        Issuer::from_ca_cert_der(&authority, key).context("pki/ca.pem is no authority's")
+    }
+
+    /// The certificate in `ca.pem` that belongs to a key.
+    fn authority(&self, key: &str) -> anyhow::Result<CertificateDer<'static>> {
+        let public = self.signing_key(key)?.subject_public_key_info();
+        let is_its = |der: &CertificateDer<'_>| {
+            parsed(der).is_ok_and(|authority| authority.public_key().raw == public)
         };
-        let key = KeyPair::from_pem(&read(&key)?).context("pki/ca.key is not a private key")?;
-        Issuer::from_ca_cert_pem(&read(&pem)?, key).context("pki/ca.pem is not a certificate")
+        let found = tls::certificates(&self.path("ca.pem"))?.into_iter().find(is_its);
+        found.with_context(|| {
+            format!("pki/{key} is the key of none of the authorities in pki/ca.pem")
+        })
+    }
+
+    fn signing_key(&self, name: &str) -> anyhow::Result<KeyPair> {
+        let path = self.path(name);
+        if !path.exists() {
+            bail!("there is no {name} in {}: run `medisync pki init`", self.dir.display());
+        }
+        let pem =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        KeyPair::from_pem(&pem).with_context(|| format!("pki/{name} is not a private key"))
+    }
+
+    /// A part's certificate.
+    fn leaf(&self, part: Part) -> anyhow::Result<CertificateDer<'static>> {
+        // There is at least one, or that is the error.
+        Ok(tls::certificates(&self.leaf_path(part))?.swap_remove(0))
     }
 
     fn valid_for(
@@ -156,10 +204,13 @@ impl Pki {
         lives: SignedDuration,
     ) -> anyhow::Result<()> {
         let now = self.clock.now();
-        let date = |at: Timestamp| OffsetDateTime::from_unix_timestamp(at.as_second());
         params.not_before = date(now - BEGINS_BEFORE)?;
         params.not_after = date(now + lives)?;
         Ok(())
+    }
+
+    fn leaf_path(&self, part: Part) -> PathBuf {
+        self.path(&format!("{part}.pem"))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -167,66 +218,11 @@ impl Pki {
     }
 }
 
-pub(crate) fn command(cli: &Cli, command: &PkiCommand) -> anyhow::Result<()> {
-    let config = cli.configuration(&[], false)?;
-    let pki = Pki::new(config.pki_dir(), Clock::system());
-    let dir = pki.dir.display();
-    match command {
-        PkiCommand::Init if pki.init()? => say!("made the authority in {dir}")?,
-        PkiCommand::Init => say!("there is an authority in {dir} already")?,
-        PkiCommand::Issue { part } => {
-            pki.issue(*part)?;
-            say!("issued {dir}/{part}.pem and {part}.key for {}", part.spiffe_id())?;
-        }
-        PkiCommand::Show => show(&pki)?,
-    }
-    Ok(())
+fn parsed<'a>(der: &'a CertificateDer<'_>) -> anyhow::Result<X509Certificate<'a>> {
+    let parsed = X509Certificate::from_der(der).map(|(_, certificate)| certificate);
+    parsed.context("a certificate cannot be parsed")
 }
 
-fn show(pki: &Pki) -> anyhow::Result<()> {
-    let authority = pki.path("ca.pem");
-    if !authority.exists() {
-        bail!("there is no authority in {}: run `medisync pki init`", pki.dir.display());
-    }
-    let row = |name: &str, id: &str, path: &Path| {
-        let expiry = match tls::expiry_s(path) {
-            Ok(at) => Timestamp::from_second(at).map_or_else(|_| at.to_string(), |t| t.to_string()),
-            Err(error) if path.exists() => causes(&error),
-            Err(_) => "not issued".to_owned(),
-        };
-        say!("{name:<13} {id:<31} {expiry}")
-    };
-    say!("{:<13} {:<31} VALID UNTIL", "PART", "SPIFFE ID")?;
-    row("authority", "-", &authority)?;
-    for part in Part::ALL {
-        row(part.as_str(), &part.spiffe_id(), &pki.path(&format!("{part}.pem")))?;
-    }
-    Ok(())
-}
-
-/// A folder that only its owner can look into.
-pub(crate) fn make_private_folder(dir: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("cannot make {}", dir.display()))
-}
-
-/// Writes a file that only its owner can read, whole or not at all.
-fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
-    let written = path.with_added_extension(format!("{}.tmp", std::process::id()));
-    let write = || {
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&written)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&written, path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+fn date(at: Timestamp) -> anyhow::Result<OffsetDateTime> {
+    Ok(OffsetDateTime::from_unix_timestamp(at.as_second())?)
 }

@@ -11,9 +11,10 @@ use crate::{identity::Part, permission::Permission};
 pub enum Access {
     /// Anybody: public documents only.
     Open,
-    /// These parts, by certificate; no user is asked for.
+    /// These parts of [`crate::peers`], by certificate; no user is asked for.
     Parts(&'static [Part]),
-    /// The gateway (or, when permissive, a caller without certificate) on behalf of any user.
+    /// Those of [`crate::peers::FOR_USERS`] (or, when permissive, a caller without certificate) on
+    /// behalf of any user.
     AnyUser,
     /// As [`Access::AnyUser`], for users whose role has the permission.
     User(Permission),

@@ -41,6 +41,7 @@ pub mod require_token;
 pub mod deadline;
 
 pub mod access;
+pub mod peers;
 pub mod permission;
 
 pub mod identity;

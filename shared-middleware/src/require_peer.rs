@@ -19,7 +19,7 @@ use crate::{
     error::{ErrorCode, Failure},
     identity::{Part, Peer},
     listen::Connection,
-    metrics,
+    metrics, peers,
 };
 
 /// Wraps a service in [`RequirePeer`].
@@ -75,7 +75,12 @@ fn admits(access: Access, peer: Option<Peer>) -> Result<(), Failure> {
     match (access, peer) {
         (Access::Open, _) => Ok(()),
         (Access::Parts(parts), Some(Peer::Part(part))) if parts.contains(&part) => Ok(()),
-        (Access::AnyUser | Access::User(_), None | Some(Peer::Part(Part::Gateway))) => Ok(()),
+        (Access::AnyUser | Access::User(_), None) => Ok(()),
+        (Access::AnyUser | Access::User(_), Some(Peer::Part(part)))
+            if peers::FOR_USERS.contains(&part) =>
+        {
+            Ok(())
+        }
         (Access::Parts(_), None) => {
             Err(Failure::new(ErrorCode::Unauthenticated, "a certificate of the mesh is needed"))
         }

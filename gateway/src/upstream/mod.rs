@@ -253,6 +253,8 @@ fn kind(error: &Error) -> &'static str {
 mod tests {
     use std::collections::HashMap;
 
+    use pingora_core::upstreams::peer::Peer as _;
+
     use super::*;
     use crate::test_support::mesh_tls;
 
@@ -318,5 +320,38 @@ mod tests {
         assert!(peer.client_cert_key.is_some());
         assert!(peer.options.ca.is_some());
         assert!(peer.options.verify_cert && peer.options.verify_hostname);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_for_the_same_part_as_the_same_identity_alone() {
+        let upstreams = || {
+            let url = || vec!["https://127.0.0.1:1".parse().unwrap()];
+            let upstreams = HashMap::from([(Part::Patient, url()), (Part::Billing, url())]);
+            let config = Config { upstreams, ..Config::default() };
+            Upstreams::new(&config, mesh_tls(Part::Gateway)).unwrap()
+        };
+        let (ours, others) = (upstreams(), upstreams());
+        let mut keys = Vec::new();
+        for (of, part) in [
+            (&ours, Part::Patient),
+            (&ours, Part::Patient),
+            (&ours, Part::Billing),
+            (&others, Part::Patient),
+        ] {
+            keys.push(of.peer(part, &mut Attempts::default()).await.unwrap().reuse_hash());
+        }
+        assert_eq!(keys[0], keys[1]);
+        assert_ne!(keys[0], keys[2]);
+        assert_ne!(keys[0], keys[3]);
+    }
+
+    #[tokio::test]
+    async fn a_part_that_shows_no_certificate_where_one_is_due_is_sent_nothing() {
+        let upstreams = upstreams(&["https://127.0.0.1:1"]);
+        let peer = upstreams.peer(Part::Patient, &mut Attempts::default()).await.unwrap();
+        let refused = upstreams.admit(Part::Patient, &peer, None).unwrap_err();
+        assert_eq!(refused.etype(), &ErrorType::InvalidCert);
+        let plain = HttpPeer::new("127.0.0.1:1", false, "patient".to_owned());
+        assert!(upstreams.admit(Part::Patient, &plain, None).is_ok());
     }
 }

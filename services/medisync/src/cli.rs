@@ -141,8 +141,8 @@ pub(crate) enum PkiCommand {
     },
     /// Revoke a part's current certificate: its serial number goes to pki/crl.pem
     ///
-    /// Every process that reads the list closes its connections with the part, and makes none, until
-    /// another certificate is issued. It is not renewed by itself.
+    /// Every process that reads the list closes its connections with the part, and makes none,
+    /// until another certificate is issued. It is not renewed by itself.
     Revoke {
         /// gateway, auth, patient, billing, analytics, notification
         part: Part,

@@ -63,7 +63,10 @@ pub enum TlsError {
         path: PathBuf,
     },
     /// Others than its owner can read a private key.
-    #[error("{} is a private key that others can read (mode {mode:04o}): make it 0600", .path.display())]
+    #[error(
+        "{} is a private key that others can read (mode {mode:04o}): make it 0600",
+        .path.display()
+    )]
     Exposed {
         /// Where.
         path: PathBuf,

@@ -19,7 +19,7 @@ use kit::{
 };
 use shared_middleware::{
     access::{Access, Rule},
-    identity::Part,
+    peers,
     permission::Permission,
 };
 use utoipa::{
@@ -47,19 +47,19 @@ pub(crate) struct Api {
 /// The feed: for the mesh alone, and so not in the document.
 const REVOCATIONS: &str = "/.well-known/revocations";
 
-const GATEWAY: Access = Access::Parts(&[Part::Gateway]);
+const SIGN_IN: Access = Access::Parts(peers::SIGN_IN);
 const ADMIN: Access = Access::User(Permission::ManageUsers);
 
 /// Who may call what.
 #[rustfmt::skip]
 pub(crate) const RULES: &[Rule] = &[
-    Rule::new("POST",   "/login",                 GATEWAY),
-    Rule::new("POST",   "/refresh",               GATEWAY),
+    Rule::new("POST",   "/login",                 SIGN_IN),
+    Rule::new("POST",   "/refresh",               SIGN_IN),
     Rule::new("POST",   "/logout",                Access::AnyUser),
     Rule::new("GET",    "/validate",              Access::AnyUser),
     Rule::new("GET",    "/me",                    Access::AnyUser),
     Rule::new("GET",    "/.well-known/jwks.json", Access::Open),
-    Rule::new("GET",    REVOCATIONS,              Access::Parts(&Part::ALL)),
+    Rule::new("GET",    REVOCATIONS,              Access::Parts(peers::REVOCATIONS)),
     Rule::new("GET",    "/users",                 ADMIN),
     Rule::new("POST",   "/users",                 ADMIN),
     Rule::new("GET",    "/users/{id}",            ADMIN),

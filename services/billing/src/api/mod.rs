@@ -7,7 +7,7 @@ use kit::{page::Cursors, service::DOCUMENT_RULE};
 use shared_middleware::{
     access::{Access, Rule},
     clock::{Clock, Ids},
-    identity::Part,
+    peers,
     permission::Permission,
 };
 
@@ -16,7 +16,7 @@ pub(crate) use self::{grpc::grpc, http::rest};
 use crate::store::Store;
 
 const READ: Access = Access::User(Permission::ReadBilling);
-const PATIENT_SERVICE: Access = Access::Parts(&[Part::Patient]);
+const PATIENT_SERVICE: Access = Access::Parts(peers::ACCOUNTS);
 
 /// Who may call what.
 pub const RULES: &[Rule] = &[

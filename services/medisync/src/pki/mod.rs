@@ -128,7 +128,7 @@ impl Pki {
         let issues = self.path("ca.key").exists();
         for part in parts {
             if self.is_revoked(*part)? {
-                tracing::warn!(%part, "a certificate is revoked: `medisync pki issue` makes another");
+                tracing::warn!(%part, "revoked, and not renewed: `medisync pki issue` makes another");
             } else if !issues && self.is_ending(*part) {
                 tracing::warn!(%part, "a certificate is due, and pki/ca.key is not here");
             } else if issues && (self.is_ending(*part) || !self.is_of_issuer(*part)?) {
@@ -226,3 +226,6 @@ fn parsed<'a>(der: &'a CertificateDer<'_>) -> anyhow::Result<X509Certificate<'a>
 fn date(at: Timestamp) -> anyhow::Result<OffsetDateTime> {
     Ok(OffsetDateTime::from_unix_timestamp(at.as_second())?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     time::{Duration, Instant},
 };
 
@@ -117,6 +118,7 @@ async fn a_certificate_near_its_end_is_told_before_it_ends() {
         });
         let folder = world.folder.path();
         fs::write(folder.join("billing.key"), &identity.key).unwrap();
+        fs::set_permissions(folder.join("billing.key"), Permissions::from_mode(0o600)).unwrap();
         fs::write(folder.join("billing.pem"), &identity.pem).unwrap();
     };
     hours(24);

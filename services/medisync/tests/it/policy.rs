@@ -9,7 +9,8 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::json;
 
 use crate::{
-    certs::{Identity, client, lookalikes},
+    certs::{Identity, client},
+    corpus::{Expected, Shown, forms},
     world::{ADMIN, AUDITOR, Answer, BILLING, CLINICIAN, Caller, RECEPTIONIST, World},
 };
 
@@ -205,8 +206,8 @@ async fn over_rest_nobody_passes_for_the_gateway() {
         ("notification", "/notifications"),
         ("auth", REVOCATIONS),
     ];
-    for (name, identity) in lookalikes(&world, "gateway") {
-        let client = client(&world, Some(&identity));
+    for Shown { name, identity } in forms(&world, "gateway", Expected::Denied) {
+        let client = client(&world, identity.as_ref());
         for (part, own) in routes {
             let answer = world.by(&client, part).with(&token).get(own).await;
             assert_eq!(answer.status.as_u16(), 403, "{name} {own} at {part}: {}", answer.text);
@@ -225,9 +226,8 @@ async fn over_rest_nobody_passes_for_the_gateway() {
 #[tokio::test]
 async fn over_grpc_billing_is_called_by_the_patient_service_alone() {
     let world = World::start().await;
-    let parts = PARTS.map(|name| (name.to_owned(), Identity::of(&world, name)));
-    for (name, identity) in parts.into_iter().chain(lookalikes(&world, "patient")) {
-        let client = client(&world, Some(&identity));
+    for name in PARTS {
+        let client = client(&world, Some(&Identity::of(&world, name)));
         for rpc in RPCS {
             let status = grpc_status(&world, &client, rpc).await;
             if name == "patient" {

@@ -1,6 +1,9 @@
 //! The public port with a certificate of its own.
 
-use std::fs;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use reqwest::{Certificate, Client, Version};
@@ -21,6 +24,7 @@ async fn with_a_certificate_the_public_port_speaks_https_and_http_2() {
     let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
     fs::write(&chain, cert.pem()).unwrap();
     fs::write(&key, signing_key.serialize_pem()).unwrap();
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
     let environment = [
         ("MEDISYNC_GATEWAY__TLS__CERT".to_owned(), chain.display().to_string()),
         ("MEDISYNC_GATEWAY__TLS__KEY".to_owned(), key.display().to_string()),

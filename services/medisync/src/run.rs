@@ -128,12 +128,15 @@ fn certificates(config: &Config, parts: &[Part]) -> anyhow::Result<HashMap<Part,
     let load = |part: &Part| {
         let loaded = MeshTls::load(*part, config.pem_files(*part));
         let missing = matches!(loaded, Err(TlsError::Read(..)));
-        let tls = loaded.with_context(|| match missing {
-            true => format!(
-                "no certificate for {part} (`medisync pki init` and `medisync pki issue {part}` \
-                 make one)"
-            ),
-            false => format!("{part} cannot use its certificate"),
+        let tls = loaded.with_context(|| {
+            if missing {
+                format!(
+                    "no certificate for {part} (`medisync pki init` and `medisync pki issue \
+                     {part}` make one)"
+                )
+            } else {
+                format!("{part} cannot use its certificate")
+            }
         })?;
         Ok((*part, Arc::new(tls)))
     };

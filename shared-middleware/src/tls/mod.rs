@@ -104,6 +104,8 @@ impl MeshTls {
     /// Reads a part's files.
     pub fn load(part: Part, files: PemFiles) -> Result<Self, TlsError> {
         let material = ArcSwap::from_pointee(Material::read(part, &files)?);
+        // There from the start, so that a dashboard finds it.
+        metrics::CERTIFICATE_RELOAD_FAILURES.with_label_values(&[part.as_str()]);
         Ok(Self { part, files, material, open: Open::new(part) })
     }
 

@@ -128,7 +128,7 @@ impl Pki {
         let issues = self.path("ca.key").exists();
         for part in parts {
             if self.is_revoked(*part)? {
-                tracing::warn!(%part, "revoked, and not renewed: `medisync pki issue` makes another");
+                tracing::warn!(%part, "revoked, so not renewed: `medisync pki issue`");
             } else if !issues && self.is_ending(*part) {
                 tracing::warn!(%part, "a certificate is due, and pki/ca.key is not here");
             } else if issues && (self.is_ending(*part) || !self.is_of_issuer(*part)?) {

@@ -140,13 +140,22 @@ fn a_part_whose_private_key_others_can_read_does_not_start() {
 
 /// Nobody is let in who is no part of this mesh. What was revoked a moment ago is heard of soon.
 async fn refuses(world: &World, port: &str, part: &str) {
-    for shown in forms(world, part, Expected::Refused) {
+    let refused = forms(world, part, Expected::Refused);
+    for shown in &refused {
         let (url, identity) = (world.url(port), shown.identity.as_ref());
         until(&shown.name, || async {
             !taken(handshake(world, url, identity, &[&TLS13], &["http/1.1"]).await).await
         })
         .await;
     }
+    let service = port.trim_end_matches(" gRPC");
+    let series = format!("mesh_handshakes_total{{outcome=\"failed\",service=\"{service}\"}} ");
+    until("every refusal is counted", || async {
+        let metrics = world.metrics().await;
+        let counts = metrics.lines().filter_map(|line| line.strip_prefix(&*series));
+        counts.map(|count| count.parse::<usize>().unwrap()).sum::<usize>() >= refused.len()
+    })
+    .await;
 }
 
 async fn are_counted(world: &World, service: &str, denied: usize) {

@@ -54,16 +54,19 @@ pub async fn get(
     let (stream, address) = connect(url, 443).await?;
     let shaken = tls.connect(part, stream).await;
     let stream = shaken.map_err(|error| ClientError::Connect(error, address.clone()))?;
-    exchange(TokioIo::new(stream), request(&address, path)?).await
+    exchange(TokioIo::new(stream), request(&address, path)?, ANSWER_BYTES_MAX).await
 }
 
 /// Fetches `path` from the host of `url` in plaintext.
 pub async fn get_plain(url: &Uri, path: &str) -> Result<Vec<u8>, ClientError> {
     let (stream, address) = connect(url, 80).await?;
-    exchange(TokioIo::new(stream), request(&address, path)?).await
+    exchange(TokioIo::new(stream), request(&address, path)?, ANSWER_BYTES_MAX).await
 }
 
-async fn connect(url: &Uri, default_port: u16) -> Result<(TcpStream, String), ClientError> {
+pub(crate) async fn connect(
+    url: &Uri,
+    default_port: u16,
+) -> Result<(TcpStream, String), ClientError> {
     let host = url.host().ok_or_else(|| ClientError::Url(url.clone()))?;
     let address = format!("{host}:{}", url.port_u16().unwrap_or(default_port));
     match TcpStream::connect(&address).await {
@@ -72,14 +75,16 @@ async fn connect(url: &Uri, default_port: u16) -> Result<(TcpStream, String), Cl
     }
 }
 
-fn request(address: &str, path: &str) -> Result<Request<Empty<Bytes>>, ClientError> {
+pub(crate) fn request(address: &str, path: &str) -> Result<Request<Empty<Bytes>>, ClientError> {
     let host = HeaderValue::from_str(address).map_err(http::Error::from)?;
     Ok(Request::get(path).header(HOST, host).body(Empty::new())?)
 }
 
-async fn exchange(
+/// Sends the request, and reads the answer: 200, and no longer than this. A redirect is not 200.
+pub(crate) async fn exchange(
     io: impl Read + Write + Send + Unpin + 'static,
     request: Request<Empty<Bytes>>,
+    answer_bytes_max: usize,
 ) -> Result<Vec<u8>, ClientError> {
     let (mut sender, connection) = http1::handshake(io).await?;
     let answer = async {
@@ -87,7 +92,7 @@ async fn exchange(
         if response.status() != StatusCode::OK {
             return Err(ClientError::Status(response.status()));
         }
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+        let body = Limited::new(response.into_body(), answer_bytes_max);
         Ok(body.collect().await.map_err(ClientError::Body)?.to_bytes().to_vec())
     };
     tokio::pin!(answer);

@@ -54,7 +54,12 @@ pub mod tls;
 pub mod listen;
 
 pub mod client;
+mod outside;
 pub mod spans;
 pub mod trace_context;
 
 pub mod clock;
+
+#[cfg(test)]
+#[path = "../tests/common/key_server.rs"]
+mod key_server;

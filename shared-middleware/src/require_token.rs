@@ -2,8 +2,8 @@
 //!
 //! Reads:   `Authorization: Bearer` and the route's [`Access`].
 //! Writes:  the [`Caller`] extension.
-//! Rejects: `Unauthenticated` without a valid token, `Forbidden` when the role lacks the
-//!          permission, `Unavailable` while no signing key is known.
+//! Rejects: `Unauthenticated` without a valid token, `Forbidden` when it gives no role or the role
+//!          lacks the permission, `Unavailable` while no signing key is known.
 
 use std::{
     future::{Ready, ready},
@@ -97,6 +97,7 @@ impl<S> RequireToken<S> {
 pub fn refused(error: TokenError) -> Failure {
     match error {
         TokenError::NoKeys => Failure::new(ErrorCode::Unavailable, error.to_string()),
+        TokenError::NoRole => Failure::new(ErrorCode::Forbidden, error.to_string()),
         _ => Failure::new(ErrorCode::Unauthenticated, error.to_string()),
     }
 }

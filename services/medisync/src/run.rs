@@ -208,7 +208,8 @@ async fn start(
     addresses: Addresses,
 ) -> anyhow::Result<(Running, Arc<Health>)> {
     let clock = Clock::system();
-    let verifier = Arc::new(Verifier::new(VerifierConfig::default(), clock.clone()));
+    let verifier = Verifier::new(VerifierConfig::default(), clock.clone());
+    let verifier = Arc::new(verifier.trusting(config.token_issuers.clone()));
     let log = launch::event_log(config, tls.keys()).await?;
     let launched = launch::services(config, tls, Arc::clone(&log), &addresses).await?;
     let Launched { services, auth, patient } = launched;

@@ -10,7 +10,7 @@ use shared_middleware::{
     ready::Readiness,
     stack::{Mesh, wrap},
     tls::MeshTls,
-    token::{FeedConfig, Verifier, follow},
+    token::{FeedConfig, Verifier, follow, follow_externals},
 };
 use tokio::{
     task::JoinSet,
@@ -80,6 +80,10 @@ impl Running {
                 tls: Arc::clone(tls),
             };
             self.until_stopped("auth's feed", follow(feed, Arc::clone(verifier)));
+        }
+        if !config.token_issuers.is_empty() {
+            let keys = follow_externals(Arc::clone(verifier));
+            self.until_stopped("the keys of other issuers", keys);
         }
     }
 

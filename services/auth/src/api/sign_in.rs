@@ -99,12 +99,13 @@ pub(super) async fn validate(_caller: Extension<Caller>) -> StatusCode {
 
 /// Who am I
 ///
-/// The user behind the token, as of now.
+/// The user behind the token, as of now. Of a token that another issuer signed there is none here.
 #[utoipa::path(
     get, path = "/me", operation_id = "me", tag = "sign-in",
     security(("bearer" = [])),
     responses(
         (status = 200, description = "The user", body = MeBody),
+        (status = 404, description = "The token is another issuer's"),
     ),
 )]
 pub(super) async fn me(

@@ -112,9 +112,10 @@ impl SignIn {
         Ok(())
     }
 
-    /// Who the caller is now.
+    /// Who the caller is now. Another issuer's users are not kept here, so there is none to show;
+    /// their tokens are good all the same.
     pub(crate) async fn me(&self, caller: &Caller) -> Result<User, Error> {
-        let id: Uuid = caller.subject.parse().map_err(|_| Error::CallerGone)?;
+        let id: Uuid = caller.subject.parse().map_err(|_| Error::UserNotFound)?;
         match self.app.user(id).await {
             Ok(user) if !user.disabled => Ok(user),
             Ok(_) | Err(Error::UserNotFound) => Err(Error::CallerGone),

@@ -1,6 +1,7 @@
 //! The one reader of flags, environment and file; everybody else gets plain values.
 
 mod forms;
+mod issuers;
 mod parse;
 mod settings;
 mod show;
@@ -16,7 +17,12 @@ use kit::{
     log::KafkaConfig,
 };
 use secrecy::SecretString;
-use shared_middleware::{identity::Part, listen::Mode, tls::PemFiles, token::KeySource};
+use shared_middleware::{
+    identity::Part,
+    listen::Mode,
+    tls::PemFiles,
+    token::{ExternalIssuer, KeySource},
+};
 
 pub(crate) use self::{
     forms::log_format,
@@ -43,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) leave: Duration,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) gateway: Gateway,
+    /// Whose tokens are accepted beside ours.
+    pub(crate) token_issuers: Vec<ExternalIssuer>,
     pub(crate) auth: Auth,
     pub(crate) patient: Patient,
     pub(crate) notification: Notification,

@@ -21,6 +21,7 @@ use super::{
         address, at_least_one, from_to, jwks, limit, log_format, networks, topic_prefix, truth,
         urls, urls_of_grpc,
     },
+    issuers::token_issuers,
     sources::Origin,
 };
 
@@ -50,6 +51,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
     let drain = seconds(s, "drain_seconds");
     let leave = leave(s, drain, parts);
     let (gateway, auth) = (gateway(s), auth(s));
+    let token_issuers = token_issuers(s);
     let (patient, notification) = (patient(s), notification(s));
     let (mesh, limits, traces) = (mesh(s, parts), limits(s), traces(s));
     let billing_grpc_urls = s.read("billing.grpc_url", urls_of_grpc);
@@ -64,6 +66,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
         leave: leave?,
         admin_listen: admin_listen?,
         gateway: gateway?,
+        token_issuers,
         auth: auth?,
         patient: patient?,
         notification: notification?,

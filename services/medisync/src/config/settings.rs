@@ -20,6 +20,9 @@ const fn setting(key: &'static str, default: &'static str, help: &'static str) -
 /// A default that is worked out from other settings.
 pub(crate) const DERIVED: &str = "";
 
+/// The one setting that is a list of tables.
+pub(crate) const TOKEN_ISSUERS: &str = "tokens.issuers";
+
 /// All of them, in the order in which they are shown.
 pub(crate) const SETTINGS: &[Setting] = &[
     setting("data_dir", "./data", "where this machine keeps what it must not lose"),
@@ -73,6 +76,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "every address of a part is asked so often whether it is ready",
     ),
     setting("gateway.threads", "2", "worker threads of the proxy"),
+    setting(
+        TOKEN_ISSUERS,
+        DERIVED,
+        "others whose tokens are accepted beside ours: tables [[tokens.issuers]] of a file, or the \
+         same as a JSON list, each with issuer, audience, jwks_url and, unless it is role, \
+         role_claim; ca is the file of the authorities of an https server, the system's when unset",
+    ),
     setting("auth.listen", "127.0.0.1:4005", "REST"),
     setting("auth.url", DERIVED, "where others find it; a comma-separated list balances"),
     setting(

@@ -10,8 +10,12 @@ mod caller;
 mod certs;
 #[path = "../common/containers.rs"]
 mod containers;
-mod forged;
+#[path = "../../../../shared-middleware/tests/common/corpus.rs"]
+mod corpus;
+#[path = "../../../../shared-middleware/tests/common/issuer.rs"]
 mod issuer;
+#[path = "../../../../shared-middleware/tests/common/key_server.rs"]
+mod key_server;
 mod meanwhile;
 #[path = "../common/processes.rs"]
 mod processes;
@@ -31,6 +35,7 @@ mod crash;
 mod documents;
 mod drain;
 mod events;
+mod external_issuers;
 mod front;
 mod gate;
 mod mesh;

@@ -217,7 +217,16 @@ async fn when_permissive_tls_without_a_certificate_needs_a_token() {
         ("notification", "/notifications"),
     ] {
         let here = world.by(&anonymous, part);
-        here.get(path).await.refused(401, "unauthenticated");
+        let forged = [
+            ("x-user-id", "123e4567-e89b-12d3-a456-426614174000"),
+            ("x-user-role", "ADMIN"),
+            ("x-medisync-peer", "gateway"),
+            ("x-forwarded-client-cert", "URI=spiffe://medisync/gateway"),
+        ];
+        for headers in [&[][..], &forged] {
+            let refused = here.send(Method::GET, path, headers, None).await;
+            refused.refused(401, "unauthenticated");
+        }
         here.with(&token).get(path).await.expect(StatusCode::OK);
         here.get("/v3/api-docs").await.expect(StatusCode::OK);
         // One of another authority is not like none.

@@ -1,7 +1,7 @@
 //! Who the client is: the other end of the connection or, where that is a balancer of ours, whoever
 //! the balancer says it is.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
@@ -21,6 +21,17 @@ pub(crate) struct TrustedProxies(Vec<IpNet>);
 pub fn parse_network(text: &str) -> Result<IpNet, NoNetwork> {
     let one = || text.parse::<IpAddr>().map(IpNet::from);
     text.parse().or_else(|_| one()).map_err(|_| NoNetwork(text.to_owned()))
+}
+
+/// The address as far as it tells clients apart: of IPv6, one household has a whole /64.
+pub(crate) fn household(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let network = u128::from(v6) & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from(network))
+        }
+        v4 => v4,
+    }
 }
 
 // === impl TrustedProxies ===
@@ -53,7 +64,7 @@ impl TrustedProxies {
         client
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 }
@@ -105,6 +116,15 @@ mod tests {
             assert!(parse_network(text).is_err(), "{text}");
         }
         assert_eq!(parse_network("192.0.2.7").unwrap().to_string(), "192.0.2.7/32");
+    }
+
+    #[test]
+    fn addresses_of_one_household_are_one_client() {
+        let address = |text: &str| household(text.parse().unwrap());
+        assert_eq!(address("2001:db8:1:2::1"), address("2001:db8:1:2:ffff::9"));
+        assert_ne!(address("2001:db8:1:2::1"), address("2001:db8:1:3::1"));
+        assert_eq!(address("::ffff:192.0.2.1"), address("192.0.2.1"));
+        assert_ne!(address("192.0.2.1"), address("192.0.2.2"));
     }
 
     proptest! {

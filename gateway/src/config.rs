@@ -9,6 +9,8 @@ use http::Uri;
 use ipnet::IpNet;
 use shared_middleware::identity::Part;
 
+use crate::cors::Origin;
+
 /// The longest window of a rate limit, in seconds: one day.
 const WINDOW_S_MAX: u32 = 86_400;
 
@@ -17,6 +19,13 @@ const WINDOW_S_MAX: u32 = 86_400;
 pub struct Config {
     /// Where clients connect; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// A plaintext port that sends clients to the public one, which speaks TLS then; none: no such
+    /// port.
+    pub redirect_listen: Option<SocketAddr>,
+    /// The port that it sends them to; none: the one of `listen`.
+    pub redirect_port: Option<u16>,
+    /// Origins whose pages may call the API from a browser.
+    pub cors_origins: Vec<Origin>,
     /// Balancers whose `X-Forwarded-For` says who the client is.
     pub trusted_proxies: Vec<IpNet>,
     /// Where each part is: `https` is called by mTLS, `http` in plaintext; several take turns.
@@ -39,8 +48,12 @@ pub struct Config {
     pub headers_max: usize,
     /// So many clients are connected at once; a further one is told to come back.
     pub connections_max: usize,
+    /// Of those, so many from one client address; 0: no bound. A balancer is no client.
+    pub connections_per_client_max: usize,
     /// A request's head must be here so soon after its first byte.
     pub head_timeout: Duration,
+    /// A request's body must be here so soon after its head.
+    pub body_timeout: Duration,
     /// A connection without a request is closed after so long.
     pub keep_alive_timeout: Duration,
     /// A client that neither sends nor takes a byte of a body for so long is given up.
@@ -97,6 +110,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4004)),
+            redirect_listen: None,
+            redirect_port: None,
+            cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             upstreams: HashMap::new(),
             user_limit: Some(RateLimit::every(100, 1)),
@@ -108,7 +124,9 @@ impl Default for Config {
             uri_bytes_max: 8 << 10,
             headers_max: 100,
             connections_max: 10_000,
+            connections_per_client_max: 8_000,
             head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(60),
             client_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(2),

@@ -90,6 +90,28 @@ pub(crate) async fn read(client: &mut Downstream, bounds: &Bounds) -> Result<Hea
     Ok(Head { bytes, rest, framing })
 }
 
+// === impl Head ===
+
+impl Head {
+    /// The request's target.
+    pub(crate) fn target(&self) -> Option<&[u8]> {
+        self.lines().next()?.split(|&byte| byte == b' ').nth(1)
+    }
+
+    /// The one value of `Host`.
+    pub(crate) fn host(&self) -> Option<&[u8]> {
+        self.lines().skip(1).find_map(|line| {
+            let (name, value) = line.split_at_checked(b"host".len())?;
+            let value = value.strip_prefix(b":")?;
+            name.eq_ignore_ascii_case(b"host").then_some(value.trim_ascii())
+        })
+    }
+
+    fn lines(&self) -> Lines<'_> {
+        Lines(self.bytes.strip_suffix(b"\r\n\r\n"))
+    }
+}
+
 /// Whether a whole head is one that can be read in one way only.
 fn check(head: &[u8], bounds: &Bounds) -> Result<Framing, Failure> {
     let malformed = || Failure::new(ErrorCode::Invalid, "the request is malformed");
@@ -102,15 +124,21 @@ fn check(head: &[u8], bounds: &Bounds) -> Result<Framing, Failure> {
         headers += 1;
         seen.header(line).ok_or_else(malformed)?;
     }
-    if headers > bounds.headers_max {
-        return Err(Failure::new(ErrorCode::Invalid, "the request has too many headers"));
-    }
+    check_count(headers, bounds.headers_max)?;
     let hosts_fit = seen.hosts == 1 || (seen.hosts == 0 && !version_1_1);
     let framing_fits = !seen.chunked || (version_1_1 && seen.length.is_none());
     if !hosts_fit || !framing_fits {
         return Err(malformed());
     }
     Ok(if seen.chunked { Framing::Chunked } else { Framing::Length(seen.length.unwrap_or(0)) })
+}
+
+/// Whether a request has no more headers than it may.
+pub(crate) fn check_count(headers: usize, headers_max: usize) -> Result<(), Failure> {
+    if headers > headers_max {
+        return Err(Failure::new(ErrorCode::Invalid, "the request has too many headers"));
+    }
+    Ok(())
 }
 
 /// `METHOD SP target SP HTTP/1.x`; whether x is 1.

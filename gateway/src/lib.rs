@@ -5,14 +5,15 @@
 //!
 //! ```text
 //!  client
-//!    │  serve        accepts, counts connections, deals them out to threads, drains
+//!    │  door         accepts, counts connections (room), deals them out to threads, drains;
+//!    │               plaintext on a port of its own is sent to https (redirect)
 //!    │  connection   shakes hands (certificate); waits for a request; hands it to pingora and
 //!    │               takes the connection back. With HTTP/2, many at once (http2)
 //!    │  head         reads the head; what could be read in two ways ends here       400, 405
 //!    │  path         ... the target above all                                       400
 //!    ▼  proxy        pingora's phases:
 //!    │    1  early_request_filter     context: who asks, request id, trace
-//!    │    2  request_filter           limit (client) → route → limit (login)        429, 404, 405
+//!    │    2  request_filter           limit (client) → route, cors → limit (login)  429, 404, 405
 //!    │                                → token → limit (user) → role → size     401, 403, 429, 413
 //!    │                                → the gateway's own pages (swagger)
 //!    │    3  upstream_peer            upstream: a place that is ready, certificate
@@ -39,11 +40,17 @@ mod config;
 mod serve;
 mod threads;
 
+mod door;
+mod room;
+
 mod certificate;
 mod client;
 mod connection;
 mod downstream;
+mod host;
 mod http2;
+mod redirect;
+mod toll;
 mod wire;
 
 mod head;
@@ -60,6 +67,7 @@ mod token;
 
 mod upstream;
 
+mod cors;
 mod headers;
 
 mod answer;
@@ -85,6 +93,7 @@ pub use crate::{
     certificate::PublicTls,
     client::{NoNetwork, parse_network},
     config::{Config, NoRateLimit, RateLimit, parse_limit},
+    cors::{NoOrigin, Origin, parse_origin},
     serve::{Bound, Running, StartError, bind, start},
 };
 

@@ -1,7 +1,7 @@
 //! The phases of a request, in their order. Each calls a file by its name; what they tell one
 //! another is in the [`Context`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,6 +25,8 @@ use crate::{
     answer::Answer,
     client::TrustedProxies,
     context::Context,
+    cors::Origins,
+    head,
     headers::{self, Scheme},
     limit::Limits,
     metrics, path, refuse,
@@ -43,9 +45,12 @@ pub(crate) struct Gateway {
     pub(crate) swagger: Arc<Swagger>,
     pub(crate) ids: Ids,
     pub(crate) proxies: Arc<TrustedProxies>,
+    pub(crate) origins: Arc<Origins>,
     pub(crate) scheme: Scheme,
     pub(crate) uri_bytes_max: usize,
+    pub(crate) headers_max: usize,
     pub(crate) body_bytes_max: usize,
+    pub(crate) body_timeout: Duration,
     pub(crate) upstream_retries_max: usize,
     pub(crate) stop: CancellationToken,
 }
@@ -71,7 +76,7 @@ impl ProxyHttp for Gateway {
 
     /// 1. Who asks, and under which name.
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        ctx.begin(session, &self.proxies, &self.ids);
+        ctx.begin(session, &self.proxies, &self.origins, &self.ids);
         self.send_away(session);
         Ok(())
     }
@@ -82,6 +87,7 @@ impl ProxyHttp for Gateway {
             Ok(Next::Part) => return Ok(false),
             Ok(Next::Gateway(answer)) => {
                 if answer.write_to_session(session, &ctx.marks()).await.is_err() {
+                    refuse::break_off(session);
                     session.set_keepalive(None);
                 }
             }
@@ -132,7 +138,7 @@ impl ProxyHttp for Gateway {
         headers::clean(request, part, (ctx.scheme, ctx.client), &ctx.request_id, &trace)
     }
 
-    /// 5. Its body, which a chunked request has not told the length of.
+    /// 5. Its body, which a chunked request has not told the length of, and which may come slowly.
     async fn request_body_filter(
         &self,
         _: &mut Session,
@@ -143,6 +149,9 @@ impl ProxyHttp for Gateway {
         ctx.body_bytes += body.as_ref().map_or(0, Bytes::len);
         if ctx.body_bytes > self.body_bytes_max {
             return Error::err_down(ErrorType::HTTPStatus(413));
+        }
+        if body.is_some() && ctx.started.elapsed() > self.body_timeout {
+            return Error::err_down(ErrorType::HTTPStatus(408));
         }
         Ok(())
     }
@@ -201,7 +210,7 @@ impl ProxyHttp for Gateway {
         let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
         let failure = refuse::failure_of(error);
         match &failure {
-            Some(_) if begun => refuse::break_off(session),
+            _ if begun => refuse::break_off(session),
             Some(failure) => {
                 if failure.code() == ErrorCode::Internal {
                     tracing::error!(kind = error.etype().as_str(), "request failed");
@@ -253,11 +262,24 @@ impl Gateway {
         let request = session.req_header();
         if session.is_http2() {
             // HTTP/1's was looked at before pingora saw it (`head`).
-            path::check(request.raw_path(), self.uri_bytes_max)?;
+            self.check_head(request)?;
         }
         let target = std::str::from_utf8(request.raw_path()).unwrap_or_default();
         let (path, _) = path::split(target);
-        let row = find(request.method.as_str(), path, ctx)?;
+        let row = match route::find(request.method.as_str(), path) {
+            Found::Row(route, row) => {
+                (ctx.route, ctx.row) = (Some(route), Some(row));
+                row
+            }
+            Found::OtherMethods(route) => {
+                ctx.route = Some(route);
+                let leave = ctx.cors.preflight(request, &route.methods).map(Next::Gateway);
+                return leave.ok_or_else(|| Failure::method_not_allowed(&route.methods));
+            }
+            Found::Nothing => {
+                return Err(Failure::new(ErrorCode::NotFound, "there is nothing here"));
+            }
+        };
         match row.rate {
             RateClass::Client => {}
             RateClass::Login => self.count(ctx, |limits, ctx| limits.login(ctx.client))?,
@@ -273,6 +295,17 @@ impl Gateway {
             Target::Health => Ok(Next::Gateway(swagger::health())),
             Target::Document => Ok(Next::Gateway(self.swagger.document())),
             Target::Swagger => self.swagger.page(path).map(Next::Gateway),
+        }
+    }
+
+    /// What of a head its frames leave open.
+    fn check_head(&self, request: &RequestHeader) -> Result<(), Failure> {
+        path::check(request.raw_path(), self.uri_bytes_max)?;
+        head::check_count(request.headers.len(), self.headers_max)?;
+        // The same twice is one length to the frames, and two to whoever reads it as HTTP/1.
+        match request.headers.get_all(CONTENT_LENGTH).iter().nth(1) {
+            Some(_) => Err(Failure::new(ErrorCode::Invalid, "the request is malformed")),
+            None => Ok(()),
         }
     }
 
@@ -296,20 +329,6 @@ impl Gateway {
     ) -> Result<(), Failure> {
         let Some(verdict) = check(&self.limits, ctx) else { return Ok(()) };
         ctx.verdict.insert(verdict).admit()
-    }
-}
-
-fn find(method: &str, path: &str, ctx: &mut Context) -> Result<&'static Row, Failure> {
-    match route::find(method, path) {
-        Found::Row(route, row) => {
-            (ctx.route, ctx.row) = (Some(route), Some(row));
-            Ok(row)
-        }
-        Found::OtherMethods(route) => {
-            ctx.route = Some(route);
-            Err(Failure::method_not_allowed(&route.methods))
-        }
-        Found::Nothing => Err(Failure::new(ErrorCode::NotFound, "there is nothing here")),
     }
 }
 

@@ -9,13 +9,7 @@
 
 mod store;
 
-use std::{
-    hash::Hash,
-    net::{IpAddr, Ipv6Addr},
-    num::NonZeroU32,
-    sync::Arc,
-    time::Duration,
-};
+use std::{hash::Hash, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use governor::{
@@ -28,6 +22,7 @@ use shared_middleware::error::{ErrorCode, Failure};
 
 use self::store::Bounded;
 use crate::{
+    client::household,
     config::{Config, RateLimit},
     metrics,
 };
@@ -192,17 +187,6 @@ fn limiter<K: Eq + Hash + Clone>(
     limit.map(|limit| Limiter::new(kind, limit, tracked_max, MonotonicClock))
 }
 
-/// The address as far as it tells clients apart: of IPv6, one household has a whole /64.
-fn household(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let network = u128::from(v6) & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from(network))
-        }
-        v4 => v4,
-    }
-}
-
 /// Rounded up, and at least one: who comes back after so many seconds is not too early.
 fn seconds(duration: Duration) -> u64 {
     let whole = duration.as_secs();
@@ -314,15 +298,6 @@ mod tests {
         clock.advance(Duration::from_secs(10));
         assert!(limiter.check(&known).admit().is_ok());
         assert!(limiter.governor.len() <= 16);
-    }
-
-    #[test]
-    fn addresses_of_one_household_are_one_client() {
-        let address = |text: &str| household(text.parse().unwrap());
-        assert_eq!(address("2001:db8:1:2::1"), address("2001:db8:1:2:ffff::9"));
-        assert_ne!(address("2001:db8:1:2::1"), address("2001:db8:1:3::1"));
-        assert_eq!(address("::ffff:192.0.2.1"), address("192.0.2.1"));
-        assert_ne!(address("192.0.2.1"), address("192.0.2.2"));
     }
 
     proptest! {

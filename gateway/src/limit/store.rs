@@ -122,3 +122,37 @@ impl<K: Eq + Hash> Shard<K> {
 fn locked<K>(shard: &Mutex<Shard<K>>) -> MutexGuard<'_, Shard<K>> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{mem::size_of, net::IpAddr};
+
+    use super::*;
+
+    impl<K> Bounded<K> {
+        /// What the tables hold, used or not: a key, its time, and a byte that says whether it is
+        /// there.
+        fn bytes(&self) -> usize {
+            let capacity = |shard: &Mutex<Shard<K>>| locked(shard).whole_at.capacity();
+            let slots: usize = self.shards.iter().map(capacity).sum();
+            slots * (size_of::<(K, Nanos)>() + 1)
+        }
+    }
+
+    #[test]
+    fn a_million_addresses_take_no_more_than_those_that_are_remembered() {
+        const TRACKED_MAX: usize = 100_000;
+        let (period, window) = (Duration::from_millis(5), Duration::from_secs(1));
+        let store = Bounded::new(TRACKED_MAX, period, window);
+        for n in 0..1_000_000_u32 {
+            let address = IpAddr::V4(n.into());
+            // All within one moment, so that nobody's allowance is whole again.
+            let first =
+                |seen: Option<Nanos>| Ok::<_, ()>(((), seen.unwrap_or(Nanos::new(1)) + period));
+            store.measure_and_replace(&address, first).unwrap();
+        }
+        assert!(store.len() <= TRACKED_MAX, "{}", store.len());
+        assert!(store.len() > TRACKED_MAX * 9 / 10, "{}", store.len());
+        assert!(store.bytes() < 8 << 20, "{}", store.bytes());
+    }
+}

@@ -177,16 +177,26 @@ pub(crate) fn notification_config(config: &Config) -> notification::Config {
 /// What the gateway is told.
 pub(crate) fn gateway_config(config: &Config, addresses: &Addresses) -> gateway::Config {
     let settings = &config.gateway;
+    let patience = &settings.patience;
     let services = Part::ALL.into_iter().filter(|part| *part != Part::Gateway);
     gateway::Config {
         listen: config.listen[&Part::Gateway],
         upstreams: services.map(|part| (part, addresses.urls(config, part))).collect(),
+        redirect_listen: settings.redirect_listen,
+        redirect_port: settings.redirect_port,
+        cors_origins: settings.cors_origins.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         user_limit: settings.user_limit,
         client_limit: settings.client_limit,
         login_limit: settings.login_limit,
         clients_tracked_max: settings.clients_tracked_max,
         body_bytes_max: config.limits.body_bytes_max,
+        connections_max: patience.connections_max,
+        connections_per_client_max: patience.connections_per_client_max,
+        head_timeout: patience.head,
+        body_timeout: patience.body,
+        client_timeout: patience.client,
+        keep_alive_timeout: patience.keep_alive,
         read_timeout: settings.upstream,
         health_every: settings.health_every,
         leave: config.leave,

@@ -168,7 +168,7 @@ async fn bind(
     }
     let mut gateway = None;
     if tls.contains_key(&Part::Gateway) {
-        let bound = gateway::bind(config.listen[&Part::Gateway])?;
+        let bound = gateway::bind(config.listen[&Part::Gateway], config.gateway.redirect_listen)?;
         addresses.rest.insert(Part::Gateway, bound.address());
         gateway = Some(bound);
     }

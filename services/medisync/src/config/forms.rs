@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
-use gateway::RateLimit;
+use gateway::{Origin, RateLimit};
 use http::Uri;
 use ipnet::IpNet;
 use shared_middleware::token::KeySource;
@@ -60,6 +60,15 @@ pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
     let network =
         |text: &str| gateway::parse_network(text.trim()).map_err(|error| error.to_string());
     text.split(',').map(network).collect()
+}
+
+pub(super) fn origins(text: &str) -> Result<Vec<Origin>, String> {
+    let origin = |text: &str| gateway::parse_origin(text.trim()).map_err(|error| error.to_string());
+    text.split(',').map(origin).collect()
+}
+
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    from_to(text, 1, 65_535).map(|port| u16::try_from(port).unwrap_or(u16::MAX))
 }
 
 pub(super) fn truth(text: &str) -> Result<bool, &'static str> {

@@ -8,7 +8,7 @@ mod sources;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use gateway::RateLimit;
+use gateway::{Origin, RateLimit};
 use http::Uri;
 use ipnet::IpNet;
 use kit::{
@@ -76,11 +76,26 @@ pub(crate) struct Gateway {
     pub(crate) jwks: KeySource,
     /// Certificate and key of the public port.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    pub(crate) redirect_listen: Option<SocketAddr>,
+    pub(crate) redirect_port: Option<u16>,
+    pub(crate) cors_origins: Vec<Origin>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) clients_tracked_max: usize,
+    pub(crate) patience: Patience,
     pub(crate) upstream: Duration,
     pub(crate) health_every: Duration,
     pub(crate) threads: usize,
+}
+
+/// How much of the gateway clients may take up.
+#[derive(Clone)]
+pub(crate) struct Patience {
+    pub(crate) connections_max: usize,
+    pub(crate) connections_per_client_max: usize,
+    pub(crate) head: Duration,
+    pub(crate) body: Duration,
+    pub(crate) client: Duration,
+    pub(crate) keep_alive: Duration,
 }
 
 #[derive(Clone)]

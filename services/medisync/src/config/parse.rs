@@ -15,11 +15,11 @@ use secrecy::SecretString;
 use shared_middleware::{identity::Part, listen::Mode, token::KeySource};
 
 use super::{
-    Auth, Config, EventLogConfig, Faults, Gateway, Limits, Mesh, Notification, Patient, Sources,
-    Traces,
+    Auth, Config, EventLogConfig, Faults, Gateway, Limits, Mesh, Notification, Patience, Patient,
+    Sources, Traces,
     forms::{
-        address, at_least_one, from_to, jwks, limit, log_format, networks, topic_prefix, truth,
-        urls, urls_of_grpc,
+        address, at_least_one, from_to, jwks, limit, log_format, networks, origins, port,
+        topic_prefix, truth, urls, urls_of_grpc,
     },
     sources::Origin,
 };
@@ -128,12 +128,24 @@ fn gateway(s: &mut Sources) -> Option<Gateway> {
     let health_every = milliseconds(s, "gateway.health_every_ms");
     let threads = s.read("gateway.threads", at_least_one);
     let tls = pair(s, "gateway.tls.cert", "gateway.tls.key");
-    let given = s.value("gateway.trusted_proxies").is_some();
-    let proxies = s.read("gateway.trusted_proxies", networks);
-    let trusted_proxies = if given { proxies? } else { Vec::new() };
+    let redirect_listen = optional(s, "gateway.tls.redirect_listen", address);
+    if redirect_listen.flatten().is_some() && s.value("gateway.tls.cert").is_none() {
+        s.fault(
+            "gateway.tls.redirect_listen",
+            "needs gateway.tls.cert: there is no https to go to",
+        );
+    }
+    let redirect_port = optional(s, "gateway.tls.redirect_port", port);
+    let cors_origins = optional(s, "gateway.cors_origins", origins);
+    let trusted_proxies = optional(s, "gateway.trusted_proxies", networks);
+    let patience = patience(s);
     Some(Gateway {
         tls,
-        trusted_proxies,
+        redirect_listen: redirect_listen?,
+        redirect_port: redirect_port?,
+        cors_origins: cors_origins?.unwrap_or_default(),
+        trusted_proxies: trusted_proxies?.unwrap_or_default(),
+        patience: patience?,
         user_limit: user_limit?,
         client_limit: client_limit?,
         login_limit: login_limit?,
@@ -142,6 +154,22 @@ fn gateway(s: &mut Sources) -> Option<Gateway> {
         upstream: upstream?,
         health_every: health_every?,
         threads: threads?,
+    })
+}
+
+fn patience(s: &mut Sources) -> Option<Patience> {
+    let connections_max = s.read("gateway.connections_max", at_least_one);
+    let per_client = s.read("gateway.connections_per_client_max", |text| from_to(text, 0, 1 << 30));
+    let [head, body, client, keep_alive] =
+        ["gateway.head_ms", "gateway.body_ms", "gateway.client_ms", "gateway.keep_alive_ms"]
+            .map(|key| milliseconds(s, key));
+    Some(Patience {
+        connections_max: connections_max?,
+        connections_per_client_max: usize::try_from(per_client?).ok()?,
+        head: head?,
+        body: body?,
+        client: client?,
+        keep_alive: keep_alive?,
     })
 }
 
@@ -199,6 +227,18 @@ fn mesh(s: &mut Sources, parts: &[Part]) -> Option<Mesh> {
     }
     let (cert, key) = own.unzip();
     Some(Mesh { mode: mode?, ca: ca?, cert, key })
+}
+
+/// A setting that may be left out: none then; nothing when it is faulty.
+fn optional<T, E: Display>(
+    s: &mut Sources,
+    key: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Option<Option<T>> {
+    if s.value(key).is_none() {
+        return Some(None);
+    }
+    s.read(key, parse).map(Some)
 }
 
 /// A certificate and its key: both, or neither.

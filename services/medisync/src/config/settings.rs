@@ -48,6 +48,22 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting("gateway.tls.key", DERIVED, "its private key, PEM"),
     setting(
+        "gateway.tls.redirect_listen",
+        DERIVED,
+        "a plaintext port that sends clients to the public one; none when empty",
+    ),
+    setting(
+        "gateway.tls.redirect_port",
+        DERIVED,
+        "the port that it sends them to; the one of gateway.listen when empty",
+    ),
+    setting(
+        "gateway.cors_origins",
+        DERIVED,
+        "origins whose pages may call the API from a browser: https://app.example.org, \
+         comma-separated; none when empty",
+    ),
+    setting(
         "gateway.trusted_proxies",
         DERIVED,
         "balancers whose X-Forwarded-For says who the client is: networks such as 10.0.0.0/8, \
@@ -65,6 +81,25 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "gateway.clients_tracked_max",
         "100000",
         "rate limits remember so many users and addresses",
+    ),
+    setting("gateway.connections_max", "10000", "clients that are connected at once"),
+    setting(
+        "gateway.connections_per_client_max",
+        "8000",
+        "of those, connections from one address (of IPv6: one /64); 0: no bound. An office behind \
+         one address is one client, a trusted proxy is none",
+    ),
+    setting("gateway.head_ms", "10000", "a request's head must be whole so soon"),
+    setting("gateway.body_ms", "30000", "a request's body must be whole so soon"),
+    setting(
+        "gateway.client_ms",
+        "15000",
+        "a client that neither sends nor takes a byte of a body for so long is given up",
+    ),
+    setting(
+        "gateway.keep_alive_ms",
+        "60000",
+        "a client's connection without a request is closed after so long",
     ),
     setting("gateway.upstream_ms", "15000", "a part's answer must begin so soon"),
     setting(

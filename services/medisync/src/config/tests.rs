@@ -150,3 +150,22 @@ fn a_certificate_of_the_public_port_needs_its_key() {
     let config = up(gather("", &both, &[])).unwrap();
     assert_eq!(config.gateway.tls, Some(("c".into(), "k".into())));
 }
+
+#[test]
+fn the_gateway_redirects_only_where_there_is_https_and_lets_in_only_what_is_an_origin() {
+    let found = faults(gather(
+        "[gateway]\ncors_origins = 'https://a.example, *'\n[gateway.tls]\n\
+         redirect_listen = '127.0.0.1:80'\nredirect_port = 0\n",
+        &[],
+        &[],
+    ));
+    let all = found.join("\n");
+    assert_eq!(found.len(), 3, "{all}");
+    assert!(all.contains("gateway.tls.redirect_listen: needs gateway.tls.cert"), "{all}");
+    assert!(all.contains("gateway.tls.redirect_port: must be a whole number from 1"), "{all}");
+    assert!(all.contains("\"*\" is no origin"), "{all}");
+    let file = "[gateway]\ncors_origins = 'https://a.example, http://localhost:3000'\n";
+    assert_eq!(up(gather(file, &[], &[])).unwrap().gateway.cors_origins.len(), 2);
+    let config = up(gather("", &[], &[])).unwrap();
+    assert!(config.gateway.cors_origins.is_empty() && config.gateway.redirect_listen.is_none());
+}

@@ -11,6 +11,7 @@ mod certs;
 #[path = "../common/containers.rs"]
 mod containers;
 mod forged;
+mod https;
 mod issuer;
 mod meanwhile;
 #[path = "../common/processes.rs"]
@@ -25,9 +26,12 @@ mod alerts;
 mod allowance;
 mod backup;
 mod bad_servers;
+mod bombs;
 mod comes_back;
 mod commands;
+mod cors;
 mod crash;
+mod crowds;
 mod documents;
 mod drain;
 mod events;

@@ -40,6 +40,7 @@ mod gate;
 mod mesh;
 mod observability;
 mod patients;
+mod outsiders;
 mod policy;
 mod public_tls;
 mod rolling;

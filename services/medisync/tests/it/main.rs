@@ -7,9 +7,11 @@
 
 #[path = "../common/caller.rs"]
 mod caller;
+mod canary;
 mod certs;
 #[path = "../common/containers.rs"]
 mod containers;
+mod environment;
 mod forged;
 mod issuer;
 mod meanwhile;
@@ -33,6 +35,7 @@ mod drain;
 mod events;
 mod front;
 mod gate;
+mod leaks;
 mod mesh;
 mod observability;
 mod patients;

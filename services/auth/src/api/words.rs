@@ -18,7 +18,7 @@ pub(super) struct LoginBody {
         example = "testuser@test.com")]
     pub(super) email: Option<String>,
     #[serde(default, deserialize_with = "secret")]
-    #[schema(required, value_type = String, format = Password, max_length = 1024,
+    #[schema(required, value_type = String, format = Password, min_length = 1, max_length = 1024,
         example = "password123")]
     pub(super) password: Option<SecretString>,
 }

@@ -50,6 +50,7 @@ struct AccountsOut {
 #[into_params(parameter_in = Query)]
 struct AccountsQuery {
     /// Only this patient's account.
+    #[param(value_type = Option<Uuid>)]
     patient_id: Option<String>,
     /// Accounts in a page.
     #[param(minimum = 1, maximum = 200, default = 20)]

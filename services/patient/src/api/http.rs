@@ -26,7 +26,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     etag,
     query::{Asked, ListQuery, Page, SearchIn},
-    wire::{self, NewPatientIn, PatientIn, PatientOut, PatientsOut},
+    wire::{self, NewPatientIn, OfVersion, PatientIn, PatientOut, PatientsOut, Repeatable},
 };
 use crate::{
     app::{App, Registered, RequestKey},
@@ -151,7 +151,7 @@ async fn get_patient(
     path = "/patients",
     security(("bearer" = [])),
     request_body = NewPatientIn,
-    params(("Idempotency-Key" = Option<String>, Header, description = "makes it safe to repeat")),
+    params(Repeatable),
     responses(
         (status = CREATED, description = "the patient", body = PatientOut, headers(
             ("Location", description = "where the patient is"),
@@ -195,7 +195,7 @@ async fn register_patient(
     request_body = PatientIn,
     params(
         ("id" = uuid::Uuid, Path, description = "the patient's id"),
-        ("If-Match" = Option<String>, Header, description = "change only this version"),
+        OfVersion,
     ),
     responses(
         (status = OK, description = "the patient", body = PatientOut, headers(
@@ -227,7 +227,7 @@ async fn update_patient(
     security(("bearer" = [])),
     params(
         ("id" = uuid::Uuid, Path, description = "the patient's id"),
-        ("If-Match" = Option<String>, Header, description = "remove only this version"),
+        OfVersion,
     ),
     responses(
         (status = NO_CONTENT, description = "the patient was removed"),

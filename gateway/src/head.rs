@@ -90,6 +90,14 @@ pub(crate) async fn read(client: &mut Downstream, bounds: &Bounds) -> Result<Hea
     Ok(Head { bytes, rest, framing })
 }
 
+/// As [`read`], of bytes that are all there.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn of_bytes(bytes: &[u8], bounds: &Bounds) -> Option<(usize, Framing)> {
+    let end = Scan::default().end(bytes).ok()??;
+    (end <= bounds.head_bytes_max).then_some(())?;
+    Some((end, check(&bytes[..end], bounds).ok()?))
+}
+
 /// Whether a whole head is one that can be read in one way only.
 fn check(head: &[u8], bounds: &Bounds) -> Result<Framing, Failure> {
     let malformed = || Failure::new(ErrorCode::Invalid, "the request is malformed");

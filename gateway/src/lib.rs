@@ -68,6 +68,8 @@ mod swagger;
 
 mod metrics;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(test)]
 mod test_support;
 #[cfg(test)]

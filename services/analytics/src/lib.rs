@@ -36,6 +36,8 @@ mod replay;
 
 mod api;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;
 

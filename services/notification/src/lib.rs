@@ -39,6 +39,8 @@ mod api;
 
 mod error;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;
 

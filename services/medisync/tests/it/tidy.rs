@@ -206,6 +206,8 @@ fn dependencies_point_one_way() {
         ("shared-middleware", &[]),
         ("services/testbed", &[]),
         ("loadtests/measure", &[]),
+        // It knows what reads bytes of others.
+        ("fuzz", &["analytics", "gateway", "kit", "notification", "patient", "shared-middleware"]),
         // They measure the binary from outside; a store of a million patients is made by patient.
         ("loadtests/stacks", &["kit", "measure", "patient", "proto", "testbed"]),
         ("loadtests/peers", &["measure", "shared-middleware"]),

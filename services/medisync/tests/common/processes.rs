@@ -147,7 +147,7 @@ impl Process {
         if let Some(container) = &self.container {
             return containers::signal(container, name);
         }
-        let pid = self.child.id();
+        let pid = self.id();
         let told = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
         assert!(told.unwrap().success());
     }

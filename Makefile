@@ -1,7 +1,7 @@
 # What the README and CI call. `make test` is the one test command.
 
 .PHONY: up test tests check fmt lint release figures bench-stacks bench-scale bench-peers cost k6 images \
-	containers deployment tools
+	containers deployment tools fuzz schemathesis
 
 # Builds and starts the mesh.
 up:
@@ -20,7 +20,7 @@ tests:
 	cargo test --workspace --locked --features kit/kafka-tls,kit/testing --test kafka_tls
 
 # What CI runs.
-check: fmt lint test release figures k6 cost images containers deployment
+check: fmt lint test fuzz release figures k6 schemathesis cost images containers deployment
 
 fmt:
 	cargo fmt --all --check
@@ -61,6 +61,15 @@ cost: release
 SCRIPT ?= smoke
 k6: release
 	loadtests/k6/run.sh $(SCRIPT)
+
+# Every reader of what others send, fed with what libFuzzer makes up: ten seconds each, or SECONDS=3600.
+SECONDS ?= 10
+fuzz:
+	fuzz/run.sh $(SECONDS) $(TARGETS)
+
+# Every documented operation, asked in every way that its document allows, and in others.
+schemathesis: release
+	services/medisync/tests/schemathesis/run.sh $(ARGUMENTS)
 
 # The images, of the release binary; each started as it is meant to run, none with a secret in it. As root.
 images: release

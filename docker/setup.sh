@@ -15,16 +15,20 @@ chmod 700 "$secrets"
 # once FILE: whether it has to be written; it is read from standard input then.
 once() { [ -s "$secrets/$1" ] && return 0; cat > "$secrets/$1.new"; mv "$secrets/$1.new" "$secrets/$1"; }
 # 192 bits, in characters that mean the same in a URL, in TOML and in a shell.
-random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
+random() { od -An "-N${1:-24}" -tx1 /dev/urandom | tr -d ' \n'; }
 
 random | once postgres
 random | once grafana
+# What audit trails are sealed with: a trail can be verified with this key and no other.
+random 32 | once audit-key
 for service in auth patient billing analytics notification; do
   random | once "$service-database"
   {
     echo "[$service]"
     echo "database = \"postgres://$service:$(cat "$secrets/$service-database")@postgres:5432/$service?sslmode=disable\""
     [ "$service" != notification ] || echo 'smtp = "smtp://mail:1025"'
+    echo "[audit]"
+    echo "key = \"$(cat "$secrets/audit-key")\""
   } | once "$service.toml"
 done
 

@@ -8,7 +8,7 @@ rm -rf docker
 find . -type f -not -path './gateway/libz-ng-sys/*' \
   -not -name Cargo.toml -not -name Cargo.lock -not -path './.cargo/*' \
   -not -path '*/src/main.rs' -not -path '*/src/lib.rs' -not -name build.rs \
-  -not -path '*/tests/*.rs' -delete
+  -not -path '*/tests/*.rs' -not -path './fuzz/targets/*' -delete
 find . -type f \( -path '*/src/tests/*' -o -path '*/tests/*/*.rs' \) -not -name main.rs -delete
 find . -type d -empty -delete
 find . -name '*.rs' -not -path './gateway/libz-ng-sys/*' | while read -r file; do

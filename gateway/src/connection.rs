@@ -8,7 +8,7 @@ use pingora_core::{
     apps::HttpServerApp as _, protocols::http::ServerSession, server::ShutdownWatch,
 };
 use pingora_proxy::HttpProxy;
-use shared_middleware::{clock::Ids, error::Failure};
+use shared_middleware::{clock::Ids, error::Failure, trace_context::TraceContext};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +28,10 @@ use crate::{
 /// When the gateway stops, an idle connection is listened to so much longer: a request may have
 /// been sent that was not noticed yet.
 const LAST_LOOK: Duration = Duration::from_millis(25);
+
+/// A request, its answer included, takes no longer: whoever takes an answer byte by byte is cut
+/// off. Parts give up long before.
+pub(crate) const REQUEST_WITHIN: Duration = Duration::from_secs(120);
 
 /// A client for whom there is no room gets so long to read that, and so much of what it says is
 /// passed over.
@@ -84,7 +88,7 @@ pub(crate) async fn serve(socket: TcpStream, remote: SocketAddr, proxy: &Proxy, 
             Ok(head) => head,
             Err(NoHead::Gone) => return,
             Err(NoHead::Refused(failure)) => {
-                return refuse_head(&mut client, failure, common).await;
+                return refuse_head(&mut client, failure, common.scheme(), common).await;
             }
         };
         match request(client, head, proxy, common).await {
@@ -121,13 +125,13 @@ pub(crate) async fn turn_away(socket: TcpStream, remote: SocketAddr, common: &Co
         return;
     }
     let mut client = Downstream::new(Wire::Plain(socket), remote);
-    write_refusal(&mut client, refuse::unavailable(), common).await;
+    write_refusal(&mut client, refuse::unavailable(), Scheme::Http, common).await;
     // Its request is on the way; to close before it is here would take the answer back.
     let _ = timeout(TURNED_AWAY_WITHIN, client.close_gently(HEAD_BYTES)).await;
 }
 
 /// Whether a request has come, and not the end: of the connection, of patience, of the gateway.
-async fn waited_for_request(
+pub(crate) async fn waited_for_request(
     client: &mut Downstream,
     closing: &CancellationToken,
     patience: Duration,
@@ -153,21 +157,39 @@ async fn request(
     session.set_pipelined_prefix(head.bytes);
     session.set_read_timeout(Some(common.client_timeout));
     session.set_write_timeout(Some(common.client_timeout));
-    let reusable = proxy.http.process_new_http(session, &proxy.stopping).await?;
+    session.set_total_drain_timeout(Some(PASSED_OVER_WITHIN));
+    let served = proxy.http.process_new_http(session, &proxy.stopping);
+    let reusable = timeout(REQUEST_WITHIN, served).await.ok()??;
     let (stream, _) = reusable.consume();
     stream.into_any().downcast().ok()
 }
 
-async fn refuse_head(client: &mut Downstream, failure: Failure, common: &Common) {
-    write_refusal(client, failure, common).await;
+/// Refuses a request that was not, or not well, understood; the connection ends with that.
+pub(crate) async fn refuse_head(
+    client: &mut Downstream,
+    failure: Failure,
+    scheme: Scheme,
+    common: &Common,
+) {
+    write_refusal(client, failure, scheme, common).await;
     let _ = timeout(PASSED_OVER_WITHIN, client.close_gently(PASSED_OVER_BYTES_MAX)).await;
 }
 
-async fn write_refusal(client: &mut Downstream, failure: Failure, common: &Common) {
-    let mut ctx = Context::new(common.scheme());
+async fn write_refusal(client: &mut Downstream, failure: Failure, scheme: Scheme, common: &Common) {
+    write_answer(client, |trace| refuse::answer(&failure, trace), scheme, common).await;
+}
+
+/// Writes an answer with which the connection ends, and counts it.
+pub(crate) async fn write_answer(
+    client: &mut Downstream,
+    answer: impl FnOnce(&TraceContext) -> Answer,
+    scheme: Scheme,
+    common: &Common,
+) {
+    let mut ctx = Context::new(scheme);
     ctx.name(&HeaderMap::new(), &common.ids);
     let trace = ctx.trace();
-    let answer: Answer = refuse::answer(&failure, &trace);
+    let answer = answer(&trace);
     let status = answer.status;
     let written =
         timeout(PASSED_OVER_WITHIN, answer.write_to_connection(client, &ctx.marks())).await;

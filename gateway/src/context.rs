@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::{
     client::TrustedProxies,
+    cors::{Cors, Origins},
     headers::{self, Marks, Scheme},
     limit::Verdict,
     metrics::{self, InFlight},
@@ -31,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) client: IpAddr,
     /// What the client speaks.
     pub(crate) scheme: Scheme,
+    /// Whose page asks, where that matters.
+    pub(crate) cors: Cors,
     pub(crate) request_id: HeaderValue,
     pub(crate) trace: Option<TraceContext>,
     pub(crate) route: Option<&'static Route>,
@@ -52,6 +55,7 @@ impl Context {
             scheme,
             started: Instant::now(),
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            cors: Cors::Off,
             request_id: HeaderValue::from_static("-"),
             trace: None,
             route: None,
@@ -65,8 +69,15 @@ impl Context {
     }
 
     /// Notes who asks, and joins the request to its trace.
-    pub(crate) fn begin(&mut self, session: &Session, proxies: &TrustedProxies, ids: &Ids) {
+    pub(crate) fn begin(
+        &mut self,
+        session: &Session,
+        proxies: &TrustedProxies,
+        origins: &Origins,
+        ids: &Ids,
+    ) {
         let headers = &session.req_header().headers;
+        self.cors = origins.judge(headers);
         let address = session.client_addr().and_then(|address| address.as_inet());
         if let Some(address) = address {
             self.client = proxies.client(address.ip(), headers);
@@ -87,7 +98,12 @@ impl Context {
 
     /// What its answer is marked with.
     pub(crate) fn marks(&self) -> Marks<'_> {
-        Marks { request_id: &self.request_id, verdict: self.verdict.as_ref(), scheme: self.scheme }
+        Marks {
+            request_id: &self.request_id,
+            verdict: self.verdict.as_ref(),
+            scheme: self.scheme,
+            cors: &self.cors,
+        }
     }
 
     /// Counts the request and writes its line in the log: neither its path nor who asked.

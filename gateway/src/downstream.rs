@@ -21,7 +21,7 @@ use pingora_core::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, ReadBuf};
 
-use crate::wire::Wire;
+use crate::{toll::Toll, wire::Wire};
 
 /// Answers up to this size leave in one packet train.
 const WRITE_BUFFER_BYTES: usize = 4096;
@@ -46,6 +46,8 @@ pub(crate) struct Downstream {
     rest: BytesMut,
     /// How much of the body is still to be read.
     body: Framing,
+    /// Of HTTP/2: what its frames cost.
+    toll: Option<Toll>,
     digest: Arc<SocketDigest>,
 }
 
@@ -60,6 +62,7 @@ impl Downstream {
             io: BufWriter::with_capacity(WRITE_BUFFER_BYTES, io),
             rest: BytesMut::new(),
             body: Framing::Length(0),
+            toll: None,
             digest: Arc::new(digest),
         }
     }
@@ -100,6 +103,7 @@ impl Downstream {
     /// From now on all bytes are read as they come: HTTP/2 tells itself what they belong to.
     pub(crate) fn pass_through(&mut self) {
         self.body = Framing::Chunked;
+        self.toll = Some(Toll::new());
     }
 
     /// Makes the connection break when it is dropped, so that the client cannot take what it got
@@ -179,7 +183,15 @@ impl AsyncRead for Downstream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.get_mut().poll_body(cx, buf)
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(this.poll_body(cx, buf))?;
+        if let Some(toll) = &mut this.toll
+            && toll.count(&buf.filled()[before..]).is_err()
+        {
+            return Poll::Ready(Err(io::Error::other("too many frames for nothing")));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

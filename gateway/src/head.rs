@@ -90,6 +90,45 @@ pub(crate) async fn read(client: &mut Downstream, bounds: &Bounds) -> Result<Hea
     Ok(Head { bytes, rest, framing })
 }
 
+/// As [`read`], of bytes that are all there.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn of_bytes(bytes: &[u8], bounds: &Bounds) -> Option<(usize, Framing)> {
+    let end = Scan::default().end(bytes).ok()??;
+    (end <= bounds.head_bytes_max).then_some(())?;
+    Some((end, check(&bytes[..end], bounds).ok()?))
+}
+
+// === impl Head ===
+
+impl Head {
+    /// The request's target.
+    pub(crate) fn target(&self) -> Option<&[u8]> {
+        self.lines().next()?.split(|&byte| byte == b' ').nth(1)
+    }
+
+    /// The one value of `Host`.
+    pub(crate) fn host(&self) -> Option<&[u8]> {
+        self.lines().skip(1).find_map(|line| {
+            let (name, value) = line.split_at_checked(b"host".len())?;
+            let value = value.strip_prefix(b":")?;
+            name.eq_ignore_ascii_case(b"host").then_some(trim(value))
+        })
+    }
+
+    fn lines(&self) -> Lines<'_> {
+        Lines(self.bytes.strip_suffix(b"\r\n\r\n"))
+    }
+}
+
+/// A value without the white space around it, which is blanks and tabs and nothing else (RFC 9110,
+/// 5.5).
+fn trim(value: &[u8]) -> &[u8] {
+    let space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let begin = value.iter().position(|byte| !space(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !space(byte)).map_or(begin, |at| at + 1);
+    &value[begin..end]
+}
+
 /// Whether a whole head is one that can be read in one way only.
 fn check(head: &[u8], bounds: &Bounds) -> Result<Framing, Failure> {
     let malformed = || Failure::new(ErrorCode::Invalid, "the request is malformed");
@@ -102,15 +141,21 @@ fn check(head: &[u8], bounds: &Bounds) -> Result<Framing, Failure> {
         headers += 1;
         seen.header(line).ok_or_else(malformed)?;
     }
-    if headers > bounds.headers_max {
-        return Err(Failure::new(ErrorCode::Invalid, "the request has too many headers"));
-    }
+    check_count(headers, bounds.headers_max)?;
     let hosts_fit = seen.hosts == 1 || (seen.hosts == 0 && !version_1_1);
     let framing_fits = !seen.chunked || (version_1_1 && seen.length.is_none());
     if !hosts_fit || !framing_fits {
         return Err(malformed());
     }
     Ok(if seen.chunked { Framing::Chunked } else { Framing::Length(seen.length.unwrap_or(0)) })
+}
+
+/// Whether a request has no more headers than it may.
+pub(crate) fn check_count(headers: usize, headers_max: usize) -> Result<(), Failure> {
+    if headers > headers_max {
+        return Err(Failure::new(ErrorCode::Invalid, "the request has too many headers"));
+    }
+    Ok(())
 }
 
 /// `METHOD SP target SP HTTP/1.x`; whether x is 1.
@@ -185,7 +230,7 @@ impl Seen {
     /// Notes a header; none when it is malformed, or contradicts another.
     fn header(&mut self, line: &[u8]) -> Option<()> {
         let at = memchr(b':', line)?;
-        let (name, value) = (&line[..at], line[at + 1..].trim_ascii());
+        let (name, value) = (&line[..at], trim(&line[at + 1..]));
         // A name with a space in or before it would be an obsolete folded line, or worse.
         if name.is_empty() || !name.iter().all(|&byte| is_token(byte)) {
             return None;

@@ -21,7 +21,7 @@ use shared_middleware::{
     trace_context::{TRACEPARENT, TraceContext},
 };
 
-use crate::{certificate::PublicTls, limit::Verdict};
+use crate::{certificate::PublicTls, cors::Cors, limit::Verdict};
 
 /// The header that names a request, in requests and answers.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -57,6 +57,8 @@ pub(crate) struct Marks<'a> {
     pub(crate) verdict: Option<&'a Verdict>,
     /// What it came by.
     pub(crate) scheme: Scheme,
+    /// Whose page asked.
+    pub(crate) cors: &'a Cors,
 }
 
 // === impl Scheme ===
@@ -135,7 +137,7 @@ pub(crate) fn stamp(answer: &mut ResponseHeader, marks: &Marks<'_>) -> Result<()
         answer.insert_header(RATE_LIMIT_POLICY, verdict.policy())?;
         answer.insert_header(RATE_LIMIT, verdict.state())?;
     }
-    Ok(())
+    marks.cors.stamp(answer)
 }
 
 /// Writes the paths in a part's answer as they are seen through the gateway.
@@ -209,6 +211,10 @@ mod tests {
         answer
     }
 
+    fn marks(request_id: &HeaderValue, scheme: Scheme) -> Marks<'_> {
+        Marks { request_id, verdict: None, scheme, cors: &Cors::Off }
+    }
+
     #[test]
     fn a_clients_word_on_who_it_is_goes_no_further() {
         let request = cleaned(&[
@@ -273,8 +279,7 @@ mod tests {
     fn every_answer_is_marked_and_none_names_a_server() {
         let mut answer = answer(&[("server", "axum/1")]);
         let id = HeaderValue::from_static("r1");
-        stamp(&mut answer, &Marks { request_id: &id, verdict: None, scheme: Scheme::Http })
-            .unwrap();
+        stamp(&mut answer, &marks(&id, Scheme::Http)).unwrap();
         assert!(!answer.headers.contains_key("server"));
         assert_eq!(answer.headers["x-request-id"], "r1");
         assert_eq!(answer.headers["x-content-type-options"], "nosniff");
@@ -288,7 +293,7 @@ mod tests {
         let id = HeaderValue::from_static("r1");
         for (scheme, told) in [(Scheme::Http, false), (Scheme::Https, true)] {
             let mut answer = answer(&[]);
-            stamp(&mut answer, &Marks { request_id: &id, verdict: None, scheme }).unwrap();
+            stamp(&mut answer, &marks(&id, scheme)).unwrap();
             assert_eq!(answer.headers.contains_key("strict-transport-security"), told);
         }
     }
@@ -297,8 +302,7 @@ mod tests {
     fn a_parts_word_on_caching_is_kept() {
         let mut answer = answer(&[("cache-control", "max-age=60")]);
         let id = HeaderValue::from_static("r1");
-        stamp(&mut answer, &Marks { request_id: &id, verdict: None, scheme: Scheme::Http })
-            .unwrap();
+        stamp(&mut answer, &marks(&id, Scheme::Http)).unwrap();
         assert_eq!(answer.headers["cache-control"], "max-age=60");
     }
 

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    connection::{Common, Proxy},
+    connection::{Common, Proxy, REQUEST_WITHIN},
     downstream::Downstream,
 };
 
@@ -27,10 +27,6 @@ const STREAMS_MAX: u32 = 100;
 
 /// So many requests that are none are passed over; then the connection is closed.
 const MALFORMED_MAX: usize = 32;
-
-/// A request, its answer included, takes no longer: whoever sends a body of a byte now and then, or
-/// takes an answer so, is cut off. Parts give up long before.
-const STREAM_WITHIN: Duration = Duration::from_secs(120);
 
 /// Serves a client until one of the two has enough.
 pub(crate) async fn serve(mut client: Box<Downstream>, proxy: &Proxy, common: &Common) {
@@ -81,7 +77,7 @@ async fn request(mut session: HttpSession, proxy: Proxy, client_timeout: Duratio
     let session = ServerSession::new_http2(session);
     // What was begun and is dropped is told to the client as a reset.
     let served = proxy.http.process_new_http(session, &proxy.stopping);
-    let _ = timeout(STREAM_WITHIN, served).await;
+    let _ = timeout(REQUEST_WITHIN, served).await;
 }
 
 fn options(common: &Common) -> H2Options {

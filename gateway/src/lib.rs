@@ -5,14 +5,15 @@
 //!
 //! ```text
 //!  client
-//!    │  serve        accepts, counts connections, deals them out to threads, drains
+//!    │  door         accepts, counts connections (room), deals them out to threads, drains;
+//!    │               plaintext on a port of its own is sent to https (redirect)
 //!    │  connection   shakes hands (certificate); waits for a request; hands it to pingora and
 //!    │               takes the connection back. With HTTP/2, many at once (http2)
 //!    │  head         reads the head; what could be read in two ways ends here       400, 405
 //!    │  path         ... the target above all                                       400
 //!    ▼  proxy        pingora's phases:
 //!    │    1  early_request_filter     context: who asks, request id, trace
-//!    │    2  request_filter           limit (client) → route → limit (login)        429, 404, 405
+//!    │    2  request_filter           limit (client) → route, cors → limit (login)  429, 404, 405
 //!    │                                → token → limit (user) → role → size     401, 403, 429, 413
 //!    │                                → the gateway's own pages (swagger)
 //!    │    3  upstream_peer            upstream: a place that is ready, certificate
@@ -39,11 +40,17 @@ mod config;
 mod serve;
 mod threads;
 
+mod door;
+mod room;
+
 mod certificate;
 mod client;
 mod connection;
 mod downstream;
+mod host;
 mod http2;
+mod redirect;
+mod toll;
 mod wire;
 
 mod head;
@@ -60,6 +67,7 @@ mod token;
 
 mod upstream;
 
+mod cors;
 mod headers;
 
 mod answer;
@@ -68,6 +76,8 @@ mod swagger;
 
 mod metrics;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(test)]
 mod test_support;
 #[cfg(test)]
@@ -76,6 +86,7 @@ mod tests;
 use std::{fmt, sync::Arc};
 
 use shared_middleware::{
+    audit::refusals::Refusals,
     clock::{Clock, Ids},
     tls::MeshTls,
     token::Verifier,
@@ -84,7 +95,8 @@ use shared_middleware::{
 pub use crate::{
     certificate::PublicTls,
     client::{NoNetwork, parse_network},
-    config::{Config, NoRateLimit, RateLimit, parse_limit},
+    config::Config,
+    cors::{NoOrigin, Origin, parse_origin},
     serve::{Bound, Running, StartError, bind, start},
 };
 
@@ -96,6 +108,8 @@ pub struct Deps {
     pub public_tls: Option<Arc<PublicTls>>,
     /// Whose tokens it accepts.
     pub verifier: Arc<Verifier>,
+    /// Where it tells what it refused to users.
+    pub refusals: Refusals,
     /// What time it is.
     pub clock: Clock,
     /// Names for requests.

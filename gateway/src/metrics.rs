@@ -29,6 +29,11 @@ static CONNECTIONS: LazyLock<IntGauge> = LazyLock::new(|| {
     register_int_gauge!("gateway_connections", "Clients that are connected.")
         .expect("the name is registered once")
 });
+/// Connections for which there was no room.
+pub(crate) static CONNECTIONS_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help = "Connections for which there was no room, by whose bound it was.";
+    counter("gateway_connections_refused_total", help, &["bound"])
+});
 /// How handshakes at the public port ended.
 pub(crate) static TLS_HANDSHAKES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let help = "TLS handshakes at the public port, by how they ended.";
@@ -166,6 +171,9 @@ pub(crate) fn register() {
     }
     for outcome in ["ok", "missing", "malformed", "expired", "forged", "revoked", "forbidden"] {
         AUTH.with_label_values(&[outcome]);
+    }
+    for bound in ["total", "client"] {
+        CONNECTIONS_REFUSED.with_label_values(&[bound]);
     }
     for limit in ["user", "client", "login"] {
         RATE_LIMITED.with_label_values(&[limit]);

@@ -63,28 +63,6 @@ mod tests {
     use super::*;
     use crate::route::{self, Found};
 
-    /// The corpus: a verdict and a target a line, bytes outside ASCII as `\xNN`.
-    const CORPUS: &str = include_str!("../tests/data/paths.txt");
-
-    fn rows() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
-        CORPUS.lines().filter(|line| !line.is_empty() && !line.starts_with("# ")).map(|line| {
-            let (verdict, target) = line.split_once(' ').unwrap();
-            (verdict, unescaped(target))
-        })
-    }
-
-    fn unescaped(text: &str) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once("\\x") {
-            bytes.extend_from_slice(before.as_bytes());
-            bytes.push(u8::from_str_radix(&after[..2], 16).unwrap());
-            rest = &after[2..];
-        }
-        bytes.extend_from_slice(rest.as_bytes());
-        bytes
-    }
-
     fn verdict(target: &[u8]) -> &'static str {
         if check(target, 8192).is_err() {
             return "invalid";
@@ -99,9 +77,8 @@ mod tests {
 
     #[test]
     fn every_form_of_the_corpus_gets_its_verdict() {
-        assert!(rows().count() >= 60);
-        for (wanted, target) in rows() {
-            assert_eq!(verdict(&target), wanted, "{}", target.escape_ascii());
+        for form in testbed::corpora::paths() {
+            assert_eq!(verdict(&form.bytes), form.outcome, "{}", form.text);
         }
     }
 

@@ -1,30 +1,34 @@
 //! The phases of a request, in their order. Each calls a file by its name; what they tell one
 //! another is in the [`Context`].
 
-use std::sync::Arc;
+use std::{os::fd::RawFd, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, header::CONTENT_LENGTH};
 use pingora_core::{
-    Error, ErrorSource, ErrorType, Result, modules::http::HttpModules, upstreams::peer::HttpPeer,
+    Error, ErrorSource, ErrorType, Result, modules::http::HttpModules, protocols::Digest,
+    upstreams::peer::HttpPeer,
 };
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use shared_middleware::{
-    access::Access,
-    clock::Ids,
+    audit::{Asked, Outcome, refusals::Refusals},
+    clock::{Clock, Ids},
     error::{ErrorCode, Failure},
-    identity::Part,
+    identity::{Caller, Part},
     token::Verifier,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     answer::Answer,
     client::TrustedProxies,
     context::Context,
+    cors::Origins,
+    head,
     headers::{self, Scheme},
     limit::Limits,
     metrics, path, refuse,
@@ -43,10 +47,15 @@ pub(crate) struct Gateway {
     pub(crate) swagger: Arc<Swagger>,
     pub(crate) ids: Ids,
     pub(crate) proxies: Arc<TrustedProxies>,
+    pub(crate) origins: Arc<Origins>,
     pub(crate) scheme: Scheme,
     pub(crate) uri_bytes_max: usize,
+    pub(crate) headers_max: usize,
     pub(crate) body_bytes_max: usize,
+    pub(crate) body_timeout: Duration,
     pub(crate) upstream_retries_max: usize,
+    pub(crate) refusals: Refusals,
+    pub(crate) clock: Clock,
     pub(crate) stop: CancellationToken,
 }
 
@@ -71,7 +80,7 @@ impl ProxyHttp for Gateway {
 
     /// 1. Who asks, and under which name.
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
-        ctx.begin(session, &self.proxies, &self.ids);
+        ctx.begin(session, &self.proxies, &self.origins, &self.ids);
         self.send_away(session);
         Ok(())
     }
@@ -82,6 +91,7 @@ impl ProxyHttp for Gateway {
             Ok(Next::Part) => return Ok(false),
             Ok(Next::Gateway(answer)) => {
                 if answer.write_to_session(session, &ctx.marks()).await.is_err() {
+                    refuse::break_off(session);
                     session.set_keepalive(None);
                 }
             }
@@ -116,6 +126,22 @@ impl ProxyHttp for Gateway {
         error
     }
 
+    /// 3b. A connection, new or used before: nothing was sent on it yet.
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _: bool,
+        peer: &HttpPeer,
+        _: RawFd,
+        digest: Option<&Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        match upstream(ctx.row) {
+            Some((part, ..)) => self.upstreams.admit(part, peer, digest),
+            None => Error::err_in(ErrorType::InternalError),
+        }
+    }
+
     /// 4. The request as the part sees it.
     async fn upstream_request_filter(
         &self,
@@ -132,7 +158,7 @@ impl ProxyHttp for Gateway {
         headers::clean(request, part, (ctx.scheme, ctx.client), &ctx.request_id, &trace)
     }
 
-    /// 5. Its body, which a chunked request has not told the length of.
+    /// 5. Its body, which a chunked request has not told the length of, and which may come slowly.
     async fn request_body_filter(
         &self,
         _: &mut Session,
@@ -143,6 +169,9 @@ impl ProxyHttp for Gateway {
         ctx.body_bytes += body.as_ref().map_or(0, Bytes::len);
         if ctx.body_bytes > self.body_bytes_max {
             return Error::err_down(ErrorType::HTTPStatus(413));
+        }
+        if body.is_some() && ctx.started.elapsed() > self.body_timeout {
+            return Error::err_down(ErrorType::HTTPStatus(408));
         }
         Ok(())
     }
@@ -201,7 +230,7 @@ impl ProxyHttp for Gateway {
         let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
         let failure = refuse::failure_of(error);
         match &failure {
-            Some(_) if begun => refuse::break_off(session),
+            _ if begun => refuse::break_off(session),
             Some(failure) => {
                 if failure.code() == ErrorCode::Internal {
                     tracing::error!(kind = error.etype().as_str(), "request failed");
@@ -253,15 +282,28 @@ impl Gateway {
         let request = session.req_header();
         if session.is_http2() {
             // HTTP/1's was looked at before pingora saw it (`head`).
-            path::check(request.raw_path(), self.uri_bytes_max)?;
+            self.check_head(request)?;
         }
         let target = std::str::from_utf8(request.raw_path()).unwrap_or_default();
         let (path, _) = path::split(target);
-        let row = find(request.method.as_str(), path, ctx)?;
+        let row = match route::find(request.method.as_str(), path) {
+            Found::Row(route, row) => {
+                (ctx.route, ctx.row) = (Some(route), Some(row));
+                row
+            }
+            Found::OtherMethods(route) => {
+                ctx.route = Some(route);
+                let leave = ctx.cors.preflight(request, &route.methods).map(Next::Gateway);
+                return leave.ok_or_else(|| Failure::method_not_allowed(&route.methods));
+            }
+            Found::Nothing => {
+                return Err(Failure::new(ErrorCode::NotFound, "there is nothing here"));
+            }
+        };
         match row.rate {
             RateClass::Client => {}
             RateClass::Login => self.count(ctx, |limits, ctx| limits.login(ctx.client))?,
-            RateClass::User => self.identify(request, row.access, ctx)?,
+            RateClass::User => self.identify(request, row, path, ctx)?,
         }
         let length = request.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
@@ -276,16 +318,45 @@ impl Gateway {
         }
     }
 
+    /// What of a head its frames leave open.
+    fn check_head(&self, request: &RequestHeader) -> Result<(), Failure> {
+        path::check(request.raw_path(), self.uri_bytes_max)?;
+        head::check_count(request.headers.len(), self.headers_max)?;
+        // The same twice is one length to the frames, and two to whoever reads it as HTTP/1.
+        match request.headers.get_all(CONTENT_LENGTH).iter().nth(1) {
+            Some(_) => Err(Failure::new(ErrorCode::Invalid, "the request is malformed")),
+            None => Ok(()),
+        }
+    }
+
     /// Whose request it is, how many they have left, and whether they may.
     fn identify(
         &self,
         request: &RequestHeader,
-        access: Access,
+        row: &Row,
+        path: &str,
         ctx: &mut Context,
     ) -> Result<(), Failure> {
         let caller = token::caller(&self.verifier, &request.headers)?;
         self.count(ctx, |limits, _| limits.user(&caller.subject))?;
-        token::permit(access, &caller)
+        let permitted = token::permit(row.access, &caller);
+        if permitted.is_err() {
+            self.tell_refused(row, path, &caller, ctx);
+        }
+        permitted
+    }
+
+    /// For the audit trail: no part will see this request, so none would record it.
+    fn tell_refused(&self, row: &Row, path: &str, caller: &Caller, ctx: &mut Context) {
+        let id = path.rsplit('/').next().filter(|_| row.path.ends_with("{id}"));
+        let id = id.and_then(|id| id.parse::<Uuid>().ok());
+        let patient = id.filter(|_| row.target == route::PATIENTS);
+        let trace = Some(ctx.trace().trace_id());
+        let record = id.map(|id| id.to_string());
+        let asked = Asked::new(row.action.unwrap_or(row.path), record, Some(ctx.client), trace);
+        asked.by_caller(caller);
+        let patients = patient.into_iter().collect();
+        self.refusals.tell(asked.entry(self.clock.now(), Outcome::Refused, None, patients));
     }
 
     /// Counts the request against a limit that is on; a later limit is a more specific one.
@@ -296,20 +367,6 @@ impl Gateway {
     ) -> Result<(), Failure> {
         let Some(verdict) = check(&self.limits, ctx) else { return Ok(()) };
         ctx.verdict.insert(verdict).admit()
-    }
-}
-
-fn find(method: &str, path: &str, ctx: &mut Context) -> Result<&'static Row, Failure> {
-    match route::find(method, path) {
-        Found::Row(route, row) => {
-            (ctx.route, ctx.row) = (Some(route), Some(row));
-            Ok(row)
-        }
-        Found::OtherMethods(route) => {
-            ctx.route = Some(route);
-            Err(Failure::method_not_allowed(&route.methods))
-        }
-        Found::Nothing => Err(Failure::new(ErrorCode::NotFound, "there is nothing here")),
     }
 }
 

@@ -45,7 +45,8 @@ pub(crate) async fn session(
     }
 }
 
-/// Breaks a connection on which part of an answer was sent.
+/// Breaks a connection on which part of an answer was sent. Of a client that does not take it, the
+/// system forgets the rest, too.
 pub(crate) fn break_off(session: &Session) {
     let downstream = session.stream().and_then(|stream| stream.as_any().downcast_ref());
     downstream.map(Downstream::break_off);
@@ -55,6 +56,9 @@ pub(crate) fn break_off(session: &Session) {
 pub(crate) fn failure_of(error: &Error) -> Option<Failure> {
     let failure = match (error.esource(), error.etype()) {
         (_, ErrorType::HTTPStatus(413)) => too_large(),
+        (_, ErrorType::HTTPStatus(408)) => {
+            Failure::new(ErrorCode::Invalid, "the body of the request took too long")
+        }
         (_, ErrorType::HTTPStatus(_)) => unavailable(),
         (ErrorSource::Upstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
             Failure::new(ErrorCode::DeadlineExceeded, "the answer took too long")
@@ -127,6 +131,7 @@ mod tests {
         assert_eq!(down(ErrorType::WriteError), None);
         assert_eq!(down(ErrorType::InvalidHTTPHeader), Some(ErrorCode::Invalid));
         assert_eq!(down(ErrorType::HTTPStatus(413)), Some(ErrorCode::TooLarge));
+        assert_eq!(down(ErrorType::HTTPStatus(408)), Some(ErrorCode::Invalid));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use shared_middleware::{
     access::Access,
     identity::Part,
     permission::Permission::{
-        self, DeletePatients, ManageUsers, ReadAnalytics, ReadBilling, ReadNotifications,
-        ReadPatients, WritePatients,
+        self, DeletePatients, ManageUsers, ReadAnalytics, ReadAudit, ReadBilling,
+        ReadNotifications, ReadPatients, WritePatients,
     },
 };
 
@@ -57,6 +57,8 @@ pub struct Row {
     pub rate: RateClass,
     /// Who answers.
     pub target: Target,
+    /// What the audit trail calls it, where a role may be too little.
+    pub action: Option<&'static str>,
 }
 
 /// Every row.
@@ -64,28 +66,35 @@ pub struct Row {
 pub static ROWS: &[Row] = &[
     Row::login("POST", "/auth/login", AUTH),
     Row::open("POST", "/auth/refresh", AUTH),
+    Row::login("POST", "/auth/token", AUTH),
     Row::any_user("POST", "/auth/logout", AUTH),
+    Row::any_user("POST", "/auth/password", AUTH),
     Row::any_user("GET", "/auth/validate", AUTH),
     Row::any_user("GET", "/auth/me", AUTH),
     Row::open("GET", "/auth/.well-known/jwks.json", AUTH),
 
-    Row::user("GET", "/api/users", ManageUsers, USERS),
-    Row::user("POST", "/api/users", ManageUsers, USERS),
-    Row::user("GET", "/api/users/{id}", ManageUsers, USERS),
-    Row::user("PATCH", "/api/users/{id}", ManageUsers, USERS),
-    Row::user("DELETE", "/api/users/{id}", ManageUsers, USERS),
+    Row::user("GET", "/api/users", ManageUsers, USERS, "user.list"),
+    Row::user("POST", "/api/users", ManageUsers, USERS, "user.create"),
+    Row::user("GET", "/api/users/{id}", ManageUsers, USERS, "user.read"),
+    Row::user("PATCH", "/api/users/{id}", ManageUsers, USERS, "user.update"),
+    Row::user("DELETE", "/api/users/{id}", ManageUsers, USERS, "user.delete"),
+    Row::user("GET", "/api/service-accounts", ManageUsers, USERS, "service_account.list"),
+    Row::user("POST", "/api/service-accounts", ManageUsers, USERS, "service_account.create"),
+    Row::user("DELETE", "/api/service-accounts/{id}", ManageUsers, USERS, "service_account.delete"),
 
-    Row::user("GET", "/api/patients", ReadPatients, PATIENTS),
-    Row::user("POST", "/api/patients", WritePatients, PATIENTS),
-    Row::user("POST", "/api/patients/search", ReadPatients, PATIENTS),
-    Row::user("GET", "/api/patients/{id}", ReadPatients, PATIENTS),
-    Row::user("PUT", "/api/patients/{id}", WritePatients, PATIENTS),
-    Row::user("DELETE", "/api/patients/{id}", DeletePatients, PATIENTS),
+    Row::user("GET", "/api/patients", ReadPatients, PATIENTS, "patient.list"),
+    Row::user("POST", "/api/patients", WritePatients, PATIENTS, "patient.create"),
+    Row::user("POST", "/api/patients/search", ReadPatients, PATIENTS, "patient.search"),
+    Row::user("GET", "/api/patients/{id}", ReadPatients, PATIENTS, "patient.read"),
+    Row::user("PUT", "/api/patients/{id}", WritePatients, PATIENTS, "patient.update"),
+    Row::user("DELETE", "/api/patients/{id}", DeletePatients, PATIENTS, "patient.delete"),
 
-    Row::user("GET", "/api/billing/accounts", ReadBilling, BILLING),
-    Row::user("GET", "/api/billing/accounts/{id}", ReadBilling, BILLING),
-    Row::user("GET", "/api/analytics/summary", ReadAnalytics, ANALYTICS),
-    Row::user("GET", "/api/notifications", ReadNotifications, NOTIFICATIONS),
+    Row::user("GET", "/api/billing/accounts", ReadBilling, BILLING, "account.list"),
+    Row::user("GET", "/api/billing/accounts/{id}", ReadBilling, BILLING, "account.read"),
+    Row::user("GET", "/api/analytics/summary", ReadAnalytics, ANALYTICS, "analytics.read"),
+    Row::user("GET", "/api/notifications", ReadNotifications, NOTIFICATIONS, "notification.list"),
+
+    Row::user("GET", "/api/audit", ReadAudit, USERS, "audit.read"),
 
     Row::document("/api-docs/auth", Part::Auth),
     Row::document("/api-docs/patients", Part::Patient),
@@ -102,7 +111,8 @@ pub static ROWS: &[Row] = &[
 
 const AUTH: Target = Target::Upstream { part: Part::Auth, strip: "/auth", put: "" };
 const USERS: Target = Target::Upstream { part: Part::Auth, strip: "/api", put: "" };
-const PATIENTS: Target = Target::Upstream { part: Part::Patient, strip: "/api", put: "" };
+pub(crate) const PATIENTS: Target =
+    Target::Upstream { part: Part::Patient, strip: "/api", put: "" };
 const BILLING: Target = Target::Upstream { part: Part::Billing, strip: "/api/billing", put: "" };
 const ANALYTICS: Target =
     Target::Upstream { part: Part::Analytics, strip: "/api/analytics", put: "" };
@@ -161,7 +171,7 @@ impl Row {
         rate: RateClass,
         target: Target,
     ) -> Self {
-        Self { method, path, access, rate, target }
+        Self { method, path, access, rate, target, action: None }
     }
 
     const fn open(method: &'static str, path: &'static str, target: Target) -> Self {
@@ -185,8 +195,10 @@ impl Row {
         path: &'static str,
         permission: Permission,
         target: Target,
+        action: &'static str,
     ) -> Self {
-        Self::new(method, path, Access::User(permission), RateClass::User, target)
+        let row = Self::new(method, path, Access::User(permission), RateClass::User, target);
+        Self { action: Some(action), ..row }
     }
 }
 
@@ -248,7 +260,9 @@ mod tests {
         // none = without a token; A C R B U = ADMIN, CLINICIAN, RECEPTIONIST, BILLING, AUDITOR
         ("POST",   "/auth/login",                "none A C R B U"),
         ("POST",   "/auth/refresh",              "none A C R B U"),
+        ("POST",   "/auth/token",                "none A C R B U"),
         ("POST",   "/auth/logout",               "A C R B U"),
+        ("POST",   "/auth/password",             "A C R B U"),
         ("GET",    "/auth/validate",             "A C R B U"),
         ("GET",    "/auth/me",                   "A C R B U"),
         ("GET",    "/auth/.well-known/jwks.json", "none A C R B U"),
@@ -257,6 +271,9 @@ mod tests {
         ("GET",    "/api/users/{id}",            "A"),
         ("PATCH",  "/api/users/{id}",            "A"),
         ("DELETE", "/api/users/{id}",            "A"),
+        ("GET",    "/api/service-accounts",      "A"),
+        ("POST",   "/api/service-accounts",      "A"),
+        ("DELETE", "/api/service-accounts/{id}", "A"),
         ("GET",    "/api/patients",              "A C R B"),
         ("POST",   "/api/patients",              "A C R"),
         ("POST",   "/api/patients/search",       "A C R B"),
@@ -267,6 +284,7 @@ mod tests {
         ("GET",    "/api/billing/accounts/{id}", "A R B"),
         ("GET",    "/api/analytics/summary",     "A C B U"),
         ("GET",    "/api/notifications",         "A C R"),
+        ("GET",    "/api/audit",                 "A U"),
         ("GET",    "/api-docs/auth",             "none A C R B U"),
         ("GET",    "/api-docs/patients",         "none A C R B U"),
         ("GET",    "/api-docs/billing",          "none A C R B U"),

@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
@@ -119,7 +120,7 @@ impl PublicFiles {
         let mut params = CertificateParams::default();
         params.subject_alt_names = vec![SanType::DnsName("localhost".try_into().unwrap())];
         let certificate = params.signed_by(&key, &*AUTHORITY).unwrap();
-        fs::write(self.path("key.pem"), key.serialize_pem()).unwrap();
+        write_private(&self.path("key.pem"), &key.serialize_pem());
         fs::write(self.path("cert.pem"), certificate.pem()).unwrap();
         certificate.der().to_vec()
     }
@@ -139,6 +140,12 @@ impl PublicFiles {
     }
 }
 
+/// A key is for its owner only, or it is refused.
+fn write_private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 /// A part's certificate, of the one authority.
 pub(crate) fn mesh_tls(part: Part) -> Arc<MeshTls> {
     install_crypto();
@@ -154,12 +161,13 @@ pub(crate) fn mesh_tls(part: Part) -> Arc<MeshTls> {
     let certificate = params.signed_by(&key, &*AUTHORITY).unwrap();
     let files = PemFiles {
         ca: folder.path().join("ca.pem"),
+        crl: folder.path().join("crl.pem"),
         cert: folder.path().join("cert.pem"),
         key: folder.path().join("key.pem"),
     };
     fs::write(&files.ca, AUTHORITY.pem()).unwrap();
     fs::write(&files.cert, certificate.pem()).unwrap();
-    fs::write(&files.key, key.serialize_pem()).unwrap();
+    write_private(&files.key, &key.serialize_pem());
     // They are read once, and the folder goes with this function.
     Arc::new(MeshTls::load(part, files).unwrap())
 }

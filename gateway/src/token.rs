@@ -54,6 +54,7 @@ fn rejected(error: TokenError) -> Failure {
         TokenError::Expired => count("expired"),
         TokenError::Forged => count("forged"),
         TokenError::Revoked => count("revoked"),
+        TokenError::NoRole => count("forbidden"),
         // No verdict on the token: nothing could be said.
         TokenError::NoKeys => {}
     }

@@ -20,6 +20,7 @@ if [ -z "${BASE_URL:-}" ]; then
   done
   export MEDISYNC_BILLING__GRPC_LISTEN=127.0.0.1:0
   for limit in USER CLIENT LOGIN; do export "MEDISYNC_GATEWAY__RATE_LIMIT__$limit=off"; done
+  export MEDISYNC_AUTH__RATE_LIMIT__ACCOUNT=off
   mkfifo "$folder/out"
   "$binary" up --data-dir "$folder/data" > "$folder/out" 2> "$folder/log" &
   pid=$!

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the tests start: two major versions of PostgreSQL, Java, Apache Kafka, Prometheus,
-# Chromium, which looks at the admin page; bash and curl, which run the tour of the README; and OpenSSL's headers, for TLS to Kafka (the cargo feature
+# Chromium, which looks at the admin page; sslscan, slowhttptest and h2load, which try the front door;
+# bash and curl, which run the tour of the README; and OpenSSL's headers, for TLS to Kafka (the cargo feature
 # kafka-tls). Does nothing, and says nothing, when all is there.
 #
 # The distribution's packages come by apt; what it does not have lies in a cache folder (functions.sh).
@@ -67,6 +68,9 @@ need bash bash
 need curl curl ca-certificates
 need_idle promtool prometheus
 need chromium chromium
+need sslscan sslscan
+need slowhttptest slowhttptest
+need h2load nghttp2-client
 need pkg-config pkg-config
 pkg-config --exists openssl || apt libssl-dev
 pkg-config --exists openssl || fail "OpenSSL's headers are still missing"

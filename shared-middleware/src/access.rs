@@ -11,9 +11,10 @@ use crate::{identity::Part, permission::Permission};
 pub enum Access {
     /// Anybody: public documents only.
     Open,
-    /// These parts, by certificate; no user is asked for.
+    /// These parts of [`crate::peers`], by certificate; no user is asked for.
     Parts(&'static [Part]),
-    /// The gateway (or, when permissive, a caller without certificate) on behalf of any user.
+    /// Those of [`crate::peers::FOR_USERS`] (or, when permissive, a caller without certificate) on
+    /// behalf of any user.
     AnyUser,
     /// As [`Access::AnyUser`], for users whose role has the permission.
     User(Permission),
@@ -30,6 +31,8 @@ pub struct Rule {
     pub access: Access,
     /// Whether the answer is held back until there is something to say.
     pub long_poll: bool,
+    /// What the audit trail calls it; none for what it does not have.
+    pub action: Option<&'static str>,
 }
 
 /// A service's rules, by path.
@@ -41,7 +44,12 @@ pub struct Rules(HashMap<&'static str, Vec<Rule>>);
 impl Rule {
     /// A row.
     pub const fn new(method: &'static str, path: &'static str, access: Access) -> Self {
-        Self { method, path, access, long_poll: false }
+        Self { method, path, access, long_poll: false, action: None }
+    }
+
+    /// The same, kept in the audit trail as this action.
+    pub const fn audited(self, action: &'static str) -> Self {
+        Self { action: Some(action), ..self }
     }
 
     /// The same, for an answer that is held back on purpose: its deadline is longer by that time.

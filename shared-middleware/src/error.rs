@@ -45,6 +45,11 @@ pub trait ServiceError: StdError + Send + Sync + 'static {
     fn fields(&self) -> Vec<FieldError> {
         Vec::new()
     }
+
+    /// When to come back, if that is known, in seconds.
+    fn retry_after_s(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// One field that failed validation.
@@ -196,7 +201,12 @@ impl Failure {
 
     /// Answers in the protocol that the caller spoke.
     pub fn answer(self, request: &HeaderMap) -> Response {
-        if is_grpc(request) {
+        self.answer_as(is_grpc(request))
+    }
+
+    /// Answers by gRPC or HTTP.
+    pub fn answer_as(self, grpc: bool) -> Response {
+        if grpc {
             return tonic::Status::from(self).into_http();
         }
         self.into_response()
@@ -216,7 +226,11 @@ impl<E: ServiceError> From<E> for Failure {
                 tracing::warn!(error = causes(&error), "request refused");
                 Self::new(code, "the service is not available right now")
             }
-            _ => Self { errors: error.fields(), ..Self::new(code, error.to_string()) },
+            _ => Self {
+                errors: error.fields(),
+                retry_after_s: error.retry_after_s(),
+                ..Self::new(code, error.to_string())
+            },
         }
     }
 }

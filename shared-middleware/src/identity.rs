@@ -44,7 +44,7 @@ pub enum Role {
 /// The user behind a request, as named by a verified token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The token's subject: the user's id.
+    /// Who it is: the user's id, or `issuer#subject` of a token that another issuer signed.
     pub subject: Arc<str>,
     /// The user's role when the token was made.
     pub role: Role,

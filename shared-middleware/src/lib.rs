@@ -12,6 +12,7 @@
 //! | [`catch_panic`] | | | `internal` |
 //! | [`load_shed`] | | | `unavailable` |
 //! | [`find_rule`] | route, method | `Access` | `method_not_allowed`, `forbidden` |
+//! | [`audit`] | rule, `Connection`, answer | an entry of the trail | `unavailable` |
 //! | [`require_peer`] | `Connection`, `Access` | | `unauthenticated`, `forbidden` |
 //! | [`require_token`] | `Authorization`, `Access` | `Caller` | `unauthenticated`, `forbidden` |
 //! | [`deadline`] | `grpc-timeout` | | `deadline_exceeded` |
@@ -34,6 +35,8 @@ pub mod log_lines;
 
 pub mod find_rule;
 
+pub mod audit;
+
 pub mod require_peer;
 
 pub mod require_token;
@@ -41,6 +44,7 @@ pub mod require_token;
 pub mod deadline;
 
 pub mod access;
+pub mod peers;
 pub mod permission;
 
 pub mod identity;
@@ -53,8 +57,16 @@ pub mod tls;
 
 pub mod listen;
 
+pub mod client_address;
+pub mod rate_limit;
+
 pub mod client;
+mod outside;
 pub mod spans;
 pub mod trace_context;
 
 pub mod clock;
+
+#[cfg(test)]
+#[path = "../tests/common/key_server.rs"]
+mod key_server;

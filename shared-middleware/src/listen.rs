@@ -17,15 +17,10 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::{
-    identity::Peer,
-    metrics,
-    tls::{MeshTls, peer_of},
-};
+use crate::{identity::Peer, metrics, tls::MeshTls};
 
 /// How a connection can begin, for the metric.
 const OUTCOMES: [&str; 5] = ["mtls", "tls", "failed", "plaintext", "plaintext_refused"];
@@ -175,10 +170,9 @@ async fn open(
         let connection = Connection { peer: None, remote };
         return (!strict).then(|| (Box::new(stream) as Box<dyn Stream>, connection));
     }
-    match TlsAcceptor::from(tls.server_config(strict)).accept(stream).await {
+    match tls.accept(strict, stream).await {
         Ok(stream) => {
-            let chain = stream.get_ref().1.peer_certificates();
-            let peer = chain.and_then(|chain| chain.first()).map(peer_of);
+            let peer = stream.peer();
             count(if peer.is_some() { "mtls" } else { "tls" });
             Some((Box::new(stream), Connection { peer, remote }))
         }

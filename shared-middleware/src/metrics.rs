@@ -59,6 +59,14 @@ pub static HANDSHAKES: LazyLock<IntCounterVec> = LazyLock::new(|| {
         &["service", "outcome"],
     )
 });
+/// Connections that were closed because their peers were not trusted any more.
+pub static CONNECTIONS_CLOSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter(
+        "mesh_connections_closed_total",
+        "Connections closed because their peers were not trusted any more.",
+        &["service", "reason"],
+    )
+});
 /// Requests that the mesh policy refused, by who asked.
 pub static PEER_DENIED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter(

@@ -16,10 +16,11 @@ use tower::{Layer, Service};
 
 use crate::{
     access::Access,
+    audit::Asked,
     error::{ErrorCode, Failure},
     identity::{Part, Peer},
     listen::Connection,
-    metrics,
+    metrics, peers,
 };
 
 /// Wraps a service in [`RequirePeer`].
@@ -60,6 +61,12 @@ impl<S> RequirePeer<S> {
         let Some(access) = request.extensions().get::<Access>() else {
             return Err(Failure::new(ErrorCode::Forbidden, "nobody may call this"));
         };
+        // The gateway calls for users, who are known by their tokens.
+        if let (Some(asked), Some(peer)) = (request.extensions().get::<Asked>(), peer)
+            && peer != Peer::Part(Part::Gateway)
+        {
+            asked.by_peer(peer);
+        }
         let verdict = admits(*access, peer);
         if verdict.is_err() {
             let peer = peer.map_or("none", Peer::as_str);
@@ -75,7 +82,12 @@ fn admits(access: Access, peer: Option<Peer>) -> Result<(), Failure> {
     match (access, peer) {
         (Access::Open, _) => Ok(()),
         (Access::Parts(parts), Some(Peer::Part(part))) if parts.contains(&part) => Ok(()),
-        (Access::AnyUser | Access::User(_), None | Some(Peer::Part(Part::Gateway))) => Ok(()),
+        (Access::AnyUser | Access::User(_), None) => Ok(()),
+        (Access::AnyUser | Access::User(_), Some(Peer::Part(part)))
+            if peers::FOR_USERS.contains(&part) =>
+        {
+            Ok(())
+        }
         (Access::Parts(_), None) => {
             Err(Failure::new(ErrorCode::Unauthenticated, "a certificate of the mesh is needed"))
         }

@@ -2,8 +2,8 @@
 //!
 //! Reads:   `Authorization: Bearer` and the route's [`Access`].
 //! Writes:  the [`Caller`] extension.
-//! Rejects: `Unauthenticated` without a valid token, `Forbidden` when the role lacks the
-//!          permission, `Unavailable` while no signing key is known.
+//! Rejects: `Unauthenticated` without a valid token, `Forbidden` when it gives no role or the role
+//!          lacks the permission, `Unavailable` while no signing key is known.
 
 use std::{
     future::{Ready, ready},
@@ -18,6 +18,7 @@ use tower::{Layer, Service};
 
 use crate::{
     access::Access,
+    audit::Asked,
     error::{ErrorCode, Failure},
     identity::Caller,
     token::{TokenError, Verifier},
@@ -86,6 +87,9 @@ impl<S> RequireToken<S> {
             return Err(Failure::new(ErrorCode::Unauthenticated, "a token is needed"));
         };
         let caller = self.verifier.verify(token).0.map_err(refused)?;
+        if let Some(asked) = request.extensions().get::<Asked>() {
+            asked.by_caller(&caller);
+        }
         if permission.is_some_and(|permission| !permission.allows(caller.role)) {
             return Err(Failure::new(ErrorCode::Forbidden, "your role does not allow this"));
         }
@@ -97,6 +101,7 @@ impl<S> RequireToken<S> {
 pub fn refused(error: TokenError) -> Failure {
     match error {
         TokenError::NoKeys => Failure::new(ErrorCode::Unavailable, error.to_string()),
+        TokenError::NoRole => Failure::new(ErrorCode::Forbidden, error.to_string()),
         _ => Failure::new(ErrorCode::Unauthenticated, error.to_string()),
     }
 }

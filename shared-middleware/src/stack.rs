@@ -14,7 +14,9 @@ use tower_http::{
 
 use crate::{
     access::{Rule, Rules},
+    audit::{Record, layer::AuditLayer},
     catch_panic::CatchPanicLayer,
+    clock::Clock,
     deadline::DeadlineLayer,
     error::{ErrorCode, Failure, is_grpc},
     find_rule::FindRuleLayer,
@@ -39,6 +41,10 @@ pub struct Mesh {
     pub rules: &'static [Rule],
     /// Whose tokens are accepted.
     pub verifier: Arc<Verifier>,
+    /// Where it is recorded who asked for what.
+    pub trail: Arc<dyn Record>,
+    /// What time it is.
+    pub clock: Clock,
     /// Whether requests should come here.
     pub readiness: Arc<dyn Readiness>,
     /// So many requests are worked on at once; a further one is refused.
@@ -73,13 +79,16 @@ pub fn wrap(routes: Router, mesh: &Mesh) -> Router {
         .layer(LoadShedLayer::new(mesh.in_flight_max))
         // 8. Which rule is this? A route without one goes no further.
         .layer(FindRuleLayer::new(rules))
-        // 9. mTLS policy: may this part call this route?
+        // 9. Who asked for what, and what came of it, refusals below included: kept before the
+        //    answer goes out.
+        .layer(AuditLayer::new(Arc::clone(&mesh.trail), mesh.clock.clone()))
+        // 10. mTLS policy: may this part call this route?
         .layer(RequirePeerLayer::new(mesh.service))
-        // 10. The user behind the call: verified here again, for the gateway is not the only lock.
+        // 11. The user behind the call: verified here again, for the gateway is not the only lock.
         .layer(RequireTokenLayer::new(Arc::clone(&mesh.verifier)))
-        // 11. Nothing takes longer than the deadline, the caller's own (gRPC) or ours.
+        // 12. Nothing takes longer than the deadline, the caller's own (gRPC) or ours.
         .layer(DeadlineLayer::new(mesh.deadline))
-        // 12. Extractors read no more than this of a body.
+        // 13. Extractors read no more than this of a body.
         .layer(DefaultBodyLimit::max(mesh.body_bytes_max));
     routes.fallback(nothing_here).layer(layers)
 }

@@ -165,6 +165,20 @@ async fn a_head_over_the_bound_is_refused() {
 }
 
 #[tokio::test]
+async fn one_header_more_than_allowed_is_refused_as_with_http_1() {
+    let (world, _files) = start(|_| {}).await;
+    let mut client = Client::connect(&world).await;
+    for (headers, status) in [(100, StatusCode::OK), (101, StatusCode::BAD_REQUEST)] {
+        let mut many = request(&world, Method::GET, "/api/patients");
+        for number in many.headers().len()..headers {
+            let name = http::HeaderName::try_from(format!("x-{number}")).unwrap();
+            many.headers_mut().insert(name, "v".parse().unwrap());
+        }
+        assert_eq!(client.ask(many, b"").await.unwrap().status, status, "{headers}");
+    }
+}
+
+#[tokio::test]
 async fn requests_in_flight_are_answered_when_the_gateway_stops() {
     let (world, _files) = start(|_| {}).await;
     let mut client = Client::connect(&world).await;

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use shared_middleware::identity::Role;
 
 use super::world::{Act, World, answer, request};
-use crate::RateLimit;
+use shared_middleware::rate_limit::RateLimit;
 
 /// A limit that does not refill within a test.
 fn few(requests: u32) -> Option<RateLimit> {

@@ -149,6 +149,6 @@ async fn one_connection_too_many_is_told_to_come_back() {
 async fn a_taken_port_is_told_with_its_address() {
     let world = World::start().await;
     let taken = world.gateway.address();
-    let error = crate::bind(taken).unwrap_err();
+    let error = crate::bind(taken, None).unwrap_err();
     assert_eq!(error.to_string(), format!("the gateway cannot listen on {taken}"));
 }

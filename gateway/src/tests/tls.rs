@@ -1,6 +1,9 @@
 //! The public port with TLS: HTTP/1 over it, its certificate, and who gets no further.
 
-use shared_middleware::identity::Role;
+use shared_middleware::{
+    identity::{Part, Role},
+    rate_limit::RateLimit,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -36,6 +39,36 @@ async fn requests_by_tls_are_served_and_told_to_come_so_again() {
     }
     let seen = world.part.seen();
     assert!(seen.iter().all(|request| request.header("x-forwarded-proto") == Some("https")));
+}
+
+#[tokio::test]
+async fn refusals_say_so_as_well() {
+    let (_files, tls) = PublicFiles::new();
+    let world = World::start_public(Some(tls), |config| {
+        config.body_bytes_max = 1;
+        config.upstreams.remove(&Part::Auth);
+        config.login_limit = Some(RateLimit::every(1, 3600));
+    })
+    .await;
+    let login = request("POST", "/auth/login", "", "x");
+    for (status, asked) in [
+        (400, "GET //x HTTP/1.1\r\nHost: x\r\n\r\n".to_owned()),
+        (401, request("GET", "/api/patients", "", "")),
+        (403, world.request_as(Role::Auditor, "GET", "/api/patients", "", "")),
+        (404, request("GET", "/nowhere", "", "")),
+        (405, request("DELETE", "/healthz", "", "")),
+        (413, world.request_as(Role::Admin, "POST", "/api/patients", "", "{}")),
+        (503, login.clone()),
+        (429, login),
+    ] {
+        let mut client = Client::on(connect(&world, b"http/1.1").await);
+        client.send(asked).await;
+        let got = client.answer().await;
+        assert_eq!(got.status(), status);
+        got.problem();
+        let told = got.header("strict-transport-security");
+        assert!(told.is_some_and(|told| told.starts_with("max-age=63072000")), "{status}");
+    }
 }
 
 #[tokio::test]

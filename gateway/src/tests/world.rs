@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use shared_middleware::identity::{Part, Role};
+use shared_middleware::{
+    audit::refusals,
+    identity::{Part, Role},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -112,10 +115,11 @@ impl World {
             public_tls,
             verifier: Arc::new(keys.verifier()),
             clock: clock(),
+            refusals: refusals::queue().0,
             ids: ids(),
         };
         let stop = CancellationToken::new();
-        let bound = bind(config.listen).unwrap();
+        let bound = bind(config.listen, config.redirect_listen).unwrap();
         let gateway = start(config, bound, deps, stop.clone()).unwrap();
         Self { gateway, keys, part, stop }
     }
@@ -293,6 +297,12 @@ impl Client {
     /// The next answer, unless the connection breaks before its head is whole.
     pub(super) async fn answer_if_any(&mut self) -> Option<Message> {
         soon(receive(&mut self.socket, &mut self.read, false)).await
+    }
+
+    /// The status of the answer to this, if there is any.
+    pub(super) async fn answers(&mut self, request: impl AsRef<[u8]>) -> Option<u16> {
+        let _ = self.socket.write_all(request.as_ref()).await;
+        self.answer_if_any().await.map(|answer| answer.status())
     }
 
     /// Waits for the end of the connection, at which nothing more may come.

@@ -28,6 +28,7 @@ use std::{
 
 use pingora_core::{
     Error, ErrorType, Result,
+    protocols::Digest,
     upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy},
 };
 use shared_middleware::{identity::Part, tls::MeshTls};
@@ -118,6 +119,25 @@ impl Upstreams {
     /// Notes that there was no connection; whether there is another place to try.
     pub(crate) fn not_connected(&self, part: Part, peer: &HttpPeer, error: &Error) {
         failed(part, kind(error));
+        self.pass_over(part, peer);
+    }
+
+    /// Refuses a part whose certificate was revoked, before anything is sent: pingora verifies
+    /// certificates, but reads no revocation lists.
+    pub(crate) fn admit(&self, part: Part, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {
+        let tls = digest.and_then(|digest| digest.ssl_digest.as_ref());
+        let serial_number = tls.and_then(|tls| tls.serial_number.as_deref());
+        if peer.is_tls()
+            && serial_number.is_none_or(|number| self.tls.material().is_revoked(number))
+        {
+            self.pass_over(part, peer);
+            return Error::err_up(ErrorType::InvalidCert);
+        }
+        Ok(())
+    }
+
+    /// Other places are better for a moment.
+    fn pass_over(&self, part: Part, peer: &HttpPeer) {
         let socket = peer._address.as_inet().copied();
         let pool = self.pools.iter().find(|pool| pool.part == part);
         let places = pool.into_iter().flat_map(|pool| pool.known());
@@ -233,6 +253,8 @@ fn kind(error: &Error) -> &'static str {
 mod tests {
     use std::collections::HashMap;
 
+    use pingora_core::upstreams::peer::Peer as _;
+
     use super::*;
     use crate::test_support::mesh_tls;
 
@@ -298,5 +320,38 @@ mod tests {
         assert!(peer.client_cert_key.is_some());
         assert!(peer.options.ca.is_some());
         assert!(peer.options.verify_cert && peer.options.verify_hostname);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_for_the_same_part_as_the_same_identity_alone() {
+        let upstreams = || {
+            let url = || vec!["https://127.0.0.1:1".parse().unwrap()];
+            let upstreams = HashMap::from([(Part::Patient, url()), (Part::Billing, url())]);
+            let config = Config { upstreams, ..Config::default() };
+            Upstreams::new(&config, mesh_tls(Part::Gateway)).unwrap()
+        };
+        let (ours, others) = (upstreams(), upstreams());
+        let mut keys = Vec::new();
+        for (of, part) in [
+            (&ours, Part::Patient),
+            (&ours, Part::Patient),
+            (&ours, Part::Billing),
+            (&others, Part::Patient),
+        ] {
+            keys.push(of.peer(part, &mut Attempts::default()).await.unwrap().reuse_hash());
+        }
+        assert_eq!(keys[0], keys[1]);
+        assert_ne!(keys[0], keys[2]);
+        assert_ne!(keys[0], keys[3]);
+    }
+
+    #[tokio::test]
+    async fn a_part_that_shows_no_certificate_where_one_is_due_is_sent_nothing() {
+        let upstreams = upstreams(&["https://127.0.0.1:1"]);
+        let peer = upstreams.peer(Part::Patient, &mut Attempts::default()).await.unwrap();
+        let refused = upstreams.admit(Part::Patient, &peer, None).unwrap_err();
+        assert_eq!(refused.etype(), &ErrorType::InvalidCert);
+        let plain = HttpPeer::new("127.0.0.1:1", false, "patient".to_owned());
+        assert!(upstreams.admit(Part::Patient, &plain, None).is_ok());
     }
 }

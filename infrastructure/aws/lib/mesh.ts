@@ -15,6 +15,7 @@ const USER = '65532';
 export class Mesh extends Construct {
   readonly files: efs.FileSystem;
   readonly authority: sm.Secret;
+  readonly auditKey: sm.Secret;
   readonly rotation: sm.RotationSchedule;
   /** By part: where its certificate is. */
   readonly certificates = new Map<PartName, efs.AccessPoint>();
@@ -43,6 +44,19 @@ export class Mesh extends Construct {
       secretName: `medisync/${stage.name}/mesh/authority`,
       description: 'MediSync: the authority of the mesh. With it anybody can be any part.',
       generateSecretString: { secretStringTemplate: '{}', generateStringKey: 'seed' },
+      removalPolicy,
+    });
+    this.auditKey = new sm.Secret(this, 'AuditKey', {
+      secretName: `medisync/${stage.name}/mesh/audit-key`,
+      description: 'MediSync: what audit trails are sealed with. They can be verified by no other.',
+      // 64 hexadecimal digits.
+      generateSecretString: {
+        passwordLength: 64,
+        excludePunctuation: true,
+        excludeUppercase: true,
+        excludeCharacters: 'ghijklmnopqrstuvwxyz',
+        requireEachIncludedType: false,
+      },
       removalPolicy,
     });
     const issue = makeFunction(this, 'mesh', stage, network, {

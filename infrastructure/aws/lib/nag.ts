@@ -46,6 +46,10 @@ export function explain(stack: MediSync, stage: Stage): void {
     reason: 'Tags the tasks of this cluster that the weekly rule starts; a task has no name before it is there.',
     appliesTo: [{ regex: '/^Resource::arn:aws:ecs:[a-z0-9-]+:\\*:task\\/<ServicesCluster[A-Z0-9]+>\\/\\*$/' }],
   }]);
+  at('Mesh/AuditKey', [{
+    id: 'AwsSolutions-SMG4',
+    reason: 'A trail is verified with the key that it was begun with: another one would end that.',
+  }]);
   at('Network/Group-clients', [{ id: 'AwsSolutions-EC23', reason: 'The public door: HTTPS for everybody, and HTTP to be sent on to it.' }]);
   at('Edge/AccessLogs', [{ id: 'AwsSolutions-S1', reason: 'This is the bucket of access logs; logs of reading it would be logged in it.' }]);
   at('Data/Postgres', [{ id: 'AwsSolutions-RDS11', reason: 'Whoever gets as far as the server finds any port; its security group lets five services in.' }]);

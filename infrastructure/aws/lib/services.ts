@@ -174,8 +174,9 @@ export class Services extends Construct {
   }
 
   private secrets(part: PartName): Record<string, ecs.Secret> {
-    const { data, events, stage } = this.props;
+    const { data, events, mesh, stage } = this.props;
     const secrets: Record<string, ecs.Secret> = {};
+    if (part !== 'gateway') secrets.MEDISYNC_AUDIT__KEY = ecs.Secret.fromSecretsManager(mesh.auditKey);
     const database = data.secrets.get(part);
     if (database) secrets[`MEDISYNC_${part.toUpperCase()}__DATABASE`] = ecs.Secret.fromSecretsManager(database, 'url');
     const login = events.secrets.get(part);

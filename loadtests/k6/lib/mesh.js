@@ -27,7 +27,8 @@ export function refuseLimits() {
   const signedIn = signIn();
   const limited = signedIn.answer.headers['Ratelimit-Policy'] || me().headers['Ratelimit-Policy'];
   if (limited) {
-    fail('rate limits are on: start the gateway with MEDISYNC_GATEWAY__RATE_LIMIT__{USER,CLIENT,LOGIN}=off');
+    fail('rate limits are on: start the mesh with MEDISYNC_GATEWAY__RATE_LIMIT__{USER,CLIENT,LOGIN}=off and ' +
+      'MEDISYNC_AUTH__RATE_LIMIT__ACCOUNT=off');
   }
   return signedIn.session;
 }

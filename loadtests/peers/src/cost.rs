@@ -21,8 +21,19 @@ use crate::site::Site;
 /// Caches, connections and lazily made things are there by then.
 const FEW: u64 = 500;
 const MANY: u64 = 2500;
+/// Whose pages may call the API.
+const ORIGIN: &str = "https://app.example";
 /// A figure that is so much above the recorded one is told as a warning.
 const MARGIN: f64 = 0.03;
+
+/// What is asked of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Policies {
+    /// A token, its role, the user's limit and the address's; an origin that is on the list.
+    All,
+    /// Nothing: a route that is open, without limits.
+    None,
+}
 
 /// Of one request.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +52,13 @@ pub(crate) fn count(
     plain: &Path,
 ) -> anyhow::Result<()> {
     let now = Cost::count(site, profile, plain)?;
+    let open = instructions(site, Policies::None, None)?;
+    tell(&format!(
+        "a request at the gateway takes {:.0} instructions with every policy, {open:.0} without \
+         any: {:+.1} %",
+        now.instructions,
+        (now.instructions / open - 1.0) * 100.0
+    ));
     let recorded = fs::read_to_string(file);
     if record || recorded.is_err() {
         fs::write(file, serde_json::to_string_pretty(&now)? + "\n")?;
@@ -68,14 +86,10 @@ pub(crate) fn count(
 
 impl Cost {
     fn count(site: &Site, profile: Option<&Path>, plain: &Path) -> anyhow::Result<Self> {
-        let per_request = |few: f64, many: f64| (many - few) / (MANY - FEW) as f64;
+        let instructions = instructions(site, Policies::All, profile)?;
         let none = Path::new("/dev/null");
-        let few = run(site, site.binary(), "callgrind", FEW, none)?;
-        let many = run(site, site.binary(), "callgrind", MANY, profile.unwrap_or(none))?;
-        let instructions = |log: &str| number_after(log, "Collected :");
-        let instructions = per_request(instructions(&few)?, instructions(&many)?);
-        let few = run(site, plain, "dhat", FEW, none)?;
-        let many = run(site, plain, "dhat", MANY, none)?;
+        let few = run(site, plain, "dhat", Policies::All, FEW, none)?;
+        let many = run(site, plain, "dhat", Policies::All, MANY, none)?;
         let bytes = |log: &str| number_after(log, "Total:");
         let blocks = |log: &str| {
             let line = log.lines().find(|line| line.contains("Total:")).context("no total")?;
@@ -89,11 +103,26 @@ impl Cost {
     }
 }
 
+fn per_request(few: f64, many: f64) -> f64 {
+    (many - few) / (MANY - FEW) as f64
+}
+
+/// Of one request, by the release.
+fn instructions(site: &Site, policies: Policies, profile: Option<&Path>) -> anyhow::Result<f64> {
+    let count = |requests, profile| {
+        let log = run(site, site.binary(), "callgrind", policies, requests, profile)?;
+        number_after(&log, "Collected :")
+    };
+    let none = Path::new("/dev/null");
+    Ok(per_request(count(FEW, none)?, count(MANY, profile.unwrap_or(none))?))
+}
+
 /// The gateway under this tool, asked so often: what the tool said in the end.
 fn run(
     site: &Site,
     binary: &Path,
     tool: &str,
+    policies: Policies,
     requests: u64,
     profile: &Path,
 ) -> anyhow::Result<String> {
@@ -111,23 +140,37 @@ fn run(
             None => command.env_remove(name),
         };
     }
+    match policies {
+        Policies::All => {
+            command.env("MEDISYNC_GATEWAY__CORS_ORIGINS", ORIGIN);
+        }
+        Policies::None => {
+            for limit in ["USER", "CLIENT"] {
+                command.env(format!("MEDISYNC_GATEWAY__RATE_LIMIT__{limit}"), "off");
+            }
+        }
+    }
     // Else the time that it takes would count as well.
     command.env("MEDISYNC_GATEWAY__HEALTH_EVERY_MS", "600000");
-    let log = site.folder().join(format!("{tool}-{requests}.log"));
+    let log = site.folder().join(format!("{tool}-{policies:?}-{requests}.log"));
     let (process, _) = Process::start(command, tool, &log)?;
-    ask(port, &site.signer.good()?, requests)?;
+    let request = match policies {
+        Policies::All => format!(
+            "GET /api/patients/tiny HTTP/1.1\r\nHost: localhost\r\nOrigin: {ORIGIN}\r\n\
+             Authorization: Bearer {}\r\n\r\n",
+            site.signer.good()?
+        ),
+        Policies::None => "GET /api-docs/patients HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
+    };
+    ask(port, &request, requests)?;
     process.stop()?;
     Ok(fs::read_to_string(&log)?)
 }
 
 /// One request after the other on one connection.
-fn ask(port: u16, token: &str, requests: u64) -> anyhow::Result<()> {
+fn ask(port: u16, request: &str, requests: u64) -> anyhow::Result<()> {
     let mut gateway = TcpStream::connect(("127.0.0.1", port))?;
     gateway.set_nodelay(true)?;
-    let request = format!(
-        "GET /api/patients/tiny HTTP/1.1\r\nHost: localhost\r\n\
-         Authorization: Bearer {token}\r\n\r\n"
-    );
     let mut answer = [0; 4096];
     for _ in 0..requests {
         gateway.write_all(request.as_bytes())?;

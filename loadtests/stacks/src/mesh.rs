@@ -164,10 +164,12 @@ impl Servers {
 
 /// Demo users, and no rate limits.
 fn common() -> Vec<(String, String)> {
-    let off = ["USER", "CLIENT", "LOGIN"]
-        .map(|limit| (format!("MEDISYNC_GATEWAY__RATE_LIMIT__{limit}"), "off".to_owned()));
+    let limits = ["GATEWAY__RATE_LIMIT__USER", "GATEWAY__RATE_LIMIT__CLIENT"];
+    let of_sign_ins = ["GATEWAY__RATE_LIMIT__LOGIN", "AUTH__RATE_LIMIT__ACCOUNT"];
+    let off = limits.into_iter().chain(of_sign_ins);
+    let off = off.map(|limit| (format!("MEDISYNC_{limit}"), "off".to_owned()));
     let admin = ("MEDISYNC_ADMIN__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
-    off.into_iter().chain([("MEDISYNC_DEMO".to_owned(), "true".to_owned()), admin]).collect()
+    off.chain([("MEDISYNC_DEMO".to_owned(), "true".to_owned()), admin]).collect()
 }
 
 /// Any free port for each.

@@ -25,8 +25,10 @@ use crate::{
 const PREFIX: &str = "/api/analytics";
 
 /// Who may call what.
-pub const RULES: &[Rule] =
-    &[Rule::new("GET", "/summary", Access::User(Permission::ReadAnalytics)), DOCUMENT_RULE];
+pub const RULES: &[Rule] = &[
+    Rule::new("GET", "/summary", Access::User(Permission::ReadAnalytics)).audited("analytics.read"),
+    DOCUMENT_RULE,
+];
 
 #[derive(OpenApi)]
 #[openapi(

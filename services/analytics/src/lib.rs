@@ -36,6 +36,8 @@ mod replay;
 
 mod api;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;
 
@@ -87,6 +89,7 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, DbError> {
     let (log, clock) = (Arc::clone(&kit.log), kit.clock.clone());
     let consumer =
         Consumer::new(Part::Analytics, GROUP, TOPIC, db.clone(), log, Arc::new(Projection), clock);
+    let trail = kit.trail(Part::Analytics, &db).await?;
     Ok(Service {
         part: Part::Analytics,
         rest: api::routes(store.clone(), kit.clock.clone()),
@@ -94,5 +97,6 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, DbError> {
         rules: RULES,
         tasks: vec![consumer.task(), replay::sweeper(store, kit.clock.clone())],
         db,
+        trail,
     })
 }

@@ -29,6 +29,24 @@ pub enum Error {
     /// Somebody must be able to manage users.
     #[error("the last enabled ADMIN cannot be removed, disabled or given another role")]
     LastAdmin,
+    /// No such service account.
+    #[error("there is no such service account")]
+    ServiceAccountNotFound,
+    /// Names of service accounts are unique.
+    #[error("another service account already has this name")]
+    NameTaken,
+    /// Unknown, wrong, expired or deleted: nobody learns which.
+    #[error("the API key is not valid")]
+    KeyRefused,
+    /// The caller is a service account.
+    #[error("a service account has no password")]
+    NoPassword,
+    /// Too many want to be the same user.
+    #[error("too many sign-ins to this account")]
+    TooManyAttempts {
+        /// When the next one is let through.
+        retry_after_s: u64,
+    },
     /// A password could not be hashed.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -52,11 +70,13 @@ impl ServiceError for Error {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid(_) => ErrorCode::Invalid,
-            Self::SignInRefused | Self::RefreshRefused | Self::CallerGone => {
+            Self::SignInRefused | Self::RefreshRefused | Self::KeyRefused | Self::CallerGone => {
                 ErrorCode::Unauthenticated
             }
-            Self::UserNotFound => ErrorCode::NotFound,
-            Self::EmailTaken | Self::LastAdmin => ErrorCode::Conflict,
+            Self::NoPassword => ErrorCode::Forbidden,
+            Self::UserNotFound | Self::ServiceAccountNotFound => ErrorCode::NotFound,
+            Self::EmailTaken | Self::NameTaken | Self::LastAdmin => ErrorCode::Conflict,
+            Self::TooManyAttempts { .. } => ErrorCode::RateLimited,
             Self::Password(PasswordError::Busy) => ErrorCode::Unavailable,
             Self::Store(error) => error.code(),
             Self::Password(_) | Self::Keys(_) | Self::NoRandomness | Self::Config(_) => {
@@ -69,6 +89,13 @@ impl ServiceError for Error {
         match self {
             Self::Invalid(fields) => fields.clone(),
             _ => Vec::new(),
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::TooManyAttempts { retry_after_s } => Some(*retry_after_s),
+            _ => None,
         }
     }
 }

@@ -3,9 +3,12 @@
 //! A request passes through the modules in the order they are declared:
 //!
 //! - `api` decodes HTTP and encodes the answer. Only it knows a path or a status.
-//! - `app` holds the verbs: of users ([`App`]), and of sign-ins (login, refresh, logout).
+//! - `app` holds the verbs: of users and service accounts ([`App`]), and of sign-ins (login,
+//!   refresh, logout, tokens by key).
 //! - `domain` decides. It does no I/O and asks nobody for the time.
-//! - `password` computes argon2id, a few at once; `refresh_token` makes what refreshes a sign-in.
+//! - `account_limit` counts attempts to sign in to one account.
+//! - `password` computes argon2id, a few at once; `refresh_token` makes what refreshes a sign-in,
+//!   `api_key` what a program signs in with, both from a `secret`.
 //! - [`keys`] signs access tokens and publishes the public keys; `feed` tells every part of keys,
 //!   and of sign-ins that were ended.
 //! - `store` commits. Only it knows SQL.
@@ -16,6 +19,10 @@
 //! when its user is disabled, deleted, or gets another role or password. However it is ended, a row
 //! in `revocations` commits with it, and every part learns of it by the feed.
 //!
+//! A program signs in by its service account's key, as often as it needs a token: each is a
+//! sign-in of its own that is not refreshed, and that ends when the account is deleted or its key
+//! expires.
+//!
 //! **Invariant:** no password, refresh token or key leaves this crate, in a log, an error or a
 //! `Debug` text; no email does except in an answer to who may see it.
 
@@ -25,8 +32,12 @@ mod app;
 
 mod domain;
 
+mod account_limit;
+
+mod api_key;
 mod password;
 mod refresh_token;
+mod secret;
 
 pub mod keys;
 
@@ -42,6 +53,7 @@ mod testing;
 use std::{path::PathBuf, sync::Arc};
 
 use kit::{
+    audit::{AuditKey, Trail, copies::Copies},
     db::DbConfig,
     page::Cursors,
     service::{Kit, Service},
@@ -50,10 +62,12 @@ use shared_middleware::{
     clock::{Clock, Ids},
     error::FieldError,
     identity::Part,
+    rate_limit::RateLimit,
     token::install_crypto,
 };
 
 use crate::{
+    account_limit::AccountLimits,
     api::Api,
     app::{Lifetimes, SignIn},
     feed::Feed,
@@ -66,6 +80,7 @@ pub use crate::{
     app::{App, DEMO_EMAILS, DEMO_PASSWORD},
     domain::{Email, User},
     error::Error,
+    store::audit::copies as audit_copies,
 };
 
 /// How long a token may still be accepted after its end, since clocks differ: generous, as it only
@@ -93,6 +108,8 @@ pub struct Config {
     pub argon2_passes: u32,
     /// So many passwords are hashed at once: memory and processors are spent on no more.
     pub hashes_at_once_max: usize,
+    /// Attempts to sign in to one account.
+    pub account_limit: Option<RateLimit>,
 }
 
 /// The service, built.
@@ -101,31 +118,42 @@ pub struct Auth {
     pub service: Service,
     /// The verbs of users, which the command line has too.
     pub app: Arc<App>,
+    /// Who keeps copies of every part's audit trail.
+    pub copies: Arc<dyn Copies>,
 }
 
 /// Builds the service; the binary decides where to serve it.
 pub async fn build(config: Config, kit: &Kit) -> Result<Auth, Error> {
     config.check()?;
     let passwords = Passwords::new(&config)?;
-    build_with(config, passwords, kit.clock.clone(), kit.ids.clone()).await
+    build_with(config, passwords, &kit.audit_key, kit.clock.clone(), kit.ids.clone()).await
 }
 
 /// Opens only what the verbs of users need: for the command line, beside a service that may run.
-pub async fn open_app(config: Config, clock: Clock, ids: Ids) -> Result<App, Error> {
+pub async fn open_app(
+    config: Config,
+    audit_key: &AuditKey,
+    clock: Clock,
+    ids: Ids,
+) -> Result<App, Error> {
     config.check()?;
     let store = Store::open(&config.database).await?;
+    Trail::open(Part::Auth, store.db().clone(), audit_key, clock.clone()).await?;
     Ok(App::new(store, Passwords::new(&config)?, clock, ids, config.lifetimes()))
 }
 
 async fn build_with(
     config: Config,
     passwords: Passwords,
+    audit_key: &AuditKey,
     clock: Clock,
     ids: Ids,
 ) -> Result<Auth, Error> {
     install_crypto();
     let lifetimes = config.lifetimes();
+    let limits = AccountLimits::new(config.account_limit);
     let store = Store::open(&config.database).await?;
+    let trail = Trail::open(Part::Auth, store.db().clone(), audit_key, clock.clone()).await?;
     let keys = Keys::open(config.keys_dir, config.token_ttl_s, clock.clone()).await?;
     let keys = Arc::new(keys);
     let feed = Feed::open(store.clone(), Arc::clone(&keys), clock.clone()).await?;
@@ -133,11 +161,13 @@ async fn build_with(
     let cursors = Arc::new(Cursors::open(store.db()).await?);
 
     let app = App::new(store.clone(), passwords, clock.clone(), ids, lifetimes);
-    let app = Arc::new(app.waking(Arc::clone(&feed)));
+    let app = Arc::new(app.limited(limits).waking(Arc::clone(&feed)));
     let sign_in = Arc::new(SignIn::new(Arc::clone(&app), Arc::clone(&keys)));
 
-    let tasks = vec![Arc::clone(&feed).task(), app::purge(store.clone(), clock)];
-    let api = Api { app: Arc::clone(&app), sign_in, keys, feed, cursors };
+    let expiry = app::expiry(Arc::clone(&app));
+    let tasks = vec![Arc::clone(&feed).task(), expiry, app::purge(store.clone(), clock)];
+    let copies = Arc::new(store.clone());
+    let api = Api { app: Arc::clone(&app), sign_in, keys, feed, cursors, trail: trail.clone() };
     let service = Service {
         part: Part::Auth,
         rest: api::routes(api),
@@ -145,8 +175,9 @@ async fn build_with(
         rules: api::RULES,
         tasks,
         db: store.db().clone(),
+        trail,
     };
-    Ok(Auth { service, app })
+    Ok(Auth { service, app, copies })
 }
 
 // === impl Config ===
@@ -162,6 +193,7 @@ impl Config {
             argon2_memory_kib: ARGON2_MEMORY_KIB_MIN,
             argon2_passes: ARGON2_PASSES_MIN,
             hashes_at_once_max: 2,
+            account_limit: Some(RateLimit::every(10, 60)),
         }
     }
 

@@ -56,6 +56,13 @@ impl Passwords {
         Self::with_cost(8, 1, 2).unwrap()
     }
 
+    /// Keeps all others waiting.
+    #[cfg(test)]
+    pub(crate) async fn hold_all(&self) -> OwnedSemaphorePermit {
+        let all = u32::try_from(self.permits.available_permits()).unwrap();
+        Arc::clone(&self.permits).acquire_many_owned(all).await.unwrap()
+    }
+
     fn with_cost(
         memory_kib: u32,
         passes: u32,
@@ -150,6 +157,13 @@ fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Passwor
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use tokio::task::JoinSet;
+
     use super::*;
 
     #[tokio::test]
@@ -194,5 +208,40 @@ mod tests {
         assert!(matches!(refused, Err(PasswordError::Busy)));
         drop(held);
         passwords.hash("x".into()).await.unwrap();
+    }
+
+    /// Work that waits for a gate shows how much of it runs at once: memory is bounded by that.
+    #[tokio::test]
+    async fn fifty_at_once_take_no_more_memory_than_the_permits_allow() {
+        let passwords = Passwords::cheap();
+        let running = Arc::new(AtomicUsize::new(0));
+        let gate = Arc::new((Mutex::new(false), Condvar::new()));
+        let work = || {
+            let (running, gate) = (Arc::clone(&running), Arc::clone(&gate));
+            move || {
+                let now = running.fetch_add(1, Ordering::SeqCst) + 1;
+                let shut = gate.1.wait_while(gate.0.lock().unwrap(), |open| !*open).unwrap();
+                drop(shut);
+                running.fetch_sub(1, Ordering::SeqCst);
+                Ok(now)
+            }
+        };
+        let places = passwords.places.available_permits();
+        let asked: JoinSet<_> = (0..50)
+            .map(|_| {
+                let (passwords, work) = (passwords.clone(), work());
+                async move { passwords.in_turn(work).await }
+            })
+            .collect();
+        while running.load(Ordering::SeqCst) < 2
+            || places - passwords.places.available_permits() < 50
+        {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(running.load(Ordering::SeqCst), 2, "all are there, two are at work");
+        *gate.0.lock().unwrap() = true;
+        gate.1.notify_all();
+        let most = asked.join_all().await.into_iter().map(Result::unwrap).max();
+        assert_eq!(most, Some(2));
     }
 }

@@ -6,9 +6,10 @@ use std::sync::{
 };
 
 use jiff::Timestamp;
-use kit::testing::{TestEngine, TestStore};
+use kit::testing::{TestEngine, TestStore, audit_key};
 use shared_middleware::{
     clock::{Clock, Ids},
+    rate_limit::RateLimit,
     token::{Verifier, VerifierConfig},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -22,6 +23,7 @@ pub(crate) struct Hand(Arc<AtomicI64>);
 /// A service, and what keeps it there.
 pub(crate) struct World {
     pub(crate) auth: Auth,
+    pub(crate) passwords: Passwords,
     pub(crate) hand: Hand,
     pub(crate) config: Config,
     stop: DropGuard,
@@ -48,22 +50,39 @@ impl Hand {
 // === impl World ===
 
 impl World {
-    /// A service without users, whose tasks do not run.
+    /// A service without users and limits, whose tasks do not run.
     pub(crate) async fn new(engine: TestEngine) -> Self {
+        Self::with_limit(engine, None).await
+    }
+
+    /// The demo's, where an account takes ten attempts an hour.
+    pub(crate) async fn limited(engine: TestEngine) -> Self {
+        Self::with_limit(engine, Some(RateLimit::every(10, 3600))).await.with_demo_users().await
+    }
+
+    async fn with_limit(engine: TestEngine, account_limit: Option<RateLimit>) -> Self {
         let store = TestStore::on(engine).await;
-        let config = Config::new(store.config().clone(), store.folder().join("keys"));
+        let config = Config {
+            account_limit,
+            ..Config::new(store.config().clone(), store.folder().join("keys"))
+        };
         let hand = Hand::new();
-        let auth = build_with(config.clone(), Passwords::cheap(), hand.clock(), Ids::system());
+        let (passwords, key) = (Passwords::cheap(), audit_key());
+        let auth = build_with(config.clone(), passwords.clone(), &key, hand.clock(), Ids::system());
+        let auth = auth.await.unwrap();
         let stop = CancellationToken::new().drop_guard();
-        Self { auth: auth.await.unwrap(), hand, config, stop, _store: store }
+        Self { auth, passwords, hand, config, stop, _store: store }
     }
 
     /// One whose tasks run, with the demo's users.
     pub(crate) async fn demo(engine: TestEngine) -> Self {
-        let mut world = Self::new(engine).await;
-        world.auth.app.ensure_demo_users().await.unwrap();
-        world.start();
-        world
+        Self::new(engine).await.with_demo_users().await
+    }
+
+    async fn with_demo_users(mut self) -> Self {
+        self.auth.app.ensure_demo_users().await.unwrap();
+        self.start();
+        self
     }
 
     pub(crate) fn start(&mut self) {
@@ -79,7 +98,8 @@ impl World {
 
     /// The verbs of users in another process.
     pub(crate) async fn another_process(&self) -> App {
-        open_app(self.config.clone(), self.hand.clock(), Ids::system()).await.unwrap()
+        let (config, clock) = (self.config.clone(), self.hand.clock());
+        open_app(config, &audit_key(), clock, Ids::system()).await.unwrap()
     }
 
     pub(crate) fn verifier(&self) -> Arc<Verifier> {

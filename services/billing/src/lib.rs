@@ -42,6 +42,7 @@ pub struct Config {
 pub async fn build(config: Config, kit: &Kit) -> Result<Service, Error> {
     let db = Db::open(&config.database, migrations()).await?;
     let cursors = Cursors::open(&db).await?;
+    let trail = kit.trail(Part::Billing, &db).await?;
     let api = Arc::new(Api {
         store: Store::new(db.clone()),
         cursors,
@@ -55,5 +56,6 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, Error> {
         rules: RULES,
         tasks: Vec::new(),
         db,
+        trail,
     })
 }

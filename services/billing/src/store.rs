@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use kit::{
+    audit::{self, Note},
     db::{Db, DbError, Migrations, Row, Tx, Value},
     params,
 };
@@ -61,7 +62,10 @@ impl Store {
                     )
                     .await?;
                     let opened = find(tx, "patient_id", patient_id).await?;
-                    opened.ok_or(DbError::Corrupt("no account after it was opened"))
+                    let opened =
+                        opened.ok_or(DbError::Corrupt("no account after it was opened"))?;
+                    audit::note(tx, Note::of(opened.id).concerning(patient_id)).await?;
+                    Ok(opened)
                 })
             })
             .await

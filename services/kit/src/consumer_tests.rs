@@ -153,9 +153,10 @@ impl World {
         let rows = self
             .db
             .read(|tx| {
-                Box::pin(
-                    async move { tx.query("select name from secret order by name", &[]).await },
-                )
+                Box::pin(async move {
+                    tx.query("select name from secret where name like 'k%' order by name", &[])
+                        .await
+                })
             })
             .await
             .map_err(|error: DbError| error)

@@ -72,7 +72,7 @@ async fn commit(db: &Db, key: u8, number: u8) {
 
 /// By key: its last event's number and how many had an effect.
 async fn effects(db: &Db) -> BTreeMap<String, Vec<u8>> {
-    let sql = "select name, value from secret";
+    let sql = "select name, value from secret where name not like 'audit%'";
     let rows = db.read(move |tx| Box::pin(async move { tx.query(sql, &[]).await })).await;
     let rows = rows.map_err(|error: DbError| error).unwrap();
     rows.iter().map(|row| (row.get(0).unwrap(), row.get(1).unwrap())).collect()

@@ -6,7 +6,7 @@
 use std::{borrow::Cow, fmt};
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::Value;
+use serde_json::{Number, Value};
 use shared_middleware::error::{ErrorCode, Failure, FieldError};
 
 /// So many fields at most: no request of ours has nearly as many.
@@ -73,7 +73,7 @@ impl Fields {
     /// big for a `u32` is the biggest: all that we ask for are smaller.
     pub fn number(&mut self, name: &'static str) -> Option<u32> {
         let number = match self.take(name)? {
-            Value::Number(number) => number.as_u64(),
+            Value::Number(number) => whole(&number),
             Value::String(text) if self.from_query => text.parse().ok(),
             _ => None,
         };
@@ -173,6 +173,15 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
+/// A whole number that is not negative; `20.0` is one as well, as in JSON Schema.
+fn whole(number: &Number) -> Option<u64> {
+    let written_otherwise = || {
+        let value = number.as_f64().filter(|value| value.fract() == 0.0 && *value >= 0.0)?;
+        Some(value as u64)
+    };
+    number.as_u64().or_else(written_otherwise)
+}
+
 /// A field's name as it is told: it is the client's text, and may be anything.
 pub(crate) fn told(name: &str) -> String {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -207,6 +216,7 @@ mod tests {
         let number = |mut fields: Fields| (fields.number("size"), fields.end().len());
         let json = |text: &str| number(Fields::of_json(text.as_bytes()).unwrap());
         assert_eq!(json(r#"{"size":20}"#), (Some(20), 0));
+        assert_eq!(json(r#"{"size":20.0}"#), (Some(20), 0));
         assert_eq!(json(r#"{"size":99999999999}"#), (Some(u32::MAX), 0));
         for wrong in [r#"{"size":"20"}"#, r#"{"size":-1}"#, r#"{"size":1.5}"#, r#"{"size":[]}"#] {
             assert_eq!(json(wrong), (None, 1), "{wrong}");

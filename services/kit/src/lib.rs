@@ -3,6 +3,7 @@
 //! - [`service`]: what a service is made of, and what it is given.
 //! - [`db`]: its store, on SQLite or PostgreSQL.
 //! - [`lease`]: what one of several replicas does at a time.
+//! - [`audit`]: who did what to which record, in a chain that shows what was changed.
 //! - [`outbox`]: events that commit with the rows that cause them, and the relay that publishes
 //!   them.
 //! - [`log`]: where events are kept in order.
@@ -16,6 +17,8 @@ pub mod service;
 
 pub mod db;
 pub mod lease;
+
+pub mod audit;
 
 pub mod outbox;
 

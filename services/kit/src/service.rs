@@ -20,7 +20,12 @@ use utoipa::{
     },
 };
 
-use crate::{db::Db, log::EventLog, task::Task};
+use crate::{
+    audit::{AuditKey, Trail},
+    db::{Db, DbError},
+    log::EventLog,
+    task::Task,
+};
 
 /// The path of a service's OpenAPI document.
 pub const DOCUMENT_PATH: &str = "/v3/api-docs";
@@ -36,6 +41,8 @@ pub struct Kit {
     pub log: Arc<dyn EventLog>,
     /// As whom it calls others.
     pub tls: Arc<MeshTls>,
+    /// What audit trails are sealed with.
+    pub audit_key: AuditKey,
 }
 
 /// A service, built. The binary decides where to serve it.
@@ -52,6 +59,8 @@ pub struct Service {
     pub tasks: Vec<Task>,
     /// Its store: ready when that answers.
     pub db: Db,
+    /// Where it is recorded who asked it for what.
+    pub trail: Trail,
 }
 
 /// A service's gRPC.
@@ -62,6 +71,15 @@ pub struct Grpc {
     pub health: HealthReporter,
     /// What health is asked about beside the whole: the service's full name.
     pub name: &'static str,
+}
+
+// === impl Kit ===
+
+impl Kit {
+    /// The audit trail of a service, in its store.
+    pub async fn trail(&self, part: Part, db: &Db) -> Result<Trail, DbError> {
+        Trail::open(part, db.clone(), &self.audit_key, self.clock.clone()).await
+    }
 }
 
 /// The rule of [`DOCUMENT_PATH`]: every service lists it.

@@ -20,7 +20,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use shared_middleware::clock::Ids;
+use shared_middleware::{
+    clock::{Clock, Ids},
+    identity::Part,
+};
 use tempfile::TempDir;
 use testbed::{
     Postgres, Version,
@@ -29,6 +32,7 @@ use testbed::{
 use tokio_postgres::NoTls;
 
 use crate::{
+    audit::{AuditKey, Trail},
     db::{Db, DbConfig, DbUrl, Engine, Migrations, PostgresUrl},
     log::{EVENT_ID, EventLog, LogError, Positions, Record, Start, Subscription},
 };
@@ -66,6 +70,11 @@ pub struct TestStore {
     made: Option<(String, String)>,
 }
 
+/// The key of tests' audit trails.
+pub const fn audit_key() -> AuditKey {
+    AuditKey::new([7; 32])
+}
+
 /// Reads a topic from its beginning.
 pub struct FromTheStart;
 
@@ -98,6 +107,15 @@ impl PartialEq<Engine> for TestEngine {
 impl TestStore {
     /// An empty store on this engine, which is one of [`engines`].
     pub async fn on(engine: TestEngine) -> Self {
+        Self::make(engine, false).await
+    }
+
+    /// The same; on PostgreSQL it belongs to a role of its own that may do nothing else.
+    pub async fn of_its_own_role(engine: TestEngine) -> Self {
+        Self::make(engine, true).await
+    }
+
+    async fn make(engine: TestEngine, own_role: bool) -> Self {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         let server = match engine {
             TestEngine::Sqlite => None,
@@ -108,10 +126,17 @@ impl TestStore {
             None => (DbUrl::Sqlite(folder.path().join("t.db")), None),
             Some(server) => {
                 let name = format!("t_{}", Ids::system().next().simple());
-                ask(&server, &format!("create database {name}"))
-                    .await
-                    .expect("the server lets us make databases");
-                let url: PostgresUrl = server.parse().expect("its form was looked at");
+                let may = "the server lets us make databases";
+                let (mut url, mut owner) = (server.clone(), String::new());
+                if own_role {
+                    let role = format!("create role {name} login password '{name}'");
+                    ask(&server, &role).await.expect(may);
+                    let (_, host) = server.split_once('@').expect("it names a user");
+                    url = format!("postgres://{name}:{name}@{host}");
+                    owner = format!("owner {name}");
+                }
+                ask(&server, &format!("create database {name} {owner}")).await.expect(may);
+                let url: PostgresUrl = url.parse().expect("its form was looked at");
                 let url = url.with_database(&name);
                 (DbUrl::Postgres(Box::new(url)), Some((server, name)))
             }
@@ -121,9 +146,24 @@ impl TestStore {
         Self { engine, config, folder, made }
     }
 
-    /// Opens it, once or again.
+    /// Opens it, once or again, with an audit trail.
     pub async fn open(&self, migrations: Migrations) -> Db {
-        Db::open(&self.config, migrations).await.expect("the store can be opened")
+        let db = Db::open(&self.config, migrations).await.expect("the store can be opened");
+        self.trail(&db).await;
+        db
+    }
+
+    /// Its audit trail.
+    pub async fn trail(&self, db: &Db) -> Trail {
+        let opened = Trail::open(Part::Patient, db.clone(), &audit_key(), Clock::system()).await;
+        opened.expect("the trail can be opened")
+    }
+
+    /// Does what only the server's superuser may; on SQLite, nothing.
+    pub async fn as_superuser(&self, sql: &str) {
+        let Some((server, name)) = &self.made else { return };
+        let mut server: tokio_postgres::Config = server.parse().expect("its form was looked at");
+        ask_at(server.dbname(name), sql).await.expect("a superuser may");
     }
 
     /// Where it is.
@@ -150,6 +190,8 @@ impl Drop for TestStore {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let sql = format!("drop database {name} with (force)");
             let done = runtime.block_on(ask(&server, &sql)).map_err(io::Error::other);
+            let sql = format!("drop role if exists {name}");
+            let _ = runtime.block_on(ask(&server, &sql));
             let _ = tell.send(());
             done
         });
@@ -225,7 +267,11 @@ fn of_this_process() -> String {
 }
 
 async fn ask(server: &str, sql: &str) -> Result<(), tokio_postgres::Error> {
-    let (client, connection) = tokio_postgres::connect(server, NoTls).await?;
+    ask_at(&server.parse()?, sql).await
+}
+
+async fn ask_at(server: &tokio_postgres::Config, sql: &str) -> Result<(), tokio_postgres::Error> {
+    let (client, connection) = server.connect(NoTls).await?;
     let talking = tokio::spawn(connection);
     let done = client.batch_execute(sql).await;
     drop(client);

@@ -290,7 +290,7 @@ async fn each_event_takes_effect_once_whatever_happens_to_brokers_and_members() 
     let mut joined = false;
     for _ in 0..VICTIMS_MAX {
         let mut victim = member_process(NAME, &brokers, &url);
-        joined = comes_to_be(WITHIN / 2, || async {
+        joined = comes_to_be(WITHIN, || async {
             count(&postgres, "applied where member = 'victim'") > 0
         })
         .await;

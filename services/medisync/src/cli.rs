@@ -11,6 +11,7 @@ use shared_middleware::identity::{Part, Role};
 use crate::{
     config::{Config, FILE_VARIABLE, Faults, Sources, read, show},
     events::{self, Group, Output},
+    pki::Step,
 };
 
 /// Patient management for hospitals and clinics: a service mesh in one binary.
@@ -73,6 +74,9 @@ pub(crate) enum Command {
     /// Events: watch them, deal with those that could not be handled, replay them
     #[command(subcommand)]
     Events(EventsCommand),
+    /// The audit trails: whether they are what was written, how far they have come
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Write a backup of the embedded default into a new folder, also while the mesh is running
     ///
     /// One consistent state of every store and of the event log, with the keys, the certificates
@@ -138,7 +142,20 @@ pub(crate) enum PkiCommand {
         /// gateway, auth, patient, billing, analytics, notification
         part: Part,
     },
-    /// List the certificates: whose they are and when they end
+    /// Revoke a part's current certificate: its serial number goes to pki/crl.pem
+    ///
+    /// Every process that reads the list closes its connections with the part, and makes none,
+    /// until another certificate is issued. It is not renewed by itself.
+    Revoke {
+        /// gateway, auth, patient, billing, analytics, notification
+        part: Part,
+    },
+    /// Replace the authority, without a call that fails: begin, switch, finish
+    RotateCa {
+        /// What to do; README.md says what to wait for before the next
+        step: Step,
+    },
+    /// List the certificates: whose they are, when they end, and what was revoked
     Show,
 }
 
@@ -274,6 +291,31 @@ pub(crate) struct Chosen {
     /// Of this consumer group only: analytics-service or notification-service
     #[arg(long)]
     pub(crate) group: Option<Group>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Verify trails; names the first entry that was changed, moved, removed, inserted or cut off
+    ///
+    /// Each part has a trail in its own store; auth keeps copies of all, by which it is known how
+    /// far the others had come. Exits with 1 when any is not what was written.
+    Verify {
+        /// Of these parts only
+        #[arg(value_name = "PART")]
+        parts: Vec<Part>,
+        /// A file with what `audit checkpoint` printed before, kept where nobody here could write:
+        /// the trails must still have those entries
+        #[arg(long = "checkpoint", value_name = "FILE")]
+        checkpoints: Option<PathBuf>,
+    },
+    /// Print a signed statement of how far each trail has come, to be kept elsewhere
+    ///
+    /// A line of JSON for each, which `audit verify --checkpoint` reads.
+    Checkpoint {
+        /// Of these parts only
+        #[arg(value_name = "PART")]
+        parts: Vec<Part>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,6 +5,10 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 use anyhow::Context as _;
 use http::Uri;
 use kit::{
+    audit::{
+        copies::{self, AtAuth, Copies},
+        verify,
+    },
     log::{Absent, EmbeddedLog, EventLog, KafkaConfig, KafkaLog},
     service::{Kit, Service},
 };
@@ -15,6 +19,7 @@ use shared_middleware::{
 };
 
 use crate::{
+    audit,
     config::{Config, EventLogConfig},
     documents,
 };
@@ -81,6 +86,7 @@ pub(crate) async fn services(
     addresses: &Addresses,
 ) -> anyhow::Result<Launched> {
     let mut launched = Launched::default();
+    let audit_key = audit::key::ensure(&config.audit_key)?;
     for part in Part::ALL {
         let Some(tls) = tls.get(&part) else { continue };
         let kit = Kit {
@@ -88,6 +94,7 @@ pub(crate) async fn services(
             ids: Ids::system(),
             log: Arc::clone(&log),
             tls: Arc::clone(tls),
+            audit_key: audit_key.clone(),
         };
         launched.build(part, config, &kit, addresses).await.with_context(|| {
             match config.databases.get(&part) {
@@ -109,11 +116,16 @@ impl Launched {
         kit: &Kit,
         addresses: &Addresses,
     ) -> anyhow::Result<()> {
-        let service = match part {
+        let mut copies: Arc<dyn Copies> = Arc::new(AtAuth {
+            urls: addresses.urls(config, Part::Auth),
+            tls: Arc::clone(&kit.tls),
+        });
+        let mut service = match part {
             Part::Gateway => return Ok(()),
             Part::Auth => {
                 let auth = auth::build(auth_config(config), kit).await?;
                 self.auth = Some(auth.app);
+                copies = auth.copies;
                 auth.service
             }
             Part::Patient => {
@@ -132,6 +144,8 @@ impl Launched {
             }
             Part::Notification => notification::build(notification_config(config), kit).await?,
         };
+        service.tasks.push(copies::task(service.trail.clone(), copies));
+        service.tasks.push(verify::task(service.trail.clone()));
         self.services.push(service);
         Ok(())
     }
@@ -146,6 +160,7 @@ pub(crate) fn auth_config(config: &Config) -> auth::Config {
         argon2_memory_kib: settings.argon2_memory_kib,
         argon2_passes: settings.argon2_passes,
         hashes_at_once_max: settings.hashes_at_once_max,
+        account_limit: settings.account_limit,
         ..auth::Config::new(config.database(Part::Auth), settings.keys_dir.clone())
     }
 }
@@ -177,16 +192,26 @@ pub(crate) fn notification_config(config: &Config) -> notification::Config {
 /// What the gateway is told.
 pub(crate) fn gateway_config(config: &Config, addresses: &Addresses) -> gateway::Config {
     let settings = &config.gateway;
+    let patience = &settings.patience;
     let services = Part::ALL.into_iter().filter(|part| *part != Part::Gateway);
     gateway::Config {
         listen: config.listen[&Part::Gateway],
         upstreams: services.map(|part| (part, addresses.urls(config, part))).collect(),
+        redirect_listen: settings.redirect_listen,
+        redirect_port: settings.redirect_port,
+        cors_origins: settings.cors_origins.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         user_limit: settings.user_limit,
         client_limit: settings.client_limit,
         login_limit: settings.login_limit,
         clients_tracked_max: settings.clients_tracked_max,
         body_bytes_max: config.limits.body_bytes_max,
+        connections_max: patience.connections_max,
+        connections_per_client_max: patience.connections_per_client_max,
+        head_timeout: patience.head,
+        body_timeout: patience.body,
+        client_timeout: patience.client,
+        keep_alive_timeout: patience.keep_alive,
         read_timeout: settings.upstream,
         health_every: settings.health_every,
         leave: config.leave,

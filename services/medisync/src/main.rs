@@ -7,6 +7,7 @@
 mod out;
 
 mod admin;
+mod audit;
 mod backup;
 mod cli;
 mod config;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Command::User(command) => users::command(&cli, command),
         Command::Keys(command) => keys::command(&cli, command),
         Command::Events(command) => events::command(&cli, command),
+        Command::Audit(command) => audit::command(&cli, command),
         Command::Backup { dir } => backup::backup(&cli, dir),
         Command::Restore { dir } => backup::restore(&cli, dir),
         Command::Config(ConfigCommand::Show { origin }) => cli::show_config(&cli, *origin),

@@ -10,11 +10,12 @@ use anyhow::Context as _;
 use gateway::PublicTls;
 use kit::{log::EventLog, service::Service};
 use shared_middleware::{
+    audit::{Asked, refusals},
     clock::{Clock, Ids},
     identity::Part,
     listen::{ListenConfig, Listener, Mode},
     ready::Readiness,
-    tls::MeshTls,
+    tls::{MeshTls, TlsError},
     token::{Verifier, VerifierConfig},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -126,11 +127,17 @@ fn traces(config: &Config, parts: &[Part]) -> anyhow::Result<Option<Traces>> {
 
 fn certificates(config: &Config, parts: &[Part]) -> anyhow::Result<HashMap<Part, Arc<MeshTls>>> {
     let load = |part: &Part| {
-        let tls = MeshTls::load(*part, config.pem_files(*part)).with_context(|| {
-            format!(
-                "no certificate for {part} (`medisync pki init` and `medisync pki issue {part}` \
-                 make one)"
-            )
+        let loaded = MeshTls::load(*part, config.pem_files(*part));
+        let missing = matches!(loaded, Err(TlsError::Read(..)));
+        let tls = loaded.with_context(|| {
+            if missing {
+                format!(
+                    "no certificate for {part} (`medisync pki init` and `medisync pki issue \
+                     {part}` make one)"
+                )
+            } else {
+                format!("{part} cannot use its certificate")
+            }
         })?;
         Ok((*part, Arc::new(tls)))
     };
@@ -168,7 +175,7 @@ async fn bind(
     }
     let mut gateway = None;
     if tls.contains_key(&Part::Gateway) {
-        let bound = gateway::bind(config.listen[&Part::Gateway])?;
+        let bound = gateway::bind(config.listen[&Part::Gateway], config.gateway.redirect_listen)?;
         addresses.rest.insert(Part::Gateway, bound.address());
         gateway = Some(bound);
     }
@@ -208,7 +215,8 @@ async fn start(
     addresses: Addresses,
 ) -> anyhow::Result<(Running, Arc<Health>)> {
     let clock = Clock::system();
-    let verifier = Arc::new(Verifier::new(VerifierConfig::default(), clock.clone()));
+    let verifier = Verifier::new(VerifierConfig::default(), clock.clone());
+    let verifier = Arc::new(verifier.trusting(config.token_issuers.clone()));
     let log = launch::event_log(config, tls.keys()).await?;
     let launched = launch::services(config, tls, Arc::clone(&log), &addresses).await?;
     let Launched { services, auth, patient } = launched;
@@ -219,6 +227,7 @@ async fn start(
         Arc::new(Health::new(Arc::clone(&verifier), clock.clone(), dependencies, warnings));
     let mut running = Running::new();
     running.background(config, tls, &verifier, &addresses);
+    let (refusals, untold) = refusals::queue();
     let admin_address = bound.admin.local_addr()?;
     let runtimes = Arc::new(Runtimes::default());
     runtimes.add("services", vec![tokio::runtime::Handle::current()]);
@@ -238,8 +247,11 @@ async fn start(
     // A gateway without keys could only send people away.
     signing_keys(&verifier, false).await?;
     if let (Some(bound), Some(tls)) = (bound.gateway, tls.get(&Part::Gateway)) {
+        let told = untold.tell(addresses.urls(config, Part::Auth), Arc::clone(tls));
+        running.until_stopped("the gateway's refusals", told);
         let deps = gateway::Deps {
             tls: Arc::clone(tls),
+            refusals,
             clock,
             ids: Ids::system(),
             public_tls,
@@ -288,7 +300,8 @@ async fn demo(auth: Option<&auth::App>, patient: Option<&patient::App>) -> anyho
     let users = async {
         match auth {
             Some(auth) => {
-                auth.ensure_demo_users().await.map(drop).context("cannot make demo users")
+                let made = Asked::by_system("user.create").scope(auth.ensure_demo_users());
+                made.await.map(drop).context("cannot make demo users")
             }
             None => Ok(()),
         }
@@ -296,7 +309,8 @@ async fn demo(auth: Option<&auth::App>, patient: Option<&patient::App>) -> anyho
     let patients = async {
         match patient {
             Some(patient) => {
-                patient.ensure_demo_patients().await.context("cannot make demo patients")
+                let made = Asked::by_system("patient.create").scope(patient.ensure_demo_patients());
+                made.await.context("cannot make demo patients")
             }
             None => Ok(()),
         }

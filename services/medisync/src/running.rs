@@ -10,7 +10,7 @@ use shared_middleware::{
     ready::Readiness,
     stack::{Mesh, wrap},
     tls::MeshTls,
-    token::{FeedConfig, Verifier, follow},
+    token::{FeedConfig, Verifier, follow, follow_externals},
 };
 use tokio::{
     task::JoinSet,
@@ -81,6 +81,10 @@ impl Running {
             };
             self.until_stopped("auth's feed", follow(feed, Arc::clone(verifier)));
         }
+        if !config.token_issuers.is_empty() {
+            let keys = follow_externals(Arc::clone(verifier));
+            self.until_stopped("the keys of other issuers", keys);
+        }
     }
 
     pub(crate) fn until_stopped(
@@ -113,6 +117,8 @@ impl Running {
                 service: service.part,
                 rules: service.rules,
                 verifier: Arc::clone(verifier),
+                trail: Arc::new(service.trail.clone()),
+                clock: Clock::system(),
                 readiness: Arc::clone(readiness),
                 in_flight_max: config.limits.in_flight_max,
                 deadline: config.limits.deadline,

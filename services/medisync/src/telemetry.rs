@@ -11,7 +11,9 @@ use tracing_subscriber::{
 use crate::config::LogFormat;
 
 /// The proxy tells us what we log by ourselves, and calls a client that goes away an error; of the
-/// others we want to hear what is wrong only.
+/// others we want to hear what is wrong only. At lower levels they tell what passes through them,
+/// people and tokens: so `RUST_LOG=trace` is about our own crates, too, and only who names one of
+/// these hears it.
 const QUIET: &str =
     "pingora_core=off,pingora_proxy=off,h2=warn,hyper=warn,rustls=warn,refinery_core=warn";
 
@@ -39,14 +41,11 @@ pub(crate) fn set_log_level(level: &str) -> Result<(), ParseError> {
 
 /// Starts the log.
 pub(crate) fn init(format: LogFormat, level: &str, by_flag: bool) {
-    let ours = format!("{QUIET},{level}");
-    let filter = match EnvFilter::try_from_default_env() {
-        // An empty RUST_LOG is none.
-        Ok(filter) if !by_flag && std::env::var_os("RUST_LOG").is_some_and(|v| !v.is_empty()) => {
-            filter
-        }
-        _ => EnvFilter::new(ours),
-    };
+    let asked = std::env::var_os(EnvFilter::DEFAULT_ENV).and_then(|asked| asked.into_string().ok());
+    // An empty RUST_LOG is none.
+    let asked = asked.filter(|asked| !by_flag && !asked.is_empty());
+    let asked = asked.and_then(|asked| format!("{QUIET},{asked}").parse().ok());
+    let filter = asked.unwrap_or_else(|| EnvFilter::new(format!("{QUIET},{level}")));
     let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = fmt::layer().with_writer(LogLines::default);
     let lines = match format {

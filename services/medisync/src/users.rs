@@ -6,11 +6,13 @@ use anyhow::{Context as _, bail};
 use auth::App;
 use secrecy::SecretString;
 use shared_middleware::{
+    audit::Asked,
     clock::{Clock, Ids},
     identity::Part,
 };
 
 use crate::{
+    audit,
     cli::{Cli, UserCommand},
     launch,
 };
@@ -20,10 +22,11 @@ pub(crate) fn command(cli: &Cli, command: &UserCommand) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let settings = launch::auth_config(&config);
-        let app =
-            auth::open_app(settings, Clock::system(), Ids::system()).await.with_context(|| {
-                format!("cannot open {:?} (auth.database)", config.database(Part::Auth).url)
-            })?;
+        let key = audit::key::ensure(&config.audit_key)?;
+        let opened = auth::open_app(settings, &key, Clock::system(), Ids::system()).await;
+        let app = opened.with_context(|| {
+            format!("cannot open {:?} (auth.database)", config.database(Part::Auth).url)
+        })?;
         execute(&app, command).await
     })
 }
@@ -31,15 +34,18 @@ pub(crate) fn command(cli: &Cli, command: &UserCommand) -> anyhow::Result<()> {
 async fn execute(app: &App, command: &UserCommand) -> anyhow::Result<()> {
     match command {
         UserCommand::Add { email, role } => {
-            app.add_user(email, password()?, *role).await.map_err(told)?;
+            let added = app.add_user(email, password()?, *role);
+            Asked::by_shell("user.create").scope(added).await.map_err(told)?;
             say!("added {email} as {role}")?;
         }
         UserCommand::Passwd { email } => {
-            app.set_password(email, password()?).await.map_err(told)?;
+            let set = app.set_password(email, password()?);
+            Asked::by_shell("user.update").scope(set).await.map_err(told)?;
             say!("set the password of {email}; signed out everywhere")?;
         }
         UserCommand::Disable { email } => {
-            app.disable_user(email).await.map_err(told)?;
+            let disabled = app.disable_user(email);
+            Asked::by_shell("user.update").scope(disabled).await.map_err(told)?;
             say!("disabled {email}")?;
         }
         UserCommand::List => {

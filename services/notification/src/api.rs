@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, Router, extract::State};
+use axum::{Extension, Json, Router, extract::State};
 use jiff::Timestamp;
 use kit::{
     http::QueryParams,
@@ -12,6 +12,7 @@ use kit::{
 use serde::{Deserialize, Serialize};
 use shared_middleware::{
     access::{Access, Rule},
+    audit::Shown,
     error::{Failure, FieldError},
     permission::Permission,
 };
@@ -26,7 +27,8 @@ const PREFIX: &str = "/api";
 
 /// Who may call what.
 pub const RULES: &[Rule] = &[
-    Rule::new("GET", "/notifications", Access::User(Permission::ReadNotifications)),
+    Rule::new("GET", "/notifications", Access::User(Permission::ReadNotifications))
+        .audited("notification.list"),
     DOCUMENT_RULE,
 ];
 
@@ -138,7 +140,7 @@ fn described() -> OpenApiRouter<Api> {
 async fn list(
     State(api): State<Api>,
     QueryParams(params): QueryParams<Params>,
-) -> Result<Json<Notifications>, Failure> {
+) -> Result<(Extension<Shown>, Json<Notifications>), Failure> {
     let size = page::size(params.size)?;
     let patient = params.patient_id.as_deref().map(parse_patient).transpose()?;
     let list = patient.map_or("notifications".to_owned(), |id| format!("notifications {id}"));
@@ -150,8 +152,9 @@ async fn list(
     found.truncate(size as usize);
     let last = found.last().filter(|_| more);
     let next_cursor = last.map(|last| api.cursor_after(last, list)).transpose()?;
+    let shown = Shown(patient.into_iter().chain(found.iter().map(|it| it.patient)).collect());
     let notifications = found.into_iter().map(Into::into).collect();
-    Ok(Json(Notifications { notifications, next_cursor }))
+    Ok((Extension(shown.each_once()), Json(Notifications { notifications, next_cursor })))
 }
 
 // === impl Api ===

@@ -39,6 +39,8 @@ mod api;
 
 mod error;
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;
 
@@ -189,6 +191,7 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, BuildError> {
         clock: kit.clock.clone(),
         wake,
     };
+    let trail = kit.trail(Part::Notification, &store.db()).await?;
     Ok(Service {
         part: Part::Notification,
         db: store.db(),
@@ -196,5 +199,6 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, BuildError> {
         grpc: None,
         rules: RULES,
         tasks: vec![consumer.task(), sender.task()],
+        trail,
     })
 }

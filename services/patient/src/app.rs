@@ -6,6 +6,7 @@ use jiff::civil::Date;
 use kit::{db::DbError, outbox::Outbox};
 use ring::digest::{SHA256, digest};
 use shared_middleware::{
+    audit,
     clock::{Clock, Ids},
     error::causes,
     trace_context,
@@ -193,7 +194,7 @@ impl App {
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
-    let work = work.in_current_span();
+    let work = audit::scope(audit::current(), work.in_current_span());
     let task = match trace_context::current() {
         Some(trace) => tokio::spawn(trace.scope(work)),
         None => tokio::spawn(work),

@@ -81,6 +81,7 @@ pub struct Patient {
 pub async fn build(config: Config, kit: &Kit) -> Result<Patient, Error> {
     let db = Db::open(&config.database, migrations()).await?;
     let cursors = Cursors::open(&db).await?;
+    let trail = kit.trail(Part::Patient, &db).await?;
     let patience = Patience {
         call: config.billing_call,
         total: config.billing_total,
@@ -98,6 +99,6 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Patient, Error> {
     });
     let tasks = vec![outbox.relay(), reconcile::task(Arc::clone(&app))];
     let rest = api::rest(Arc::clone(&app), cursors);
-    let service = Service { part: Part::Patient, rest, grpc: None, rules: RULES, tasks, db };
+    let service = Service { part: Part::Patient, rest, grpc: None, rules: RULES, tasks, db, trail };
     Ok(Patient { service, app })
 }

@@ -4,6 +4,7 @@
 //! - [`kafka`]: Apache Kafka, of one broker or three.
 //! - [`prometheus`]: Prometheus, with the project's own rules.
 //! - [`proxy`]: a bad network in front of any of them.
+//! - [`corpora`]: hostile requests; and [`frames`], in which those of HTTP/2 are written.
 //! - [`with_servers`]: the command that `make test` runs the tests by.
 //! - `process`: what is started dies with whoever started it, even by `kill -9`; and `folder`,
 //!   which is gone then, too.
@@ -19,6 +20,9 @@ pub mod kafka;
 pub mod prometheus;
 
 pub mod proxy;
+
+pub mod corpora;
+pub mod frames;
 
 pub mod with_servers;
 

@@ -6,10 +6,10 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use http::Uri;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{KeySet, RevocationPage, Verifier};
-use crate::{client, error::causes, identity::Part, tls::MeshTls};
+use super::{KeySet, RevocationPage, Verifier, issuer::Issuer};
+use crate::{client, error::causes, identity::Part, outside, tls::MeshTls};
 
 /// How long auth may hold a poll before it answers that nothing happened.
 pub const POLL_HELD_S_MAX: u64 = 5;
@@ -47,9 +47,11 @@ pub struct FeedConfig {
 
 /// What went wrong with one attempt; the next one follows.
 #[derive(Debug, thiserror::Error)]
-enum FeedError {
+pub(super) enum FeedError {
     #[error(transparent)]
     Client(#[from] client::ClientError),
+    #[error(transparent)]
+    Outside(#[from] outside::OutsideError),
     #[error("cannot read {1}")]
     File(#[source] std::io::Error, PathBuf),
     #[error("the answer is not what was expected")]
@@ -117,21 +119,34 @@ async fn follow_auth(config: &FeedConfig, verifier: &Verifier, with_keys: bool) 
 }
 
 async fn follow_url(config: &FeedConfig, url: &Uri, verifier: &Verifier) {
+    let path = url.path_and_query().map_or("/", |path| path.as_str());
+    fetch_always(verifier.ours(), "medisync", || get(config, url, path)).await;
+}
+
+/// Fetches an issuer's key set every minute, and when a token names a key that is not in it; for
+/// ever. When it cannot be had, the keys known so far stay.
+pub(super) async fn fetch_always<F>(issuer: &Issuer, name: &str, fetch: impl Fn() -> F)
+where
+    F: Future<Output = Result<Vec<u8>, FeedError>>,
+{
+    let mut last = None;
     loop {
         let fetched = Instant::now();
-        let keys = async {
-            let path = url.path_and_query().map_or("/", |path| path.as_str());
-            let answer = client::get(url, path, Part::Auth, &config.tls);
-            let json = timeout(ANSWER_WITHIN, answer).await.map_err(|_| FeedError::TooLate)??;
-            Ok::<_, FeedError>(KeySet::parse(&json)?)
-        };
-        match keys.await {
-            Ok(keys) => verifier.set_keys(keys),
-            Err(error) => tracing::warn!(error = causes(&error), "cannot fetch the key set"),
+        match timeout(ANSWER_WITHIN, fetch()).await.unwrap_or(Err(FeedError::TooLate)) {
+            Ok(json) if last.as_ref() == Some(&json) => {}
+            Ok(json) => match issuer.set_keys(&json) {
+                Ok(()) => last = Some(json),
+                Err(error) => cannot_fetch(name, &FeedError::Json(error)),
+            },
+            Err(error) => cannot_fetch(name, &error),
         }
-        let _ = timeout(URL_FETCHED_EVERY, verifier.unknown_key()).await;
-        tokio::time::sleep_until(fetched + URL_FETCHED_AT_MOST_EVERY).await;
+        let _ = timeout(URL_FETCHED_EVERY, issuer.unknown_key()).await;
+        sleep_until(fetched + URL_FETCHED_AT_MOST_EVERY).await;
     }
+}
+
+fn cannot_fetch(issuer: &str, error: &FeedError) {
+    tracing::warn!(token.issuer = issuer, error = causes(error), "cannot fetch the key set");
 }
 
 async fn follow_file(path: &PathBuf, verifier: &Verifier) {

@@ -1,13 +1,18 @@
-//! Users' tokens: JWTs signed by auth (RFC 7519, ES256), verified here by the gateway and by every
-//! service alike.
+//! Users' tokens: JWTs (RFC 7519) signed by auth, or by others who are trusted; verified here by
+//! the gateway and by every service alike.
 //!
-//! - `verifier` decides whether a token is ours, and whose it is; it remembers those it has seen.
+//! - `verifier` decides whether a token is good, and whose it is; it remembers those it has seen.
+//! - `issuer` is one of those who sign: its keys, and how its tokens are read.
+//! - `external` reads the claims of others, who have names of their own for what we call roles.
 //! - `keys` reads a JSON Web Key Set (RFC 7517).
 //! - `revoked` knows the sign-ins that were ended before their tokens expired.
-//! - `feed` keeps keys and revocations up to date.
+//! - `feed` keeps keys and revocations up to date, `external_feed` the keys of others.
 //! - `ring_provider` does the cryptography.
 
+mod external;
+mod external_feed;
 mod feed;
+mod issuer;
 mod keys;
 mod revoked;
 mod ring_provider;
@@ -19,7 +24,9 @@ use uuid::Uuid;
 use crate::identity::Role;
 
 pub use self::{
+    external_feed::follow_externals,
     feed::{FeedConfig, KeySource, POLL_HELD_S_MAX, follow},
+    issuer::ExternalIssuer,
     keys::{Jwk, KeySet},
     revoked::{RevocationPage, RevokedSession},
     ring_provider::install as install_crypto,
@@ -31,7 +38,7 @@ pub const ISSUER: &str = "medisync";
 /// For whom our tokens are: claim `aud`.
 pub const AUDIENCE: &str = "medisync-api";
 
-/// What a token says.
+/// What a token of ours says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Claims {
     /// Who made it: [`ISSUER`].
@@ -76,3 +83,6 @@ impl Audience {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

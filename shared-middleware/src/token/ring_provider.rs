@@ -1,10 +1,10 @@
-//! ES256 for `jsonwebtoken` on ring, so that the binary has one crypto library.
+//! Signatures for `jsonwebtoken` on ring, so that the binary has one crypto library.
 //!
-//! ES256 (RFC 7518, 3.4) is the only algorithm here: a token of any other is refused before its
-//! signature is looked at.
+//! We sign by ES256 (RFC 7518, 3.4). Others may sign by RS256 (3.3) or EdDSA on Ed25519 (RFC 8037,
+//! 3.1) as well. A token of any other algorithm is refused before its signature is looked at.
 
 use jsonwebtoken::{
-    Algorithm, DecodingKey, EncodingKey,
+    Algorithm, DecodingKey, DecodingKeyKind, EncodingKey,
     crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
     errors::{ErrorKind, Result},
     signature::{Error as SignatureError, Signer, Verifier},
@@ -12,7 +12,9 @@ use jsonwebtoken::{
 use ring::{
     rand::SystemRandom,
     signature::{
-        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, UnparsedPublicKey,
+        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair,
+        RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+        VerificationAlgorithm,
     },
 };
 
@@ -34,9 +36,15 @@ struct Es256Signer {
     random: SystemRandom,
 }
 
-struct Es256Verifier {
-    /// The uncompressed point, as in SEC 1, 2.3.3.
-    public_key: Vec<u8>,
+struct RingVerifier {
+    algorithm: Algorithm,
+    key: PublicKey,
+}
+
+enum PublicKey {
+    /// As ring reads it: ES256's is the uncompressed point (SEC 1, 2.3.3), EdDSA's is 32 bytes.
+    Bytes(&'static dyn VerificationAlgorithm, Vec<u8>),
+    Rsa(RsaPublicKeyComponents<Vec<u8>>),
 }
 
 // === impl Es256Signer ===
@@ -54,23 +62,27 @@ impl JwtSigner for Es256Signer {
     }
 }
 
-// === impl Es256Verifier ===
+// === impl RingVerifier ===
 
-impl Verifier<Vec<u8>> for Es256Verifier {
+impl Verifier<Vec<u8>> for RingVerifier {
     fn verify(
         &self,
         message: &[u8],
         signature: &Vec<u8>,
     ) -> std::result::Result<(), SignatureError> {
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.public_key)
-            .verify(message, signature)
-            .map_err(|_| SignatureError::new())
+        match &self.key {
+            PublicKey::Bytes(algorithm, key) => {
+                UnparsedPublicKey::new(*algorithm, key).verify(message, signature)
+            }
+            PublicKey::Rsa(key) => key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature),
+        }
+        .map_err(|_| SignatureError::new())
     }
 }
 
-impl JwtVerifier for Es256Verifier {
+impl JwtVerifier for RingVerifier {
     fn algorithm(&self) -> Algorithm {
-        Algorithm::ES256
+        self.algorithm
     }
 }
 
@@ -86,8 +98,20 @@ fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>
 }
 
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
-    if *algorithm != Algorithm::ES256 || key.family() != algorithm.family() {
+    if key.family() != algorithm.family() {
         return Err(ErrorKind::InvalidAlgorithm.into());
     }
-    Ok(Box::new(Es256Verifier { public_key: key.try_get_as_bytes()?.to_vec() }))
+    let key = match (algorithm, key.kind()) {
+        (Algorithm::ES256, DecodingKeyKind::SecretOrDer(key)) => {
+            PublicKey::Bytes(&ECDSA_P256_SHA256_FIXED, key.clone())
+        }
+        (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(key)) => {
+            PublicKey::Bytes(&ED25519, key.clone())
+        }
+        (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
+            PublicKey::Rsa(RsaPublicKeyComponents { n: n.clone(), e: e.clone() })
+        }
+        _ => return Err(ErrorKind::InvalidAlgorithm.into()),
+    };
+    Ok(Box::new(RingVerifier { algorithm: *algorithm, key }))
 }

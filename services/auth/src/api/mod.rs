@@ -3,6 +3,9 @@
 //! Routes are as the gateway calls them, without its prefix; the document shows them as clients see
 //! them. Both come from the same list, so none is undocumented but what is for the mesh alone.
 
+mod audit;
+mod pages;
+mod service_accounts;
 mod sign_in;
 mod users;
 mod words;
@@ -12,14 +15,19 @@ mod tests;
 
 use std::sync::Arc;
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    routing::{get, post},
+};
 use kit::{
+    audit::{Trail, copies},
     page::Cursors,
     service::{BearerAuth, DOCUMENT_RULE, document, with_problems},
 };
 use shared_middleware::{
     access::{Access, Rule},
-    identity::Part,
+    audit::refusals,
+    peers,
     permission::Permission,
 };
 use utoipa::{
@@ -42,36 +50,52 @@ pub(crate) struct Api {
     pub(crate) keys: Arc<Keys>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) cursors: Arc<Cursors>,
+    pub(crate) trail: Trail,
 }
 
-/// The feed: for the mesh alone, and so not in the document.
+/// The feed: for the mesh alone, and so not in the document; as are the routes by which parts hand
+/// in their audit trails.
 const REVOCATIONS: &str = "/.well-known/revocations";
 
-const GATEWAY: Access = Access::Parts(&[Part::Gateway]);
+const SIGN_IN: Access = Access::Parts(peers::SIGN_IN);
 const ADMIN: Access = Access::User(Permission::ManageUsers);
+const AUDIT: Access = Access::User(Permission::ReadAudit);
 
 /// Who may call what.
 #[rustfmt::skip]
 pub(crate) const RULES: &[Rule] = &[
-    Rule::new("POST",   "/login",                 GATEWAY),
-    Rule::new("POST",   "/refresh",               GATEWAY),
-    Rule::new("POST",   "/logout",                Access::AnyUser),
+    Rule::new("POST",   "/login",                 SIGN_IN).audited("session.begin"),
+    Rule::new("POST",   "/refresh",               SIGN_IN).audited("session.refresh"),
+    Rule::new("POST",   "/token",                 SIGN_IN).audited("session.begin_by_key"),
+    Rule::new("POST",   "/logout",                Access::AnyUser).audited("session.end"),
+    Rule::new("POST",   "/password",              Access::AnyUser).audited("user.change_password"),
     Rule::new("GET",    "/validate",              Access::AnyUser),
     Rule::new("GET",    "/me",                    Access::AnyUser),
     Rule::new("GET",    "/.well-known/jwks.json", Access::Open),
-    Rule::new("GET",    REVOCATIONS,              Access::Parts(&Part::ALL)),
-    Rule::new("GET",    "/users",                 ADMIN),
-    Rule::new("POST",   "/users",                 ADMIN),
-    Rule::new("GET",    "/users/{id}",            ADMIN),
-    Rule::new("PATCH",  "/users/{id}",            ADMIN),
-    Rule::new("DELETE", "/users/{id}",            ADMIN),
+    Rule::new("GET",    REVOCATIONS,              Access::Parts(peers::REVOCATIONS)),
+    Rule::new("POST",   copies::PATH,             Access::Parts(peers::AUDIT_COPIES)),
+    Rule::new("POST",   refusals::PATH,           Access::Parts(peers::AUDIT_REFUSALS)),
+    Rule::new("GET",    "/users",                 ADMIN).audited("user.list"),
+    Rule::new("POST",   "/users",                 ADMIN).audited("user.create"),
+    Rule::new("GET",    "/users/{id}",            ADMIN).audited("user.read"),
+    Rule::new("PATCH",  "/users/{id}",            ADMIN).audited("user.update"),
+    Rule::new("DELETE", "/users/{id}",            ADMIN).audited("user.delete"),
+    Rule::new("GET",    "/service-accounts",      ADMIN).audited("service_account.list"),
+    Rule::new("POST",   "/service-accounts",      ADMIN).audited("service_account.create"),
+    Rule::new("DELETE", "/service-accounts/{id}", ADMIN).audited("service_account.delete"),
+    Rule::new("GET",    "/audit",                 AUDIT).audited("audit.read"),
     DOCUMENT_RULE,
 ];
 
 /// The routes. The binary wraps them in the mesh's layers.
 pub(crate) fn routes(api: Api) -> Router {
     let (routes, _) = documented().split_for_parts();
-    routes.route(REVOCATIONS, get(sign_in::revocations)).with_state(api).merge(document(openapi()))
+    routes
+        .route(REVOCATIONS, get(sign_in::revocations))
+        .route(copies::PATH, post(audit::take))
+        .route(refusals::PATH, post(audit::refused))
+        .with_state(api)
+        .merge(document(openapi()))
 }
 
 /// The OpenAPI document, with paths as seen through the gateway.
@@ -79,7 +103,9 @@ pub fn openapi() -> OpenApi {
     let (_, mut openapi) = documented().split_for_parts();
     let mut paths = Paths::new();
     for (path, item) in openapi.paths.paths {
-        let prefix = if path.starts_with("/users") { "/api" } else { "/auth" };
+        let managed = ["/users", "/service-accounts", "/audit"];
+        let managed = managed.iter().any(|begin| path.starts_with(begin));
+        let prefix = if managed { "/api" } else { "/auth" };
         paths.paths.insert(format!("{prefix}{path}"), item);
     }
     openapi.paths = paths;
@@ -92,10 +118,18 @@ fn documented() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(words::title())
         .routes(routes!(sign_in::login))
         .routes(routes!(sign_in::refresh))
+        .routes(routes!(sign_in::token))
         .routes(routes!(sign_in::logout))
+        .routes(routes!(sign_in::password))
         .routes(routes!(sign_in::validate))
         .routes(routes!(sign_in::me))
         .routes(routes!(sign_in::jwks))
         .routes(routes!(users::list_users, users::create_user))
         .routes(routes!(users::get_user, users::change_user, users::delete_user))
+        .routes(routes!(
+            service_accounts::list_service_accounts,
+            service_accounts::create_service_account
+        ))
+        .routes(routes!(service_accounts::delete_service_account))
+        .routes(routes!(audit::search))
 }

@@ -7,7 +7,9 @@ use axum::{
 };
 use http::{HeaderName, StatusCode, header::CACHE_CONTROL};
 use kit::http::{JsonBody, QueryParams};
+use serde::Serialize;
 use shared_middleware::{
+    client_address::ClientAddress,
     error::{Failure, FieldError},
     identity::Caller,
     token::RevocationPage,
@@ -15,13 +17,21 @@ use shared_middleware::{
 
 use super::{
     Api,
-    words::{FeedQuery, KeySetBody, LoginBody, MeBody, RefreshBody, TokensBody},
+    words::{
+        FeedQuery, KeyBody, KeySetBody, LoginBody, MeBody, OwnPasswordBody, RefreshBody,
+        ServiceTokenBody, TokensBody,
+    },
 };
-use crate::{app::TokenPair, domain::Login, error::Error};
+use crate::{
+    domain::{Login, OwnPassword},
+    error::Error,
+};
 
 /// Sign in
 ///
-/// Unknown email, wrong password and disabled user get the same answer after the same time.
+/// Unknown email, wrong password and disabled user get the same answer after the same time. An
+/// account, there or not, takes so many attempts a minute (`auth.rate_limit.account`); addresses
+/// from where its user signed in within 30 days have an allowance each.
 #[utoipa::path(
     post, path = "/login", operation_id = "login", tag = "sign-in",
     request_body = LoginBody,
@@ -29,16 +39,17 @@ use crate::{app::TokenPair, domain::Login, error::Error};
         (status = 200, description = "A new sign-in", body = TokensBody),
         (status = 400, description = "A field is missing or too long"),
         (status = 401, description = "Email or password is wrong"),
-        (status = 429, description = "Too many logins from this address"),
+        (status = 429, description = "Too many logins from this address, or to this account"),
         (status = 503, description = "Too many logins at once"),
     ),
 )]
 pub(super) async fn login(
     State(api): State<Api>,
+    ClientAddress(from): ClientAddress,
     JsonBody(body): JsonBody<LoginBody>,
 ) -> Result<Response, Failure> {
     let login = Login::parse(body.email.as_deref(), body.password).map_err(Error::Invalid)?;
-    Ok(tokens(api.sign_in.login(login).await?))
+    Ok(not_kept(TokensBody::from(api.sign_in.login(login, from).await?)))
 }
 
 /// Refresh a sign-in
@@ -60,7 +71,30 @@ pub(super) async fn refresh(
 ) -> Result<Response, Failure> {
     let required = || Error::Invalid(vec![FieldError::new("refreshToken", "is required")]);
     let token = body.refresh_token.ok_or_else(required)?;
-    Ok(tokens(api.sign_in.refresh(token).await?))
+    Ok(not_kept(TokensBody::from(api.sign_in.refresh(token).await?)))
+}
+
+/// Get a token for an API key
+///
+/// Begins a sign-in of the service account, which is not refreshed: the key gives the next token.
+/// An unknown, wrong, expired or deleted key gets the same answer.
+#[utoipa::path(
+    post, path = "/token", operation_id = "token", tag = "sign-in",
+    request_body = KeyBody,
+    responses(
+        (status = 200, description = "A token", body = ServiceTokenBody),
+        (status = 400, description = "The key is missing"),
+        (status = 401, description = "The key is not valid"),
+        (status = 429, description = "Too many sign-ins from this address"),
+    ),
+)]
+pub(super) async fn token(
+    State(api): State<Api>,
+    JsonBody(body): JsonBody<KeyBody>,
+) -> Result<Response, Failure> {
+    let required = || Error::Invalid(vec![FieldError::new("apiKey", "is required")]);
+    let key = body.api_key.ok_or_else(required)?;
+    Ok(not_kept(ServiceTokenBody::from(api.sign_in.by_key(key).await?)))
 }
 
 /// Sign out
@@ -83,6 +117,33 @@ pub(super) async fn logout(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Change one's password
+///
+/// Ends all of the user's sign-ins, this one too. An attempt counts as one to sign in, and a wrong
+/// current password is a field that is wrong: 400, since the caller stays signed in.
+#[utoipa::path(
+    post, path = "/password", operation_id = "changeOwnPassword", tag = "sign-in",
+    security(("bearer" = [])),
+    request_body = OwnPasswordBody,
+    responses(
+        (status = 204, description = "Changed; sign in again"),
+        (status = 400, description = "The current password is wrong, or the new one not allowed"),
+        (status = 403, description = "A service account has no password"),
+        (status = 429, description = "Too many attempts on this account"),
+    ),
+)]
+pub(super) async fn password(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    ClientAddress(from): ClientAddress,
+    JsonBody(body): JsonBody<OwnPasswordBody>,
+) -> Result<StatusCode, Failure> {
+    let change = OwnPassword::parse(body.current_password, body.new_password);
+    api.app.change_own_password(&caller, change.map_err(Error::Invalid)?, from).await?;
+    tracing::info!(actor.id = %caller.subject, "own password changed");
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Check a token
 ///
 /// Answers nothing but whether the token is valid.
@@ -99,19 +160,21 @@ pub(super) async fn validate(_caller: Extension<Caller>) -> StatusCode {
 
 /// Who am I
 ///
-/// The user behind the token, as of now.
+/// The user or the service account behind the token, as of now. Of a token that another issuer
+/// signed there is none here.
 #[utoipa::path(
     get, path = "/me", operation_id = "me", tag = "sign-in",
     security(("bearer" = [])),
     responses(
-        (status = 200, description = "The user", body = MeBody),
+        (status = 200, description = "The caller", body = MeBody),
+        (status = 404, description = "The token is another issuer's"),
     ),
 )]
 pub(super) async fn me(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<MeBody>, Failure> {
-    Ok(Json(api.sign_in.me(&caller).await?.into()))
+    Ok(Json(api.sign_in.who(&caller).await?.into()))
 }
 
 /// Public keys
@@ -134,7 +197,7 @@ pub(super) async fn revocations(
 }
 
 /// Tokens are for one client: nothing between us may keep them (RFC 6749, 5.1).
-fn tokens(pair: TokenPair) -> Response {
+fn not_kept(body: impl Serialize) -> Response {
     const NO_STORE: [(HeaderName, &str); 1] = [(CACHE_CONTROL, "no-store")];
-    (NO_STORE, Json(TokensBody::from(pair))).into_response()
+    (NO_STORE, Json(body)).into_response()
 }

@@ -6,19 +6,12 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{StatusCode, header::LOCATION};
-use jiff::Timestamp;
-use kit::{
-    http::{IdInPath, JsonBody, QueryParams},
-    page::{self, Cursor},
-};
-use shared_middleware::{
-    error::{ErrorCode, Failure},
-    identity::Caller,
-};
+use kit::http::{IdInPath, JsonBody, QueryParams};
+use shared_middleware::{error::Failure, identity::Caller};
 use uuid::Uuid;
 
 use super::{
-    Api,
+    Api, pages,
     words::{ChangeBody, NewUserBody, PageQuery, UserBody, UsersBody},
 };
 use crate::{
@@ -45,19 +38,10 @@ pub(super) async fn list_users(
     State(api): State<Api>,
     QueryParams(query): QueryParams<PageQuery>,
 ) -> Result<Json<UsersBody>, Failure> {
-    let size = page::size(query.size)?;
-    let after = match &query.cursor {
-        Some(text) => Some(place(&api.cursors.unseal(text, USERS_LIST)?)?),
-        None => None,
-    };
+    let (size, after) = pages::asked(&api, &query, USERS_LIST)?;
     let (users, more) = api.app.page(after, size).await?;
-    let last = users.last().filter(|_| more);
-    let cursor = last.map(|last| Cursor {
-        list: USERS_LIST.to_owned(),
-        key: last.created_at.as_microsecond().to_string(),
-        id: last.id,
-    });
-    let next_cursor = cursor.map(|cursor| api.cursors.seal(&cursor)).transpose()?;
+    let last = users.last().filter(|_| more).map(|last| (last.created_at, last.id));
+    let next_cursor = last.map(|last| pages::next(&api, USERS_LIST, last)).transpose()?;
     Ok(Json(UsersBody { users: users.into_iter().map(UserBody::from).collect(), next_cursor }))
 }
 
@@ -150,13 +134,6 @@ pub(super) async fn delete_user(
     api.app.delete(id).await?;
     told(&caller, id, "user deleted");
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Where a cursor's page begins.
-fn place(cursor: &Cursor) -> Result<(Timestamp, Uuid), Failure> {
-    let at = cursor.key.parse().ok().and_then(|at| Timestamp::from_microsecond(at).ok());
-    let odd = || Failure::new(ErrorCode::Invalid, "the cursor is not of this list");
-    Ok((at.ok_or_else(odd)?, cursor.id))
 }
 
 /// Who did what to whom, by ids.

@@ -7,7 +7,11 @@ use shared_middleware::{identity::Role, token::Jwk};
 use utoipa::{IntoParams, OpenApi as _, ToSchema, openapi::OpenApi};
 use uuid::Uuid;
 
-use crate::{app::TokenPair, domain::User};
+use crate::{
+    api_key::ApiKey,
+    app::{ServiceToken, TokenPair, Who},
+    domain::{ServiceAccount, User},
+};
 
 /// Email and password.
 #[derive(Deserialize, ToSchema)]
@@ -18,7 +22,7 @@ pub(super) struct LoginBody {
         example = "testuser@test.com")]
     pub(super) email: Option<String>,
     #[serde(default, deserialize_with = "secret")]
-    #[schema(required, value_type = String, format = Password, max_length = 1024,
+    #[schema(required, value_type = String, format = Password, min_length = 1, max_length = 1024,
         example = "password123")]
     pub(super) password: Option<SecretString>,
 }
@@ -56,14 +60,60 @@ pub(super) struct TokensBody {
     role: Role,
 }
 
-/// The user behind a token.
+/// A service account's key.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = Key)]
+pub(super) struct KeyBody {
+    #[serde(default, deserialize_with = "secret")]
+    #[schema(required, value_type = String, format = Password,
+        example = "msk_0198c5a27e1b7c3d9a4f2b6d8e0f1a3c_Yx0b3v8Z…")]
+    pub(super) api_key: Option<SecretString>,
+}
+
+/// A service account's access token; its key gives the next one.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ServiceToken)]
+pub(super) struct ServiceTokenBody {
+    /// A JWT (ES256), for the header `Authorization: Bearer`.
+    token: String,
+    #[schema(example = "Bearer")]
+    token_type: &'static str,
+    /// Seconds until it expires.
+    #[schema(example = 900)]
+    expires_in: i64,
+    #[schema(value_type = RoleName)]
+    role: Role,
+}
+
+/// The password that it is, and the one that it is to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = OwnPassword)]
+pub(super) struct OwnPasswordBody {
+    #[serde(default, deserialize_with = "secret")]
+    #[schema(required, value_type = String, format = Password, max_length = 1024,
+        example = "violet tram 19 umbrella")]
+    pub(super) current_password: Option<SecretString>,
+    /// Not one of the most common, and not the email address.
+    #[serde(default, deserialize_with = "secret")]
+    #[schema(required, value_type = String, format = Password, min_length = 12, max_length = 256,
+        example = "umbrella 19 tram violet")]
+    pub(super) new_password: Option<SecretString>,
+}
+
+/// Who is behind a token: a user with an email, or a service account with a name.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Me)]
 pub(super) struct MeBody {
     #[schema(example = "0198c5a2-7e1b-7c3d-9a4f-2b6d8e0f1a3c")]
     id: Uuid,
-    #[schema(format = Email, example = "testuser@test.com")]
-    email: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Email, example = "testuser@test.com")]
+    email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     #[schema(value_type = RoleName)]
     role: Role,
 }
@@ -118,7 +168,7 @@ pub(super) struct NewUserBody {
     #[schema(required, value_type = String, format = Email, max_length = 254,
         example = "ann.lee@example.org")]
     pub(super) email: Option<String>,
-    /// Not one of the most common.
+    /// Not one of the most common, and not the email address.
     #[serde(default, deserialize_with = "secret")]
     #[schema(required, value_type = String, format = Password, min_length = 12, max_length = 256,
         example = "violet tram 19 umbrella")]
@@ -142,12 +192,65 @@ pub(super) struct ChangeBody {
     pub(super) disabled: Option<bool>,
 }
 
+/// A program that may sign in by a key.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ServiceAccount)]
+pub(super) struct ServiceAccountBody {
+    #[schema(example = "0198c5a2-7e1b-7c3d-9a4f-2b6d8e0f1a3c")]
+    id: Uuid,
+    #[schema(example = "laboratory link")]
+    name: String,
+    #[schema(value_type = RoleName)]
+    role: Role,
+    #[schema(value_type = String, format = DateTime, example = "2026-01-31T08:15:30Z")]
+    created_at: Timestamp,
+    /// From then on the key and its tokens are refused.
+    #[schema(value_type = String, format = DateTime, example = "2026-05-01T08:15:30Z")]
+    expires_at: Timestamp,
+    /// When the key last gave a token; null when it never did.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    last_used_at: Option<Timestamp>,
+    /// Shown to whoever makes the account, and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>,
+        example = "msk_0198c5a27e1b7c3d9a4f2b6d8e0f1a3c_Yx0b3v8Z…")]
+    key: Option<String>,
+}
+
+/// A page of service accounts, in the order in which they were added.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ServiceAccounts)]
+pub(super) struct ServiceAccountsBody {
+    pub(super) service_accounts: Vec<ServiceAccountBody>,
+    /// For the next page; null on the last one.
+    #[schema(required)]
+    pub(super) next_cursor: Option<String>,
+}
+
+/// A service account to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = NewServiceAccount)]
+pub(super) struct NewServiceAccountBody {
+    /// Unique without regard to case.
+    #[schema(required, value_type = String, min_length = 1, max_length = 100,
+        example = "laboratory link")]
+    pub(super) name: Option<String>,
+    #[schema(required, value_type = ServiceRoleName)]
+    pub(super) role: Option<String>,
+    #[serde(default, deserialize_with = "whole_number")]
+    #[schema(minimum = 1, maximum = 365, default = 90)]
+    pub(super) expires_in_days: Option<i64>,
+}
+
 /// Which page of a list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
-    /// Users in a page.
+    /// Rows in a page.
     #[param(minimum = 1, maximum = 200, default = 20)]
     pub(super) size: Option<u32>,
     /// The `nextCursor` of the page before.
@@ -176,13 +279,25 @@ pub(super) enum RoleName {
     Auditor,
 }
 
+/// What a program may do: what its users may, but for managing users.
+#[derive(ToSchema)]
+#[schema(as = ServiceRole, rename_all = "UPPERCASE", example = "CLINICIAN")]
+#[expect(dead_code, reason = "only described: the role itself is the mesh's")]
+pub(super) enum ServiceRoleName {
+    Clinician,
+    Receptionist,
+    Billing,
+    Auditor,
+}
+
 /// The document, before it has paths.
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "MediSync auth",
-        description = "Signs users in, and manages them.\n\nA login gives an access token, which \
-            every other request shows, and a refresh token, which gives the next pair. Roles are \
+        description = "Signs users and programs in, and manages them.\n\nA login gives \
+            an access token, which every other request shows, and a refresh token, \
+            which gives the next pair. Roles are \
             in the token; a change of role, password or state ends a user's sign-ins everywhere \
             within a second.",
     ),
@@ -191,6 +306,7 @@ pub(super) enum RoleName {
     tags(
         (name = "sign-in", description = "Login, refresh, logout, and who is behind a token."),
         (name = "users", description = "For ADMIN only."),
+        (name = "service accounts", description = "Programs that call the API. For ADMIN only."),
     ),
 )]
 struct Title;
@@ -209,9 +325,48 @@ impl From<TokenPair> for TokensBody {
     }
 }
 
-impl From<User> for MeBody {
-    fn from(user: User) -> Self {
-        Self { id: user.id, email: user.email.as_str().to_owned(), role: user.role }
+impl From<ServiceToken> for ServiceTokenBody {
+    fn from(token: ServiceToken) -> Self {
+        Self {
+            token: token.access,
+            token_type: "Bearer",
+            expires_in: token.expires_in_s,
+            role: token.role,
+        }
+    }
+}
+
+impl From<Who> for MeBody {
+    fn from(who: Who) -> Self {
+        match who {
+            Who::User(user) => {
+                let email = Some(user.email.as_str().to_owned());
+                Self { id: user.id, email, name: None, role: user.role }
+            }
+            Who::Service(account) => {
+                Self { id: account.id, email: None, name: Some(account.name), role: account.role }
+            }
+        }
+    }
+}
+
+impl From<ServiceAccount> for ServiceAccountBody {
+    fn from(account: ServiceAccount) -> Self {
+        Self {
+            id: account.id,
+            name: account.name,
+            role: account.role,
+            created_at: account.created_at,
+            expires_at: account.expires_at,
+            last_used_at: account.last_used_at,
+            key: None,
+        }
+    }
+}
+
+impl From<(ServiceAccount, ApiKey)> for ServiceAccountBody {
+    fn from((account, key): (ServiceAccount, ApiKey)) -> Self {
+        Self { key: Some(key.expose().to_owned()), ..account.into() }
     }
 }
 
@@ -230,6 +385,19 @@ impl From<User> for UserBody {
 /// The document's title.
 pub(super) fn title() -> OpenApi {
     Title::openapi()
+}
+
+/// `90.0` is a whole number as well, as in JSON Schema.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let as_f64 = || {
+        let value = number.as_f64().filter(|value| value.fract() == 0.0 && value.abs() < 1e15)?;
+        Some(value as i64)
+    };
+    let whole = number.as_i64().or_else(as_f64);
+    whole.map(Some).ok_or_else(|| serde::de::Error::custom("not a whole number"))
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {

@@ -1,6 +1,9 @@
-//! The verbs: of users (here), of sign-ins (`sign_in`), and the demo's users (`demo`).
+//! The verbs: of users (here) and their own passwords (`own_password`), of service accounts
+//! (`service_accounts`), of sign-ins (`sign_in`), and the demo's users (`demo`).
 
 mod demo;
+mod own_password;
+mod service_accounts;
 mod sign_in;
 #[cfg(test)]
 mod tests;
@@ -8,7 +11,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
-use kit::task::Task;
+use kit::{audit::copies::Copies, task::Task};
 use secrecy::SecretString;
 use shared_middleware::{
     clock::{Clock, Ids},
@@ -19,14 +22,21 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 pub use self::demo::{DEMO_EMAILS, DEMO_PASSWORD};
-pub(crate) use self::sign_in::{SignIn, TokenPair};
+pub(crate) use self::{
+    service_accounts::{ServiceToken, expiry},
+    sign_in::{SignIn, TokenPair, Who},
+};
 use crate::{
     LEEWAY_S,
+    account_limit::{AccountLimits, Attempt},
     domain::{Change, Email, NewUser, Password, User},
     error::Error,
     feed::Feed,
     password::Passwords,
-    store::{Place, Store},
+    store::{
+        KNOWN_PLACE_FOR, Place, Store,
+        audit::{Copied, Wanted},
+    },
 };
 
 /// How often what has expired is deleted.
@@ -41,6 +51,7 @@ pub struct App {
     clock: Clock,
     ids: Ids,
     lifetimes: Lifetimes,
+    limits: AccountLimits,
     /// None on the command line: a running service finds by itself what was written.
     feed: Option<Arc<Feed>>,
 }
@@ -55,14 +66,20 @@ pub(crate) struct Lifetimes {
 // === impl App ===
 
 impl App {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         store: Store,
         passwords: Passwords,
         clock: Clock,
         ids: Ids,
         lifetimes: Lifetimes,
     ) -> Self {
-        Self { store, passwords, clock, ids, lifetimes, feed: None }
+        let limits = AccountLimits::new(None);
+        Self { store, passwords, clock, ids, lifetimes, limits, feed: None }
+    }
+
+    /// The same, which counts attempts to sign in.
+    pub(crate) fn limited(self, limits: AccountLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// The same, which wakes this feed when it has ended sign-ins.
@@ -132,9 +149,12 @@ impl App {
     }
 
     pub(crate) async fn change(&self, id: Uuid, mut change: Change) -> Result<User, Error> {
-        let password_hash = match &mut change.password {
+        let password_hash = match change.password.take() {
             None => None,
-            Some(password) => Some(self.hash(password).await?),
+            Some(password) => {
+                let password = password.of(&self.user(id).await?.email).map_err(refused)?;
+                Some(self.hash(change.password.insert(password)).await?)
+            }
         };
         let until_s = self.tokens_gone_s();
         let changed = self.store.change_user(id, change, password_hash, until_s).await?;
@@ -148,6 +168,31 @@ impl App {
         self.store.delete_user(id, self.tokens_gone_s()).await?;
         self.wake_feed();
         Ok(())
+    }
+
+    /// Counts an attempt to be this account's user, before anything is spent on it. Whether there
+    /// is such an account makes no difference, also to what is asked of the store.
+    async fn admit(&self, attempt: &Attempt) -> Result<(), Error> {
+        if self.limits.are_off() {
+            return Ok(());
+        }
+        let since = self.clock.now() - KNOWN_PLACE_FOR;
+        let known = self.store.is_known_place(attempt.place(), since).await?;
+        self.limits.check(attempt, known)
+    }
+
+    /// Entries of all audit trails, newest first.
+    pub(crate) async fn audit_entries(
+        &self,
+        wanted: Wanted,
+        count: u32,
+    ) -> Result<Vec<Copied>, Error> {
+        Ok(self.store.audit_entries(wanted, count).await?)
+    }
+
+    /// Who keeps copies of them.
+    pub(crate) const fn copies(&self) -> &impl Copies {
+        &self.store
     }
 
     async fn hash(&self, password: &Password) -> Result<String, Error> {
@@ -184,6 +229,10 @@ impl Lifetimes {
     const fn refresh(self) -> SignedDuration {
         SignedDuration::from_secs(self.refresh_s)
     }
+}
+
+fn refused(message: &'static str) -> Error {
+    Error::Invalid(vec![FieldError::new("password", message)])
 }
 
 /// Deletes what has expired, for as long as the service runs.

@@ -1,10 +1,14 @@
 //! Login, refresh, logout: how a sign-in begins, goes on and ends.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
 
 use prometheus::IntCounterVec;
 use secrecy::SecretString;
 use shared_middleware::{
+    audit,
     identity::{Caller, Role},
     metrics::counter,
     token::{AUDIENCE, Audience, Claims, ISSUER},
@@ -13,7 +17,8 @@ use uuid::Uuid;
 
 use super::App;
 use crate::{
-    domain::{Login, User},
+    account_limit::Attempt,
+    domain::{Login, ServiceAccount, User},
     error::Error,
     keys::Keys,
     refresh_token::RefreshToken,
@@ -34,6 +39,12 @@ pub(crate) struct TokenPair {
     pub(crate) role: Role,
 }
 
+/// Whose token it is.
+pub(crate) enum Who {
+    User(User),
+    Service(ServiceAccount),
+}
+
 static LOGINS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter("auth_logins_total", "Sign-ins by password, by how they ended.", &["outcome"])
 });
@@ -42,7 +53,7 @@ static LOGINS: LazyLock<IntCounterVec> = LazyLock::new(|| {
 
 impl SignIn {
     pub(crate) fn new(app: Arc<App>, keys: Arc<Keys>) -> Self {
-        for outcome in ["ok", "refused"] {
+        for outcome in ["ok", "refused", "limited"] {
             // There from the start, so that a dashboard finds it.
             LOGINS.with_label_values(&[outcome]);
         }
@@ -50,11 +61,17 @@ impl SignIn {
     }
 
     /// Begins a sign-in. Whoever is refused learns nothing of why, not even by the time it took.
-    pub(crate) async fn login(&self, login: Login) -> Result<TokenPair, Error> {
+    pub(crate) async fn login(&self, login: Login, from: IpAddr) -> Result<TokenPair, Error> {
+        let attempt = Attempt::new(&login.account, from);
+        self.app.admit(&attempt).await.inspect_err(|error| {
+            if matches!(error, Error::TooManyAttempts { .. }) {
+                LOGINS.with_label_values(&["limited"]).inc();
+            }
+        })?;
         // Another login of the same user may renew the hash between ours being read and used.
         const TRIES: u32 = 2;
         for _ in 0..TRIES {
-            let tried = self.try_login(&login).await;
+            let tried = self.try_login(&login, &attempt).await;
             if let Err(Error::SignInRefused) = tried {
                 break;
             }
@@ -67,7 +84,11 @@ impl SignIn {
         Err(Error::SignInRefused)
     }
 
-    async fn try_login(&self, login: &Login) -> Result<Option<TokenPair>, Error> {
+    async fn try_login(
+        &self,
+        login: &Login,
+        attempt: &Attempt,
+    ) -> Result<Option<TokenPair>, Error> {
         let stored = match &login.email {
             Some(email) => self.app.store.user_by_email(email).await?,
             None => None,
@@ -76,9 +97,15 @@ impl SignIn {
         let right = self.app.passwords.verify(login.password.clone(), hash).await?;
         match stored {
             Some(stored) if right && !stored.user.disabled => {
-                self.begin(stored, login.password.clone()).await
+                self.begin(stored, login.password.clone(), attempt).await
             }
-            _ => Err(Error::SignInRefused),
+            other => {
+                // The trail knows whose password it was not, and the caller does not learn it.
+                if let (Some(asked), Some(stored)) = (audit::current(), other) {
+                    asked.by_user(stored.user.id, Some(stored.user.role));
+                }
+                Err(Error::SignInRefused)
+            }
         }
     }
 
@@ -112,9 +139,23 @@ impl SignIn {
         Ok(())
     }
 
-    /// Who the caller is now.
+    /// Who the caller is now, user or program.
+    pub(crate) async fn who(&self, caller: &Caller) -> Result<Who, Error> {
+        match self.me(caller).await {
+            Ok(user) => Ok(Who::User(user)),
+            Err(Error::CallerGone) => {
+                let id = caller.subject.parse().map_err(|_| Error::UserNotFound)?;
+                let account = self.app.service_account(id).await?;
+                account.map(Who::Service).ok_or(Error::CallerGone)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Who the caller is now. Another issuer's users are not kept here, so there is none to show;
+    /// their tokens are good all the same.
     pub(crate) async fn me(&self, caller: &Caller) -> Result<User, Error> {
-        let id: Uuid = caller.subject.parse().map_err(|_| Error::CallerGone)?;
+        let id: Uuid = caller.subject.parse().map_err(|_| Error::UserNotFound)?;
         match self.app.user(id).await {
             Ok(user) if !user.disabled => Ok(user),
             Ok(_) | Err(Error::UserNotFound) => Err(Error::CallerGone),
@@ -127,6 +168,7 @@ impl SignIn {
         &self,
         stored: StoredUser,
         password: SecretString,
+        attempt: &Attempt,
     ) -> Result<Option<TokenPair>, Error> {
         let StoredUser { user, password_hash } = stored;
         let outdated = self.app.passwords.is_outdated(&password_hash);
@@ -142,6 +184,7 @@ impl SignIn {
             user_id: user.id,
             password_hash,
             new_password_hash,
+            place: attempt.place(),
             now,
             token: self.to_store(&fresh),
         };
@@ -166,15 +209,24 @@ impl SignIn {
     ) -> Result<TokenPair, Error> {
         let expires_in_s = self.app.lifetimes.token_s;
         let access = self.keys.sign(&Claims {
-            iss: ISSUER.to_owned(),
-            aud: Audience::One(AUDIENCE.to_owned()),
-            sub: user_id.to_string(),
-            role,
-            sid: Some(session),
             exp: now_s + expires_in_s,
-            iat: Some(now_s),
-            nbf: None,
+            ..Self::claims(user_id, role, session, now_s)
         })?;
         Ok(TokenPair { access, expires_in_s, refresh, role })
+    }
+
+    /// What every token of ours says. It has ended when it begins: how long it lives is for the
+    /// caller to say.
+    pub(super) fn claims(subject: Uuid, role: Role, session: Uuid, now_s: i64) -> Claims {
+        Claims {
+            iss: ISSUER.to_owned(),
+            aud: Audience::One(AUDIENCE.to_owned()),
+            sub: subject.to_string(),
+            role,
+            sid: Some(session),
+            exp: now_s,
+            iat: Some(now_s),
+            nbf: None,
+        }
     }
 }

@@ -8,16 +8,20 @@
 //! - Whoever begins a sign-in first writes the row that its end would have written: one of the two
 //!   waits for the other, and then sees what it did.
 
+pub(crate) mod audit;
+mod places;
+mod service_accounts;
 mod sessions;
 mod users;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kit::{
     db::{Db, DbConfig, DbError, Migrations, Tx},
     params,
 };
 
 pub(crate) use self::{
+    service_accounts::NewServiceSession,
     sessions::{NewSession, NewToken, Refreshed},
     users::{Place, StoredUser},
 };
@@ -30,6 +34,8 @@ mod postgres {
     refinery::embed_migrations!("migrations/postgres");
 }
 
+/// A place is known for so long after a sign-in.
+pub(crate) const KNOWN_PLACE_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// So many rows are deleted by one statement of a purge.
 const PURGED_AT_ONCE: u32 = 500;
 
@@ -64,10 +70,21 @@ impl Store {
                          (select token_hash from refresh_tokens where expires_at < $1 limit $2)",
                         "delete from sessions where id in
                          (select id from sessions where expires_at < $1 limit $2)",
+                        "delete from service_sessions where id in
+                         (select id from service_sessions where expires_at < $1 limit $2)",
                     ] {
                         let deleted = tx.execute(statement, params![now, PURGED_AT_ONCE]).await?;
                         deleted_max = deleted.max(deleted_max);
                     }
+                    let forgotten = now - KNOWN_PLACE_FOR;
+                    let deleted = tx
+                        .execute(
+                            "delete from known_places where place_hash in
+                             (select place_hash from known_places where seen_at < $1 limit $2)",
+                            params![forgotten, PURGED_AT_ONCE],
+                        )
+                        .await?;
+                    deleted_max = deleted.max(deleted_max);
                     // The last one stays: parts know its id as their position in the feed.
                     let deleted = tx
                         .execute(

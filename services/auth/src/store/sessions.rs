@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 use kit::{
+    audit::{self, Note},
     db::{DbError, Tx},
     params,
 };
 use shared_middleware::{identity::Role, token::RevokedSession};
 use uuid::Uuid;
 
-use super::{Store, take_turn, users::parse_role};
+use super::{Store, places, take_turn, users::parse_role};
 
 /// A sign-in to be.
 pub(crate) struct NewSession {
@@ -18,6 +19,8 @@ pub(crate) struct NewSession {
     pub(crate) password_hash: String,
     /// The same password's hash at today's cost, when that has risen.
     pub(crate) new_password_hash: Option<String>,
+    /// From where: the hash of account and address.
+    pub(crate) place: Vec<u8>,
     pub(crate) now: Timestamp,
     pub(crate) token: NewToken,
 }
@@ -65,7 +68,10 @@ impl Store {
                     )
                     .await?;
                     insert_token(tx, new.id, new.token).await?;
-                    Ok(Some(parse_role(&row.get::<String>(0)?)?))
+                    places::note(tx, new.user_id, new.place, new.now).await?;
+                    let role = parse_role(&row.get::<String>(0)?)?;
+                    audit::note(tx, Note::of(new.id).by(new.user_id, Some(role))).await?;
+                    Ok(Some(role))
                 })
             })
             .await
@@ -93,7 +99,8 @@ impl Store {
             .write(move |tx| {
                 Box::pin(async move {
                     take_turn(tx).await?;
-                    end_session(tx, session, until_s).await
+                    end_session(tx, session, until_s).await?;
+                    audit::note(tx, Note::of(session)).await
                 })
             })
             .await
@@ -165,6 +172,7 @@ async fn refresh(
         .await?;
     if spent == 0 {
         end_session(tx, session, until_s).await?;
+        audit::note(tx, Note::of(session).by(user_id, None).refused()).await?;
         return Ok(Refreshed::Spent { session });
     }
     // The role of today, not of the sign-in.
@@ -174,6 +182,7 @@ async fn refresh(
     let Some(user) = user else { return Ok(Refreshed::Refused) };
     let role = parse_role(&user.get::<String>(0)?)?;
     insert_token(tx, session, new).await?;
+    audit::note(tx, Note::of(session).by(user_id, Some(role))).await?;
     Ok(Refreshed::Done { user_id, session, role })
 }
 
@@ -190,6 +199,7 @@ async fn insert_token(tx: &mut Tx<'_>, session: Uuid, token: NewToken) -> Result
 /// Ends a sign-in. The caller has taken a turn.
 async fn end_session(tx: &mut Tx<'_>, session: Uuid, until_s: i64) -> Result<(), DbError> {
     tx.execute("delete from sessions where id = $1", params![session]).await?;
+    tx.execute("delete from service_sessions where id = $1", params![session]).await?;
     tx.execute(
         "insert into revocations (session_id, until_s) values ($1, $2)",
         params![session, until_s],

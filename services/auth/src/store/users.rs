@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use kit::{
+    audit::{self, Note},
     db::{DbError, Row, Tx, Value},
     params,
 };
@@ -71,7 +72,10 @@ impl Store {
         let added = self
             .0
             .write(move |tx| {
-                Box::pin(async move { insert(tx, &user, password_hash, "").await.map(drop) })
+                Box::pin(async move {
+                    insert(tx, &user, password_hash, "").await?;
+                    audit::note(tx, Note::of(user.id)).await
+                })
             })
             .await;
         added.map_err(|error| match error {
@@ -89,11 +93,16 @@ impl Store {
         self.0
             .write(move |tx| {
                 Box::pin(async move {
-                    let mut added = 0;
+                    let mut added = Vec::new();
                     for (user, password_hash) in users {
-                        added += insert(tx, &user, password_hash, OR_NOT).await?;
+                        if insert(tx, &user, password_hash, OR_NOT).await? == 1 {
+                            added.push(user.id);
+                        }
                     }
-                    Ok(added)
+                    for id in &added {
+                        audit::note(tx, Note::of(id)).await?;
+                    }
+                    Ok(added.len() as u64)
                 })
             })
             .await
@@ -131,7 +140,38 @@ impl Store {
                     if changed.ends_sessions {
                         end_sessions_of(tx, id, until_s).await?;
                     }
+                    audit::note(tx, Note::of(id)).await?;
                     Ok(changed)
+                })
+            })
+            .await
+    }
+
+    /// Gives a user who is enabled another password for this one, and ends the user's sign-ins;
+    /// false when it is this one no longer.
+    pub(crate) async fn replace_password(
+        &self,
+        id: Uuid,
+        old_hash: String,
+        new_hash: String,
+        until_s: i64,
+    ) -> Result<bool, DbError> {
+        self.0
+            .write(move |tx| {
+                Box::pin(async move {
+                    take_turn(tx).await?;
+                    let replaced = tx
+                        .execute(
+                            "update users set password_hash = $1
+                             where id = $2 and disabled = 0 and password_hash = $3",
+                            params![new_hash, id, old_hash],
+                        )
+                        .await?;
+                    if replaced == 1 {
+                        end_sessions_of(tx, id, until_s).await?;
+                        audit::note(tx, Note::of(id)).await?;
+                    }
+                    Ok(replaced == 1)
                 })
             })
             .await
@@ -153,7 +193,7 @@ impl Store {
                     }
                     end_sessions_of(tx, id, until_s).await?;
                     tx.execute("delete from users where id = $1", params![id]).await?;
-                    Ok(())
+                    Ok(audit::note(tx, Note::of(id)).await?)
                 })
             })
             .await

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, Router, extract::State};
+use axum::{Extension, Json, Router, extract::State};
 use jiff::Timestamp;
 use kit::{
     http::{IdInPath, QueryParams},
@@ -10,7 +10,10 @@ use kit::{
     service::{BearerAuth, document, with_problems},
 };
 use serde::{Deserialize, Serialize};
-use shared_middleware::error::{Failure, FieldError};
+use shared_middleware::{
+    audit::Shown,
+    error::{Failure, FieldError},
+};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -50,6 +53,7 @@ struct AccountsOut {
 #[into_params(parameter_in = Query)]
 struct AccountsQuery {
     /// Only this patient's account.
+    #[param(value_type = Option<Uuid>)]
     patient_id: Option<String>,
     /// Accounts in a page.
     #[param(minimum = 1, maximum = 200, default = 20)]
@@ -102,15 +106,16 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
 async fn list_accounts(
     State(api): State<Arc<Api>>,
     QueryParams(query): QueryParams<AccountsQuery>,
-) -> Result<Json<AccountsOut>, Failure> {
+) -> Result<(Extension<Shown>, Json<AccountsOut>), Failure> {
     let size = page::size(query.size)?;
     if let Some(patient_id) = query.patient_id {
-        let patient_id = patient_id.parse().map_err(|_| {
+        let patient_id: Uuid = patient_id.parse().map_err(|_| {
             Failure::invalid_fields(vec![FieldError::new("patientId", "must be a UUID")])
         })?;
         let found = api.store.of_patient(patient_id).await.map_err(Error::from)?;
         let accounts = found.into_iter().map(AccountOut::from).collect();
-        return Ok(Json(AccountsOut { accounts, next_cursor: None }));
+        let shown = Extension(Shown(vec![patient_id]));
+        return Ok((shown, Json(AccountsOut { accounts, next_cursor: None })));
     }
     let after = query.cursor.map(|text| after(&api, &text)).transpose()?;
     let mut found = api.store.list(after, size + 1).await.map_err(Error::from)?;
@@ -124,8 +129,9 @@ async fn list_accounts(
         })?),
         _ => None,
     };
+    let shown = Extension(Shown(found.iter().map(|account| account.patient_id).collect()));
     let accounts = found.into_iter().map(AccountOut::from).collect();
-    Ok(Json(AccountsOut { accounts, next_cursor }))
+    Ok((shown, Json(AccountsOut { accounts, next_cursor })))
 }
 
 /// One account.
@@ -144,9 +150,10 @@ async fn list_accounts(
 async fn get_account(
     State(api): State<Arc<Api>>,
     IdInPath(id): IdInPath,
-) -> Result<Json<AccountOut>, Failure> {
+) -> Result<(Extension<Shown>, Json<AccountOut>), Failure> {
     let found = api.store.get(id).await.map_err(Error::from)?;
-    Ok(Json(found.ok_or(Error::NotFound)?.into()))
+    let account = found.ok_or(Error::NotFound)?;
+    Ok((Extension(Shown(vec![account.patient_id])), Json(account.into())))
 }
 
 fn after(api: &Api, text: &str) -> Result<(Timestamp, Uuid), Failure> {

@@ -7,7 +7,7 @@ use kit::{page::Cursors, service::DOCUMENT_RULE};
 use shared_middleware::{
     access::{Access, Rule},
     clock::{Clock, Ids},
-    identity::Part,
+    peers,
     permission::Permission,
 };
 
@@ -16,15 +16,17 @@ pub(crate) use self::{grpc::grpc, http::rest};
 use crate::store::Store;
 
 const READ: Access = Access::User(Permission::ReadBilling);
-const PATIENT_SERVICE: Access = Access::Parts(&[Part::Patient]);
+const PATIENT_SERVICE: Access = Access::Parts(peers::ACCOUNTS);
 
 /// Who may call what.
 pub const RULES: &[Rule] = &[
     DOCUMENT_RULE,
-    Rule::new("GET", "/accounts", READ),
-    Rule::new("GET", "/accounts/{id}", READ),
-    Rule::new("POST", "/medisync.billing.v1.BillingService/CreateBillingAccount", PATIENT_SERVICE),
-    Rule::new("POST", "/medisync.billing.v1.BillingService/GetBillingAccount", PATIENT_SERVICE),
+    Rule::new("GET", "/accounts", READ).audited("account.list"),
+    Rule::new("GET", "/accounts/{id}", READ).audited("account.read"),
+    Rule::new("POST", "/medisync.billing.v1.BillingService/CreateBillingAccount", PATIENT_SERVICE)
+        .audited("account.open"),
+    Rule::new("POST", "/medisync.billing.v1.BillingService/GetBillingAccount", PATIENT_SERVICE)
+        .audited("account.read"),
     Rule::new("POST", "/grpc.health.v1.Health/Check", PATIENT_SERVICE),
     Rule::new("POST", "/grpc.health.v1.Health/Watch", PATIENT_SERVICE),
     Rule::new("POST", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", PATIENT_SERVICE),

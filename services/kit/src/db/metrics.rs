@@ -51,6 +51,7 @@ impl Metrics {
             DbError::Statement(_)
             | DbError::Column(_)
             | DbError::Corrupt(_)
+            | DbError::AnotherAuditKey
             | DbError::Migrate(_) => "statement",
         };
         ERRORS.with_label_values(&[self.owner, kind]).inc();

@@ -24,9 +24,10 @@ pub struct Migrations {
 // === impl Migrations ===
 
 impl Migrations {
-    /// Only the kit's own tables.
+    /// Only the kit's own tables. A service's own may be there, too: they stay as they are.
     pub fn none() -> Self {
-        Self { sqlite: Runner::new(&[]), postgres: Runner::new(&[]) }
+        let none = || Runner::new(&[]).set_abort_missing(false);
+        Self { sqlite: none(), postgres: none() }
     }
 
     pub(super) fn sqlite_runners(self) -> [Runner; 2] {

@@ -19,10 +19,18 @@ mod postgres;
 mod sqlite;
 mod value;
 
-use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    str::FromStr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
-use shared_middleware::error::{ErrorCode, ServiceError};
+use shared_middleware::{
+    audit::{self, Asked},
+    error::{ErrorCode, ServiceError},
+};
 use tokio::time::Instant;
 
 use self::{
@@ -35,6 +43,7 @@ pub use self::{
     postgres::PostgresUrl,
     value::{FromValue, Row, Value},
 };
+use crate::audit::Ledger;
 
 /// Where a store is.
 #[derive(Clone, PartialEq, Eq)]
@@ -78,6 +87,12 @@ pub enum DbError {
     /// A value in the store is not what the code wrote.
     #[error("the store holds {0}")]
     Corrupt(&'static str),
+    /// The trail would have two kinds of links, and could not be verified.
+    #[error(
+        "the audit key (audit.key) is not the one that this store's trail was begun with: all \
+         replicas and commands need the same"
+    )]
+    AnotherAuditKey,
     /// The tables could not be made.
     #[error("cannot migrate the store")]
     Migrate(#[source] Box<refinery::Error>),
@@ -99,6 +114,7 @@ struct Store {
     metrics: Arc<Metrics>,
     pool_connections_max: u32,
     engine: Inner,
+    ledger: OnceLock<Arc<Ledger>>,
 }
 
 enum Inner {
@@ -115,6 +131,8 @@ pub struct Tx<'c> {
     /// A statement failed: it cannot be committed any more.
     failed: bool,
     metrics: &'c Metrics,
+    /// What the task that writes was asked to do, and where that is recorded.
+    audit: (Option<Asked>, Option<Arc<Ledger>>),
 }
 
 enum TxInner<'c> {
@@ -189,7 +207,14 @@ impl Db {
                 Inner::Postgres(Box::new(Postgres::open(url, config, migrations, counted).await?))
             }
         };
-        Ok(Self(Arc::new(Store { metrics, pool_connections_max, engine })))
+        let ledger = OnceLock::new();
+        Ok(Self(Arc::new(Store { metrics, pool_connections_max, engine, ledger })))
+    }
+
+    /// From now on transactions can record what they do ([`crate::audit::note`]).
+    pub(crate) fn keep_ledger(&self, ledger: Arc<Ledger>) {
+        // A second trail of the same store is the same.
+        let _ = self.0.ledger.set(ledger);
     }
 
     /// Which engine it runs on.
@@ -212,6 +237,7 @@ impl Db {
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
     {
         let started = Instant::now();
+        let work = recording(audit::current(), self.0.ledger.get().cloned(), work);
         let done = match &self.0.engine {
             Inner::Sqlite(sqlite) => sqlite.write(work).await,
             Inner::Postgres(postgres) => postgres.write(work).await,
@@ -302,7 +328,13 @@ impl Lease {
 
 impl<'c> Tx<'c> {
     const fn new(inner: TxInner<'c>, metrics: &'c Metrics) -> Self {
-        Self { inner, failed: false, metrics }
+        Self { inner, failed: false, metrics, audit: (None, None) }
+    }
+
+    /// What is done here, if anybody asked for it, and where that is recorded.
+    pub(crate) fn ledger(&self) -> Result<(Option<Asked>, Arc<Ledger>), DbError> {
+        let (asked, ledger) = self.audit.clone();
+        Ok((asked, ledger.ok_or(DbError::Corrupt("no audit trail"))?))
     }
 
     /// Which engine it runs on.
@@ -356,6 +388,22 @@ impl<'c> Tx<'c> {
             return Err(DbError::Corrupt("a transaction that went on after a failure").into());
         }
         done
+    }
+}
+
+/// The same work, in a transaction that knows what its task was asked to do: on SQLite it runs on
+/// another thread.
+fn recording<T, E, F>(
+    asked: Option<Asked>,
+    ledger: Option<Arc<Ledger>>,
+    work: F,
+) -> impl for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static
+where
+    F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+{
+    move |tx| {
+        tx.audit = (asked, ledger);
+        work(tx)
     }
 }
 

@@ -4,9 +4,9 @@
 //! - `manifest` is the list of what a backup holds, with checksums.
 //! - `restore` puts a backup where nothing is yet.
 //!
-//! A backup is a folder: a SQLite file for each store and the event log, `keys/`, `pki/`, the
-//! messages in `outbox/`, and `backup.json`, which is written last. It holds patients and keys: it
-//! is for its owner alone.
+//! A backup is a folder: a SQLite file for each store and the event log, `keys/`, `pki/`, `audit/`,
+//! the messages in `outbox/`, and `backup.json`, which is written last. It holds patients and keys:
+//! it is for its owner alone.
 
 mod cut;
 mod manifest;
@@ -43,6 +43,7 @@ const SERVICES: [Part; 5] =
     [Part::Auth, Part::Patient, Part::Billing, Part::Analytics, Part::Notification];
 const KEYS: &str = "keys";
 const PKI: &str = "pki";
+const AUDIT: &str = "audit";
 const OUTBOX: &str = "outbox";
 /// A folder whose files somebody may be writing is read again so often at most.
 const READS_MAX: u32 = 50;
@@ -55,6 +56,7 @@ struct Layout {
     stores: Vec<(String, PathBuf)>,
     keys: PathBuf,
     pki: PathBuf,
+    audit: PathBuf,
     outbox: PathBuf,
 }
 
@@ -122,7 +124,7 @@ fn write(layout: &Layout, dir: &Path) -> anyhow::Result<Manifest> {
         })?;
         manifest.files.push(entry(&snapshot.name, &path)?);
     }
-    for (name, folder) in [(KEYS, &layout.keys), (PKI, &layout.pki)] {
+    for (name, folder) in [(KEYS, &layout.keys), (PKI, &layout.pki), (AUDIT, &layout.audit)] {
         for (file, bytes) in settled(folder)? {
             let name = format!("{name}/{file}");
             write_file(&dir.join(&name), &bytes)?;
@@ -141,7 +143,7 @@ fn write(layout: &Layout, dir: &Path) -> anyhow::Result<Manifest> {
         manifest.files.push(entry(&name, &dir.join(&name))?);
     }
     manifest.write(dir)?;
-    for folder in [KEYS, PKI, OUTBOX].map(|name| dir.join(name)) {
+    for folder in [KEYS, PKI, AUDIT, OUTBOX].map(|name| dir.join(name)) {
         if folder.exists() {
             sync_folder(&folder)?;
         }
@@ -178,6 +180,7 @@ impl Layout {
             stores,
             keys: config.auth.keys_dir.clone(),
             pki: config.pki_dir(),
+            audit: config.data_dir.join(AUDIT),
             outbox: config.notification.outbox_dir.clone(),
         })
     }
@@ -192,6 +195,7 @@ impl Layout {
         let folder = match folder {
             KEYS => &self.keys,
             PKI => &self.pki,
+            AUDIT => &self.audit,
             OUTBOX => &self.outbox,
             _ => return None,
         };

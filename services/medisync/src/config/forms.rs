@@ -2,12 +2,15 @@
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
-use gateway::RateLimit;
+use gateway::Origin;
 use http::Uri;
 use ipnet::IpNet;
-use shared_middleware::token::KeySource;
+use shared_middleware::{
+    rate_limit::{RateLimit, parse_limit},
+    token::KeySource,
+};
 
-use super::LogFormat;
+use super::{AuditKeySource, LogFormat};
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     let form = "must be an address and a port, such as 127.0.0.1:4004";
@@ -52,14 +55,31 @@ pub(super) fn jwks(text: &str) -> Result<KeySource, &'static str> {
     }
 }
 
+pub(super) fn audit_key(text: &str) -> Result<AuditKeySource, String> {
+    if let Some(path) = text.strip_prefix("file:") {
+        return Ok(AuditKeySource::File(path.into()));
+    }
+    let key = text.parse().map_err(|error| format!("{error}, or file:PATH"));
+    key.map(AuditKeySource::Given)
+}
+
 pub(super) fn limit(text: &str) -> Result<Option<RateLimit>, String> {
-    gateway::parse_limit(text).map_err(|error| error.to_string())
+    parse_limit(text).map_err(|error| error.to_string())
 }
 
 pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
     let network =
         |text: &str| gateway::parse_network(text.trim()).map_err(|error| error.to_string());
     text.split(',').map(network).collect()
+}
+
+pub(super) fn origins(text: &str) -> Result<Vec<Origin>, String> {
+    let origin = |text: &str| gateway::parse_origin(text.trim()).map_err(|error| error.to_string());
+    text.split(',').map(origin).collect()
+}
+
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    from_to(text, 1, 65_535).map(|port| u16::try_from(port).unwrap_or(u16::MAX))
 }
 
 pub(super) fn truth(text: &str) -> Result<bool, &'static str> {

@@ -1,6 +1,7 @@
 //! The one reader of flags, environment and file; everybody else gets plain values.
 
 mod forms;
+mod issuers;
 mod parse;
 mod settings;
 mod show;
@@ -8,15 +9,22 @@ mod sources;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use gateway::RateLimit;
+use gateway::Origin;
 use http::Uri;
 use ipnet::IpNet;
 use kit::{
+    audit::AuditKey,
     db::{DbConfig, DbUrl},
     log::KafkaConfig,
 };
 use secrecy::SecretString;
-use shared_middleware::{identity::Part, listen::Mode, tls::PemFiles, token::KeySource};
+use shared_middleware::{
+    identity::Part,
+    listen::Mode,
+    rate_limit::RateLimit,
+    tls::PemFiles,
+    token::{ExternalIssuer, KeySource},
+};
 
 pub(crate) use self::{
     forms::log_format,
@@ -43,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) leave: Duration,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) gateway: Gateway,
+    /// Whose tokens are accepted beside ours.
+    pub(crate) token_issuers: Vec<ExternalIssuer>,
     pub(crate) auth: Auth,
     pub(crate) patient: Patient,
     pub(crate) notification: Notification,
@@ -58,6 +68,14 @@ pub(crate) struct Config {
     pub(crate) mesh: Mesh,
     pub(crate) limits: Limits,
     pub(crate) traces: Traces,
+    pub(crate) audit_key: AuditKeySource,
+}
+
+/// Where the audit key is from.
+#[derive(Clone)]
+pub(crate) enum AuditKeySource {
+    Given(AuditKey),
+    File(PathBuf),
 }
 
 /// Where events are kept.
@@ -76,11 +94,26 @@ pub(crate) struct Gateway {
     pub(crate) jwks: KeySource,
     /// Certificate and key of the public port.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    pub(crate) redirect_listen: Option<SocketAddr>,
+    pub(crate) redirect_port: Option<u16>,
+    pub(crate) cors_origins: Vec<Origin>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) clients_tracked_max: usize,
+    pub(crate) patience: Patience,
     pub(crate) upstream: Duration,
     pub(crate) health_every: Duration,
     pub(crate) threads: usize,
+}
+
+/// How much of the gateway clients may take up.
+#[derive(Clone)]
+pub(crate) struct Patience {
+    pub(crate) connections_max: usize,
+    pub(crate) connections_per_client_max: usize,
+    pub(crate) head: Duration,
+    pub(crate) body: Duration,
+    pub(crate) client: Duration,
+    pub(crate) keep_alive: Duration,
 }
 
 #[derive(Clone)]
@@ -91,6 +124,7 @@ pub(crate) struct Auth {
     pub(crate) argon2_memory_kib: u32,
     pub(crate) argon2_passes: u32,
     pub(crate) hashes_at_once_max: usize,
+    pub(crate) account_limit: Option<RateLimit>,
 }
 
 #[derive(Clone)]
@@ -111,6 +145,7 @@ pub(crate) struct Notification {
 pub(crate) struct Mesh {
     pub(crate) mode: Mode,
     pub(crate) ca: PathBuf,
+    pub(crate) crl: PathBuf,
     pub(crate) cert: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
 }
@@ -159,6 +194,7 @@ impl Config {
         let own = |ending: &str| self.pki_dir().join(format!("{part}.{ending}"));
         PemFiles {
             ca: self.mesh.ca.clone(),
+            crl: self.mesh.crl.clone(),
             cert: self.mesh.cert.clone().unwrap_or_else(|| own("pem")),
             key: self.mesh.key.clone().unwrap_or_else(|| own("key")),
         }

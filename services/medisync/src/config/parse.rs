@@ -15,12 +15,13 @@ use secrecy::SecretString;
 use shared_middleware::{identity::Part, listen::Mode, token::KeySource};
 
 use super::{
-    Auth, Config, EventLogConfig, Faults, Gateway, Limits, Mesh, Notification, Patient, Sources,
-    Traces,
+    Auth, Config, EventLogConfig, Faults, Gateway, Limits, Mesh, Notification, Patience, Patient,
+    Sources, Traces,
     forms::{
-        address, at_least_one, from_to, jwks, limit, log_format, networks, topic_prefix, truth,
-        urls, urls_of_grpc,
+        address, at_least_one, audit_key, from_to, jwks, limit, log_format, networks, origins,
+        port, topic_prefix, truth, urls, urls_of_grpc,
     },
+    issuers::token_issuers,
     sources::Origin,
 };
 
@@ -50,8 +51,10 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
     let drain = seconds(s, "drain_seconds");
     let leave = leave(s, drain, parts);
     let (gateway, auth) = (gateway(s), auth(s));
+    let token_issuers = token_issuers(s);
     let (patient, notification) = (patient(s), notification(s));
     let (mesh, limits, traces) = (mesh(s, parts), limits(s), traces(s));
+    let audit_key = s.read("audit.key", audit_key);
     let billing_grpc_urls = s.read("billing.grpc_url", urls_of_grpc);
     let data_dir = s.read("data_dir", PathBuf::from_str);
     let admin_listen = s.read("admin.listen", address);
@@ -64,6 +67,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
         leave: leave?,
         admin_listen: admin_listen?,
         gateway: gateway?,
+        token_issuers,
         auth: auth?,
         patient: patient?,
         notification: notification?,
@@ -76,6 +80,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
         mesh: mesh?,
         limits: limits?,
         traces: traces?,
+        audit_key: audit_key?,
     };
     Some(Config { demo: demo.unwrap_or(up && config.is_embedded()), ..config })
 }
@@ -128,12 +133,24 @@ fn gateway(s: &mut Sources) -> Option<Gateway> {
     let health_every = milliseconds(s, "gateway.health_every_ms");
     let threads = s.read("gateway.threads", at_least_one);
     let tls = pair(s, "gateway.tls.cert", "gateway.tls.key");
-    let given = s.value("gateway.trusted_proxies").is_some();
-    let proxies = s.read("gateway.trusted_proxies", networks);
-    let trusted_proxies = if given { proxies? } else { Vec::new() };
+    let redirect_listen = optional(s, "gateway.tls.redirect_listen", address);
+    if redirect_listen.flatten().is_some() && s.value("gateway.tls.cert").is_none() {
+        s.fault(
+            "gateway.tls.redirect_listen",
+            "needs gateway.tls.cert: there is no https to go to",
+        );
+    }
+    let redirect_port = optional(s, "gateway.tls.redirect_port", port);
+    let cors_origins = optional(s, "gateway.cors_origins", origins);
+    let trusted_proxies = optional(s, "gateway.trusted_proxies", networks);
+    let patience = patience(s);
     Some(Gateway {
         tls,
-        trusted_proxies,
+        redirect_listen: redirect_listen?,
+        redirect_port: redirect_port?,
+        cors_origins: cors_origins?.unwrap_or_default(),
+        trusted_proxies: trusted_proxies?.unwrap_or_default(),
+        patience: patience?,
         user_limit: user_limit?,
         client_limit: client_limit?,
         login_limit: login_limit?,
@@ -145,6 +162,22 @@ fn gateway(s: &mut Sources) -> Option<Gateway> {
     })
 }
 
+fn patience(s: &mut Sources) -> Option<Patience> {
+    let connections_max = s.read("gateway.connections_max", at_least_one);
+    let per_client = s.read("gateway.connections_per_client_max", |text| from_to(text, 0, 1 << 30));
+    let [head, body, client, keep_alive] =
+        ["gateway.head_ms", "gateway.body_ms", "gateway.client_ms", "gateway.keep_alive_ms"]
+            .map(|key| milliseconds(s, key));
+    Some(Patience {
+        connections_max: connections_max?,
+        connections_per_client_max: usize::try_from(per_client?).ok()?,
+        head: head?,
+        body: body?,
+        client: client?,
+        keep_alive: keep_alive?,
+    })
+}
+
 fn auth(s: &mut Sources) -> Option<Auth> {
     const DAY_S: i64 = 86_400;
     let keys_dir = s.read("auth.keys_dir", PathBuf::from_str);
@@ -153,6 +186,7 @@ fn auth(s: &mut Sources) -> Option<Auth> {
     let memory = s.read("auth.argon2_memory_kib", |text| from_to(text, 19_456, 1 << 20));
     let passes = s.read("auth.argon2_passes", |text| from_to(text, 2, 16));
     let hashes_at_once_max = s.read("auth.hashes_at_once_max", at_least_one);
+    let account_limit = s.read("auth.rate_limit.account", limit);
     Some(Auth {
         keys_dir: keys_dir?,
         token_ttl_s: token_ttl_s?,
@@ -160,6 +194,7 @@ fn auth(s: &mut Sources) -> Option<Auth> {
         argon2_memory_kib: u32::try_from(memory?).ok()?,
         argon2_passes: u32::try_from(passes?).ok()?,
         hashes_at_once_max: hashes_at_once_max?,
+        account_limit: account_limit?,
     })
 }
 
@@ -193,12 +228,25 @@ fn mesh(s: &mut Sources, parts: &[Part]) -> Option<Mesh> {
         _ => Err("must be permissive or strict"),
     });
     let ca = s.read("mesh.ca", PathBuf::from_str);
+    let crl = s.read("mesh.crl", PathBuf::from_str);
     let own = pair(s, "mesh.cert", "mesh.key");
     if own.is_some() && parts.len() > 1 {
         s.fault("mesh.cert", "names one part's certificate, but this process runs several parts");
     }
     let (cert, key) = own.unzip();
-    Some(Mesh { mode: mode?, ca: ca?, cert, key })
+    Some(Mesh { mode: mode?, ca: ca?, crl: crl?, cert, key })
+}
+
+/// A setting that may be left out: none then; nothing when it is faulty.
+fn optional<T, E: Display>(
+    s: &mut Sources,
+    key: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Option<Option<T>> {
+    if s.value(key).is_none() {
+        return Some(None);
+    }
+    s.read(key, parse).map(Some)
 }
 
 /// A certificate and its key: both, or neither.

@@ -20,6 +20,9 @@ const fn setting(key: &'static str, default: &'static str, help: &'static str) -
 /// A default that is worked out from other settings.
 pub(crate) const DERIVED: &str = "";
 
+/// The one setting that is a list of tables.
+pub(crate) const TOKEN_ISSUERS: &str = "tokens.issuers";
+
 /// All of them, in the order in which they are shown.
 pub(crate) const SETTINGS: &[Setting] = &[
     setting("data_dir", "./data", "where this machine keeps what it must not lose"),
@@ -48,6 +51,22 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting("gateway.tls.key", DERIVED, "its private key, PEM"),
     setting(
+        "gateway.tls.redirect_listen",
+        DERIVED,
+        "a plaintext port that sends clients to the public one; none when empty",
+    ),
+    setting(
+        "gateway.tls.redirect_port",
+        DERIVED,
+        "the port that it sends them to; the one of gateway.listen when empty",
+    ),
+    setting(
+        "gateway.cors_origins",
+        DERIVED,
+        "origins whose pages may call the API from a browser: https://app.example.org, \
+         comma-separated; none when empty",
+    ),
+    setting(
         "gateway.trusted_proxies",
         DERIVED,
         "balancers whose X-Forwarded-For says who the client is: networks such as 10.0.0.0/8, \
@@ -66,6 +85,25 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "100000",
         "rate limits remember so many users and addresses",
     ),
+    setting("gateway.connections_max", "10000", "clients that are connected at once"),
+    setting(
+        "gateway.connections_per_client_max",
+        "8000",
+        "of those, connections from one address (of IPv6: one /64); 0: no bound. An office behind \
+         one address is one client, a trusted proxy is none",
+    ),
+    setting("gateway.head_ms", "10000", "a request's head must be whole so soon"),
+    setting("gateway.body_ms", "30000", "a request's body must be whole so soon"),
+    setting(
+        "gateway.client_ms",
+        "15000",
+        "a client that neither sends nor takes a byte of a body for so long is given up",
+    ),
+    setting(
+        "gateway.keep_alive_ms",
+        "60000",
+        "a client's connection without a request is closed after so long",
+    ),
     setting("gateway.upstream_ms", "15000", "a part's answer must begin so soon"),
     setting(
         "gateway.health_every_ms",
@@ -73,6 +111,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "every address of a part is asked so often whether it is ready",
     ),
     setting("gateway.threads", "2", "worker threads of the proxy"),
+    setting(
+        TOKEN_ISSUERS,
+        DERIVED,
+        "others whose tokens are accepted beside ours: tables [[tokens.issuers]] of a file, or the \
+         same as a JSON list, each with issuer, audience, jwks_url and, unless it is role, \
+         role_claim; ca is the file of the authorities of an https server, the system's when unset",
+    ),
     setting("auth.listen", "127.0.0.1:4005", "REST"),
     setting("auth.url", DERIVED, "where others find it; a comma-separated list balances"),
     setting(
@@ -90,6 +135,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting("auth.argon2_passes", "2", "passes over that memory; at least 2"),
     setting("auth.hashes_at_once_max", "2", "passwords hashed at the same time"),
+    setting(
+        "auth.rate_limit.account",
+        "10/60s",
+        "attempts to sign in to one account, by all strangers together and by each address from \
+         where its user signed in before: N/Ts[:BURST], or off",
+    ),
     setting("patient.listen", "127.0.0.1:4000", "REST"),
     setting("patient.url", DERIVED, "where others find it"),
     setting("patient.database", "sqlite:{data}/patient.db", "sqlite:PATH or postgres://…"),
@@ -144,6 +195,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "permissive, or strict: no plaintext on any service's listener",
     ),
     setting("mesh.ca", "{data}/pki/ca.pem", "the authorities that are trusted, PEM"),
+    setting(
+        "mesh.crl",
+        "{data}/pki/crl.pem",
+        "certificates that the authorities have revoked, PEM, read again when it changes; none \
+         where there is no such file",
+    ),
     setting("mesh.cert", DERIVED, "this part's certificate; {data}/pki/PART.pem when empty"),
     setting("mesh.key", DERIVED, "its key; {data}/pki/PART.key when empty"),
     setting(
@@ -163,6 +220,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "traces.sample_share",
         "0.1",
         "the share of traces that is kept, 0 to 1 (OTEL_TRACES_SAMPLER_ARG counts, too)",
+    ),
+    setting(
+        "audit.key",
+        "file:{data}/audit/key",
+        "what audit trails are sealed with, the same for every part and replica: 64 hexadecimal \
+         digits, or file:PATH, which is made when it is not there",
     ),
     setting("limits.body_bytes_max", "65536", "a longer request body is refused"),
     setting("limits.deadline_ms", "10000", "no request takes longer in a service"),

@@ -41,8 +41,16 @@ fn line(setting: &Setting, sources: &Sources) -> String {
     let (_, name) = split(setting);
     match sources.value(setting.key) {
         None => format!("# {name} ="),
+        Some((value, _)) if is_key(setting) && !value.starts_with("file:") => {
+            format!("{name} = {}", quoted("***"))
+        }
         Some((value, _)) => format!("{name} = {}", quoted(&masked(&value))),
     }
+}
+
+/// Whether the value itself is a secret, unless it says where that is.
+fn is_key(setting: &Setting) -> bool {
+    setting.key == "audit.key"
 }
 
 fn quoted(value: &str) -> String {

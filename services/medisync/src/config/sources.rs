@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fmt, fs, path::Path};
 
-use super::settings::{self, DERIVED, SETTINGS};
+use serde_json::json;
+
+use super::settings::{self, DERIVED, SETTINGS, TOKEN_ISSUERS};
 
 const PREFIX: &str = "MEDISYNC_";
 /// What tests are told by; no setting.
@@ -194,6 +196,7 @@ impl Sources {
                 toml::Value::Integer(number) => number.to_string(),
                 toml::Value::Float(number) => number.to_string(),
                 toml::Value::Boolean(truth) => truth.to_string(),
+                toml::Value::Array(tables) if key == TOKEN_ISSUERS => json!(tables).to_string(),
                 _ => {
                     let message = "must be a text, a number, true or false";
                     self.faults.push(Fault::new(format!("{file}: {key}"), message));

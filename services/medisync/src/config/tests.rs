@@ -150,3 +150,93 @@ fn a_certificate_of_the_public_port_needs_its_key() {
     let config = up(gather("", &both, &[])).unwrap();
     assert_eq!(config.gateway.tls, Some(("c".into(), "k".into())));
 }
+
+const ISSUERS: &str = r#"
+[[tokens.issuers]]
+issuer = "https://id.example/realms/ward"
+audience = "patients"
+jwks_url = "https://id.example/realms/ward/keys"
+role_claim = "realm_access.roles"
+
+[[tokens.issuers]]
+issuer = "https://lab.example"
+audience = "patients"
+jwks_url = "http://127.0.0.1:8080/keys"
+"#;
+
+#[test]
+fn issuers_are_tables_of_a_file_or_a_list_in_json() {
+    let of_file = up(gather(ISSUERS, &[], &[])).unwrap().token_issuers;
+    let named: Vec<_> = of_file.iter().map(|it| (&*it.issuer, &*it.role_claim)).collect();
+    let wanted = [("https://id.example/realms/ward", "realm_access.roles")];
+    assert_eq!(named, [wanted[0], ("https://lab.example", "role")]);
+
+    // What is shown is a file that gives the same.
+    let shown = show(&gather(ISSUERS, &[], &[]), false);
+    assert_eq!(up(gather(&shown, &[], &[])).unwrap().token_issuers, of_file);
+
+    let json = r#"[{"issuer": "i", "audience": "a", "jwks_url": "https://[::1]/k"}]"#;
+    let told = [("MEDISYNC_TOKENS__ISSUERS", json)];
+    assert_eq!(up(gather(ISSUERS, &told, &[])).unwrap().token_issuers[0].issuer, "i");
+    assert!(up(gather("", &[], &[])).unwrap().token_issuers.is_empty());
+}
+
+#[test]
+fn every_fault_of_every_issuer_is_told() {
+    let good = r#""audience": "a", "jwks_url": "https://h/k""#;
+    for (json, wanted) in [
+        ("{}".to_owned(), "must be a list of issuers"),
+        ("[{}]".to_owned(), "missing field `issuer`"),
+        (format!(r#"[{{"issuer": "i", {good}, "x": 1}}]"#), "unknown field `x`"),
+        (format!(r#"[{{"issuer": "", {good}}}]"#), "issuer 1: issuer must be a text"),
+        (format!(r#"[{{"issuer": "medisync", {good}}}]"#), "which is ourselves"),
+        (format!(r#"[{{"issuer": "https://h/#x", {good}}}]"#), "nor hold a #"),
+        (format!(r#"[{{"issuer": "i", {good}}}, {{"issuer": "i", {good}}}]"#), "2: is there twice"),
+        (format!(r#"[{{"issuer": "i", {good}, "role_claim": ""}}]"#), "role_claim must be a text"),
+        (format!(r#"[{{"issuer": "i", {good}, "ca": "/no/such.pem"}}]"#), "ca: cannot read"),
+        (
+            format!("[{}]", vec![format!(r#"{{"issuer": "i", {good}}}"#); 17].join(",")),
+            "16 at most",
+        ),
+    ] {
+        let found = faults(gather("", &[("MEDISYNC_TOKENS__ISSUERS", &json)], &[])).join("\n");
+        assert!(found.starts_with("MEDISYNC_TOKENS__ISSUERS: "), "{found}");
+        assert!(found.contains(wanted), "{wanted} in {found}");
+    }
+    for url in [
+        "h/k",
+        "http://id.example/k",
+        "http://10.0.0.1/k",
+        "http://localhost/k",
+        "https://u:p@h/k",
+        "file:///k",
+        "ftp://h/k",
+        "https:///k",
+    ] {
+        let json = format!(r#"[{{"issuer": "", "audience": "", "jwks_url": "{url}"}}]"#);
+        let found = faults(gather("", &[("MEDISYNC_TOKENS__ISSUERS", &json)], &[]));
+        assert_eq!(found.len(), 3, "{url}: {found:?}");
+        assert!(found[2].contains("jwks_url must be an https URL"), "{url}: {found:?}");
+    }
+    let other = gather("[gateway]\nlisten = [1]\n", &[], &[]);
+    assert!(faults(other)[0].contains("must be a text, a number"));
+}
+
+#[test]
+fn the_gateway_redirects_only_where_there_is_https_and_lets_in_only_what_is_an_origin() {
+    let found = faults(gather(
+        "[gateway]\ncors_origins = 'https://a.example, *'\n[gateway.tls]\n\
+         redirect_listen = '127.0.0.1:80'\nredirect_port = 0\n",
+        &[],
+        &[],
+    ));
+    let all = found.join("\n");
+    assert_eq!(found.len(), 3, "{all}");
+    assert!(all.contains("gateway.tls.redirect_listen: needs gateway.tls.cert"), "{all}");
+    assert!(all.contains("gateway.tls.redirect_port: must be a whole number from 1"), "{all}");
+    assert!(all.contains("\"*\" is no origin"), "{all}");
+    let file = "[gateway]\ncors_origins = 'https://a.example, http://localhost:3000'\n";
+    assert_eq!(up(gather(file, &[], &[])).unwrap().gateway.cors_origins.len(), 2);
+    let config = up(gather("", &[], &[])).unwrap();
+    assert!(config.gateway.cors_origins.is_empty() && config.gateway.redirect_listen.is_none());
+}

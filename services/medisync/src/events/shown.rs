@@ -40,6 +40,7 @@ impl<'r> Shown<'r> {
         let event = PatientEvent::decode(record.payload.as_slice())
             .ok()
             .filter(|event| !event.patient_id.is_empty() && !event.event_type.is_empty());
+        let event = event.map(|event| if with_personal_data { event } else { of_form(event) });
         Self { record, event, with_personal_data }
     }
 
@@ -108,6 +109,22 @@ impl<'r> Shown<'r> {
     }
 }
 
+/// Without what is not of its form: in an event of somebody else's it may be anything, a name too.
+fn of_form(mut event: PatientEvent) -> PatientEvent {
+    let hide = |text: &mut String, keeps: bool| {
+        if !keeps {
+            "…".clone_into(text);
+        }
+    };
+    let is_id = event.patient_id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    let is_type = event.event_type.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    let is_time = event.occurred_at.parse::<jiff::Timestamp>().is_ok();
+    hide(&mut event.patient_id, is_id);
+    hide(&mut event.event_type, is_type);
+    hide(&mut event.occurred_at, is_time);
+    event
+}
+
 /// What came from elsewhere must not move the cursor.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
@@ -141,7 +158,7 @@ mod tests {
 
     fn event() -> Vec<u8> {
         let event = PatientEvent {
-            patient_id: "p-1".to_owned(),
+            patient_id: "a-1".to_owned(),
             name: "Jane Roe".to_owned(),
             email: "jane.roe@example.com".to_owned(),
             event_type: "PATIENT_CREATED".to_owned(),

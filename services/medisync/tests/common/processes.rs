@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
 };
@@ -87,10 +87,12 @@ impl Process {
     /// Waits for its `ready` line: addresses by name.
     pub(crate) fn ready(&mut self, folder: &Path) -> HashMap<String, String> {
         let mut lines = self.output.take().unwrap().lines();
+        let printed = fs::OpenOptions::new().create(true).append(true).open(folder.join("out"));
+        let mut printed = printed.unwrap();
         let ready = loop {
             match lines.next() {
                 Some(Ok(line)) if line.starts_with("ready ") => break line,
-                Some(Ok(_)) => {}
+                Some(Ok(line)) => keep(&mut printed, &line),
                 _ => {
                     let log = fs::read_to_string(folder.join("log")).unwrap();
                     panic!("{} ended before it was ready:\n{log}", self.name);
@@ -98,8 +100,14 @@ impl Process {
             }
         };
         // Read on, so that the process never waits for us to take its output.
-        std::thread::spawn(move || lines.for_each(drop));
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| keep(&mut printed, &line));
+        });
         urls(&ready)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL.
@@ -121,7 +129,7 @@ impl Process {
         if let Some(container) = &self.container {
             return containers::signal(container, name);
         }
-        let pid = self.child.id();
+        let pid = self.id();
         let told = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
         assert!(told.unwrap().success());
     }
@@ -137,6 +145,11 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Keeps a line that was printed; what is printed after the story has ended is missed by nobody.
+fn keep(printed: &mut fs::File, line: &str) {
+    let _ = writeln!(printed, "{line}");
 }
 
 /// `ready URL (name) URL (name) …`

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     time::{Duration, Instant},
 };
 
@@ -117,17 +118,21 @@ async fn a_certificate_near_its_end_is_told_before_it_ends() {
         });
         let folder = world.folder.path();
         fs::write(folder.join("billing.key"), &identity.key).unwrap();
+        fs::set_permissions(folder.join("billing.key"), Permissions::from_mode(0o600)).unwrap();
         fs::write(folder.join("billing.pem"), &identity.pem).unwrap();
     };
     hours(24);
     let file = |name: &str| world.folder.path().join(name).display().to_string();
     let auth = world.url("auth").replace("http://", "https://");
+    // A replica: another store would have another audit trail than the one that auth knows.
+    let own = |name: &str| world.data().join(name).display().to_string();
     let environment = [
         ("MEDISYNC_MESH__CA", world.data().join("pki/ca.pem").display().to_string()),
         ("MEDISYNC_MESH__CERT", file("billing.pem")),
         ("MEDISYNC_MESH__KEY", file("billing.key")),
         ("MEDISYNC_AUTH__URL", auth),
-        ("MEDISYNC_BILLING__DATABASE", format!("sqlite:{}", file("billing.db"))),
+        ("MEDISYNC_BILLING__DATABASE", format!("sqlite:{}", own("billing.db"))),
+        ("MEDISYNC_AUDIT__KEY", format!("file:{}", own("audit/key"))),
         ("MEDISYNC_ADMIN__LISTEN", format!("127.0.0.1:{}", free_port())),
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value));

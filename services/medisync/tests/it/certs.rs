@@ -30,7 +30,10 @@ pub(crate) struct Identity {
 }
 
 /// Who can issue certificates.
-pub(crate) struct Authority(Issuer<'static, KeyPair>);
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
 
 // === impl Identity ===
 
@@ -43,7 +46,12 @@ impl Identity {
 
     /// The certificate, DER.
     pub(crate) fn der(&self) -> CertificateDer<'static> {
-        CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()
+        self.chain().swap_remove(0)
+    }
+
+    /// All that is in the file, DER.
+    fn chain(&self) -> Vec<CertificateDer<'static>> {
+        CertificateDer::pem_slice_iter(self.pem.as_bytes()).map(Result::unwrap).collect()
     }
 }
 
@@ -52,19 +60,31 @@ impl Identity {
 impl Authority {
     /// The mesh's own, whose key somebody got hold of.
     pub(crate) fn of(world: &World) -> Self {
-        let Identity { pem, key } = Identity::of(world, "ca");
-        Self(Issuer::from_ca_cert_pem(&pem, KeyPair::from_pem(&key).unwrap()).unwrap())
+        Self::by(&Identity::of(world, "ca"))
     }
 
-    /// One with the same name and another key.
-    pub(crate) fn impostor() -> Self {
+    /// Whoever has this certificate and key, whatever they are for.
+    pub(crate) fn by(Identity { pem, key }: &Identity) -> Self {
+        let issuer = Issuer::from_ca_cert_pem(pem, KeyPair::from_pem(key).unwrap()).unwrap();
+        Self { issuer, pem: pem.clone() }
+    }
+
+    /// One with the name of the mesh's, and another key.
+    pub(crate) fn impostor(world: &World) -> Self {
+        let Identity { pem, .. } = Identity::of(world, "ca");
+        let issuer = Issuer::from_ca_cert_pem(&pem, KeyPair::generate().unwrap()).unwrap();
+        Self { issuer, pem }
+    }
+
+    /// One that nobody knows.
+    pub(crate) fn stranger() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.distinguished_name.push(DnType::CommonName, "MediSync mesh authority");
+        params.distinguished_name.push(DnType::CommonName, "another authority");
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let pem = params.self_signed(&key).unwrap().pem();
-        Self(Issuer::from_ca_cert_pem(&pem, key).unwrap())
+        Self::by(&Identity { pem, key: key.serialize_pem() })
     }
 
     /// A certificate as the mesh would issue it, but for what is changed.
@@ -75,60 +95,42 @@ impl Authority {
         change: impl FnOnce(&mut CertificateParams),
     ) -> Identity {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, common_name);
-        params.subject_alt_names = uris
-            .iter()
-            .map(|uri| SanType::URI((*uri).try_into().unwrap()))
-            .chain([SanType::DnsName(common_name.try_into().unwrap())])
-            .collect();
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(2099, 1, 1);
+        let mut params = leaf(common_name, uris);
         change(&mut params);
-        let pem = params.signed_by(&key, &self.0).unwrap().pem();
+        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
+        // Whoever is to believe it has to see by whom it is.
+        Identity { pem: format!("{pem}{}", self.pem), key: key.serialize_pem() }
+    }
+
+    /// The same, by nobody but its own key.
+    pub(crate) fn self_signed(common_name: &str, uris: &[&str]) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let pem = leaf(common_name, uris).self_signed(&key).unwrap().pem();
         Identity { pem, key: key.serialize_pem() }
     }
 }
 
-/// Certificates of the mesh's authority that resemble this part's, and are not.
-pub(crate) fn lookalikes(world: &World, part: &str) -> Vec<(String, Identity)> {
-    let authority = Authority::of(world);
-    let right = format!("spiffe://medisync/{part}");
-    let near = [
-        format!("spiffe://medisync/{part}2"),
-        format!("spiffe://medisync/{part}/"),
-        format!("spiffe://medisync/{part}/x"),
-        format!("spiffe://medisync/x/{part}"),
-        format!("spiffe://medisync//{part}"),
-        format!("spiffe://medisync/{part}?x"),
-        format!("spiffe://medisync/{part}#x"),
-        format!("spiffe://medisync/ {part}"),
-        format!("spiffe://medisync/{}", part.to_uppercase()),
-        format!("spiffe://medisync.evil/{part}"),
-        format!("spiffe://evil/medisync/{part}"),
-        format!("spiffe://medisync:443/{part}"),
-        format!("spiffe://x@medisync/{part}"),
-        format!("SPIFFE://medisync/{part}"),
-        format!("https://medisync/{part}"),
-        "spiffe://medisync/archive".to_owned(),
-        "spiffe://medisync/".to_owned(),
-    ];
-    let mut all: Vec<_> =
-        near.into_iter().map(|uri| (uri.clone(), authority.issue(part, &[&uri], |_| {}))).collect();
-    let other = "spiffe://medisync/archive";
-    for uris in [&[&*right, other][..], &[other, &right], &[&right, &right], &[]] {
-        all.push((format!("{uris:?}"), authority.issue(part, uris, |_| {})));
-    }
-    all
+fn leaf(common_name: &str, uris: &[&str]) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.subject_alt_names = uris
+        .iter()
+        .map(|uri| SanType::URI((*uri).try_into().unwrap()))
+        .chain([SanType::DnsName(common_name.try_into().unwrap())])
+        .collect();
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2099, 1, 1);
+    params
 }
 
 /// A client that trusts the mesh's authority and shows this, or no, certificate.
 pub(crate) fn client(world: &World, identity: Option<&Identity>) -> Client {
-    let ca = reqwest::Certificate::from_pem(Identity::of(world, "ca").pem.as_bytes()).unwrap();
-    let mut client = Client::builder().tls_certs_only([ca]);
+    let trusted = Identity::of(world, "ca").pem;
+    let trusted = reqwest::Certificate::from_pem_bundle(trusted.as_bytes()).unwrap();
+    let mut client = Client::builder().tls_certs_only(trusted);
     if let Some(Identity { pem, key }) = identity {
         let bundle = format!("{pem}{key}");
         client = client.identity(reqwest::Identity::from_pem(bundle.as_bytes()).unwrap());
@@ -145,14 +147,14 @@ pub(crate) async fn handshake(
     protocols: &[&str],
 ) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
-    roots.add(Identity::of(world, "ca").der()).unwrap();
+    roots.add_parsable_certificates(Identity::of(world, "ca").chain());
     let config =
         ClientConfig::builder_with_protocol_versions(versions).with_root_certificates(roots);
     let mut config = match identity {
         None => config.with_no_client_auth(),
         Some(identity) => {
             let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-            config.with_client_auth_cert(vec![identity.der()], key).unwrap()
+            config.with_client_auth_cert(identity.chain(), key).unwrap()
         }
     };
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();

@@ -74,7 +74,7 @@ async fn publish_poison(world: &World) {
 }
 
 /// The mesh's event log, as any other program would open it.
-async fn log_of(world: &World) -> Box<dyn EventLog> {
+pub(crate) async fn log_of(world: &World) -> Box<dyn EventLog> {
     let Some(url) = world.variable("MEDISYNC_EVENTS__LOG") else {
         let path = world.data().join("events.db");
         return Box::new(EmbeddedLog::open(&path, Clock::system()).await.unwrap());

@@ -7,11 +7,19 @@
 
 #[path = "../common/caller.rs"]
 mod caller;
+mod canary;
+mod certificate_forms;
 mod certs;
 #[path = "../common/containers.rs"]
 mod containers;
-mod forged;
+#[path = "../../../../shared-middleware/tests/common/corpus.rs"]
+mod corpus;
+mod environment;
+mod https;
+#[path = "../../../../shared-middleware/tests/common/issuer.rs"]
 mod issuer;
+#[path = "../../../../shared-middleware/tests/common/key_server.rs"]
+mod key_server;
 mod meanwhile;
 #[path = "../common/processes.rs"]
 mod processes;
@@ -20,25 +28,35 @@ mod servers;
 mod wire;
 mod world;
 
+mod accounts;
 mod admin;
 mod alerts;
 mod allowance;
+mod audit;
 mod backup;
 mod bad_servers;
+mod bombs;
 mod comes_back;
 mod commands;
+mod cors;
 mod crash;
+mod crowds;
 mod documents;
 mod drain;
 mod events;
+mod external_issuers;
 mod front;
 mod gate;
+mod leaks;
 mod mesh;
 mod observability;
+mod outsiders;
 mod patients;
 mod policy;
 mod public_tls;
+mod revocation;
 mod rolling;
+mod rotation;
 mod servers_away;
 mod sign_in;
 mod signals;
@@ -46,3 +64,4 @@ mod tidy;
 mod tokens;
 mod traces;
 mod users;
+mod wrong_certificates;

@@ -271,7 +271,16 @@ fn metrics_of(expression: &str) -> BTreeSet<String> {
     let begins = |word: &str| {
         ["http_", "rpc_", "gateway_", "mesh_", "circuit_", "outbox_", "events_", "event_", "db_"]
             .iter()
-            .chain(&["dead_", "notifications_", "billing_", "auth_", "tokio_", "trace_", "slo:"])
+            .chain(&[
+                "audit_",
+                "dead_",
+                "notifications_",
+                "billing_",
+                "auth_",
+                "tokio_",
+                "trace_",
+                "slo:",
+            ])
             .any(|begin| word.starts_with(begin))
     };
     let quoted = expression.split('"').step_by(2).collect::<Vec<_>>().join(" ");

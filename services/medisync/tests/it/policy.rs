@@ -9,7 +9,8 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::json;
 
 use crate::{
-    certs::{Identity, client, lookalikes},
+    certificate_forms::{Expected, Shown, forms},
+    certs::{Identity, client},
     world::{ADMIN, AUDITOR, Answer, BILLING, CLINICIAN, Caller, RECEPTIONIST, World},
 };
 
@@ -24,6 +25,8 @@ const ROLES: [(char, &str); 5] =
 const LINES: &[Line] = &[
     ("POST",   "/auth/login",                 "-ACRBU", Some(("auth", "/login"))),
     ("POST",   "/auth/refresh",               "-ACRBU", Some(("auth", "/refresh"))),
+    ("POST",   "/auth/token",                 "-ACRBU", Some(("auth", "/token"))),
+    ("POST",   "/auth/password",              "ACRBU",  Some(("auth", "/password"))),
     ("GET",    "/auth/validate",              "ACRBU",  Some(("auth", "/validate"))),
     ("GET",    "/auth/me",                    "ACRBU",  Some(("auth", "/me"))),
     ("GET",    "/auth/.well-known/jwks.json", "-ACRBU", Some(("auth", "/.well-known/jwks.json"))),
@@ -32,6 +35,10 @@ const LINES: &[Line] = &[
     ("GET",    "/api/users/{id}",             "A",      Some(("auth", "/users/{id}"))),
     ("PATCH",  "/api/users/{id}",             "A",      Some(("auth", "/users/{id}"))),
     ("DELETE", "/api/users/{id}",             "A",      Some(("auth", "/users/{id}"))),
+    ("GET",    "/api/service-accounts",       "A",      Some(("auth", "/service-accounts"))),
+    ("POST",   "/api/service-accounts",       "A",      Some(("auth", "/service-accounts"))),
+    ("DELETE", "/api/service-accounts/{id}",  "A",      Some(("auth", "/service-accounts/{id}"))),
+    ("GET",    "/api/audit",                  "AU",     Some(("auth", "/audit"))),
     ("GET",    "/api/patients",               "ACRB",   Some(("patient", "/patients"))),
     ("POST",   "/api/patients",               "ACR",    Some(("patient", "/patients"))),
     ("POST",   "/api/patients/search",        "ACRB",   Some(("patient", "/patients/search"))),
@@ -57,7 +64,7 @@ const LINES: &[Line] = &[
 ];
 
 /// What auth answers to the gateway only, since no token is asked for there.
-const BEFORE_ANY_TOKEN: [&str; 2] = ["/login", "/refresh"];
+const BEFORE_ANY_TOKEN: [&str; 3] = ["/login", "/refresh", "/token"];
 /// What auth tells every part.
 const REVOCATIONS: &str = "/.well-known/revocations?after=0&keys=";
 
@@ -205,8 +212,8 @@ async fn over_rest_nobody_passes_for_the_gateway() {
         ("notification", "/notifications"),
         ("auth", REVOCATIONS),
     ];
-    for (name, identity) in lookalikes(&world, "gateway") {
-        let client = client(&world, Some(&identity));
+    for Shown { name, identity } in forms(&world, "gateway", Expected::Denied) {
+        let client = client(&world, identity.as_ref());
         for (part, own) in routes {
             let answer = world.by(&client, part).with(&token).get(own).await;
             assert_eq!(answer.status.as_u16(), 403, "{name} {own} at {part}: {}", answer.text);
@@ -225,9 +232,8 @@ async fn over_rest_nobody_passes_for_the_gateway() {
 #[tokio::test]
 async fn over_grpc_billing_is_called_by_the_patient_service_alone() {
     let world = World::start().await;
-    let parts = PARTS.map(|name| (name.to_owned(), Identity::of(&world, name)));
-    for (name, identity) in parts.into_iter().chain(lookalikes(&world, "patient")) {
-        let client = client(&world, Some(&identity));
+    for name in PARTS {
+        let client = client(&world, Some(&Identity::of(&world, name)));
         for rpc in RPCS {
             let status = grpc_status(&world, &client, rpc).await;
             if name == "patient" {
@@ -253,11 +259,21 @@ async fn over_grpc_billing_is_called_by_the_patient_service_alone() {
     }
 }
 
-/// Nobody, and one user of each role.
+/// Nobody, one user of each role, and one service account of each that such may have: it may do
+/// what the role may, no more and no less.
 async fn callers(world: &World) -> Vec<(char, Caller)> {
     let mut callers = vec![('-', world.anybody())];
     for (letter, email) in ROLES {
         callers.push((letter, world.sign_in(email).await));
+    }
+    let admin = callers[1].1.clone();
+    for role in ["CLINICIAN", "RECEPTIONIST", "BILLING", "AUDITOR"] {
+        let new = json!({"name": role, "role": role});
+        let made = admin.post("/api/service-accounts", &new).await.expect(StatusCode::CREATED);
+        let key = json!({"apiKey": made.json()["key"]});
+        let token = world.anybody().post("/auth/token", &key).await.expect(StatusCode::OK).json();
+        let letter = if role == "AUDITOR" { 'U' } else { role.chars().next().unwrap_or('-') };
+        callers.push((letter, world.anybody().with(token["token"].as_str().unwrap())));
     }
     callers
 }

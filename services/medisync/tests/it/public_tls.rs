@@ -1,41 +1,15 @@
 //! The public port with a certificate of its own.
 
-use std::fs;
-
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use reqwest::{Certificate, Client, Version};
+use reqwest::Version;
 use serde_json::json;
 
-use crate::{
-    caller::Caller,
-    processes::Process,
-    world::{ADMIN, medisync},
-};
+use crate::{https::Https, world::medisync};
 
 #[tokio::test]
 async fn with_a_certificate_the_public_port_speaks_https_and_http_2() {
-    shared_middleware::token::install_crypto();
-    let folder = tempfile::tempdir().unwrap();
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
-    fs::write(&chain, cert.pem()).unwrap();
-    fs::write(&key, signing_key.serialize_pem()).unwrap();
-    let environment = [
-        ("MEDISYNC_GATEWAY__TLS__CERT".to_owned(), chain.display().to_string()),
-        ("MEDISYNC_GATEWAY__TLS__KEY".to_owned(), key.display().to_string()),
-    ];
-    let data = folder.path().join("data");
-    let mut mesh = Process::start(&["up"], &data, &environment, folder.path());
-    let gateway = mesh.ready(folder.path())["gateway"].clone();
-    let port = gateway.strip_prefix("https://127.0.0.1:").unwrap();
-
-    let trusted = Certificate::from_pem(cert.pem().as_bytes()).unwrap();
-    let client = Client::builder().tls_certs_only([trusted]).build().unwrap();
-    let base = format!("https://localhost:{port}");
-    let anybody = Caller { client, base, token: None };
-    let told = anybody.log_in(ADMIN, "password123").await.json();
-    let admin = anybody.with(told["token"].as_str().unwrap());
+    let mut mesh = Https::start(&[]).await;
+    let anybody = mesh.anybody();
+    let admin = anybody.with(&mesh.token().await);
     let person = json!({
         "name": "Test Person", "email": "tls@example.com", "address": "1 Test Street",
         "dateOfBirth": "1990-02-28",
@@ -46,11 +20,11 @@ async fn with_a_certificate_the_public_port_speaks_https_and_http_2() {
     let listed = admin.client.get(format!("{}/healthz", admin.base)).send().await.unwrap();
     assert_eq!(listed.version(), Version::HTTP_2);
     // Nobody is served in plaintext meanwhile.
-    let plain = reqwest::get(format!("http://127.0.0.1:{port}/healthz")).await;
+    let plain = reqwest::get(format!("http://{}/healthz", mesh.address())).await;
     assert!(plain.is_err());
-    mesh.terminate();
+    mesh.world.terminate();
     // The client goes on meanwhile: it is told to leave, and has to hear that.
-    let ended = tokio::task::spawn_blocking(move || mesh.ended()).await.unwrap();
+    let ended = tokio::task::spawn_blocking(move || mesh.world.ended()).await.unwrap();
     assert!(ended.success());
 }
 

@@ -276,6 +276,7 @@ fn environment(mesh: usize) -> Vec<(String, String)> {
         ("GATEWAY__RATE_LIMIT__USER", "off"),
         ("GATEWAY__RATE_LIMIT__CLIENT", "off"),
         ("GATEWAY__RATE_LIMIT__LOGIN", "off"),
+        ("AUTH__RATE_LIMIT__ACCOUNT", "off"),
         // Quicker than usual, in the usual proportion.
         ("GATEWAY__HEALTH_EVERY_MS", "400"),
         ("MESH__LEAVE_MS", "1000"),

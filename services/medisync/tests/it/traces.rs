@@ -24,7 +24,7 @@ use crate::world::{RECEPTIONIST, World, a_patient, until};
 
 /// What has come so far: a span, and whose it is.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<(String, Span)>>>);
+pub(crate) struct Collector(Arc<Mutex<Vec<(String, Span)>>>);
 
 #[tonic::async_trait]
 impl TraceService for Collector {
@@ -46,7 +46,7 @@ impl TraceService for Collector {
 }
 
 impl Collector {
-    async fn start() -> (Self, String) {
+    pub(crate) async fn start() -> (Self, String) {
         let collector = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -54,6 +54,11 @@ impl Collector {
         let incoming = TcpIncoming::from(listener);
         tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
         (collector, format!("http://{address}"))
+    }
+
+    /// All that has come, in words.
+    pub(crate) fn told(&self) -> String {
+        format!("{:?}", self.0.lock().unwrap())
     }
 
     /// The spans of a trace, by whose they are and what they are called.

@@ -26,8 +26,10 @@ pub(crate) use crate::{
     processes::medisync,
 };
 use crate::{
+    canary,
     certs::{self, Identity},
-    processes::{PARTS, Process, free_port, issue_certificates},
+    environment::{MTLS, addresses, owned, variables},
+    processes::{PARTS, Process, issue_certificates},
     servers::{self, Servers},
 };
 
@@ -35,7 +37,6 @@ use crate::{
 const WITHIN: Duration = Duration::from_secs(60);
 const LOOKS_EVERY: Duration = Duration::from_millis(20);
 const PASSWORD: &str = "password123";
-const MTLS: &str = "MEDISYNC_MESH__MTLS";
 
 /// Demo users, one of each role.
 pub(crate) const ADMIN: &str = "testuser@test.com";
@@ -226,6 +227,12 @@ impl World {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
+    /// What other users of the machine see of its processes.
+    pub(crate) fn command_lines(&self) -> String {
+        let ids = self.processes.iter().map(Process::id);
+        ids.map(|id| fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap()).collect()
+    }
+
     /// The text of `/metrics`, of every process.
     pub(crate) async fn metrics(&self) -> String {
         let mut all = String::new();
@@ -371,7 +378,10 @@ impl Drop for World {
             let last: Vec<_> = log.lines().rev().take(40).collect();
             eprintln!("--- the last of the log ---");
             last.iter().rev().for_each(|line| eprintln!("{line}"));
+            return;
         }
+        let seen = canary::seen_in_folder(self.folder.path());
+        assert!(seen.is_empty(), "people are named:\n{}", seen.join("\n"));
     }
 }
 
@@ -379,38 +389,6 @@ impl Drop for World {
 pub(crate) fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.to_string_lossy().ends_with(ending)).collect()
-}
-
-fn owned((name, value): (&str, &str)) -> (String, String) {
-    (name.to_owned(), value.to_owned())
-}
-
-/// What a mesh is told: no limits, then how it runs, then what its story wants.
-fn variables(given: &[(&str, &str)], ours: &[(String, String)]) -> Vec<(String, String)> {
-    let off = ["USER", "CLIENT", "LOGIN"]
-        .map(|limit| (format!("MEDISYNC_GATEWAY__RATE_LIMIT__{limit}"), "off".to_owned()));
-    let mut all: Vec<_> = off.into_iter().chain(ours.iter().cloned()).collect();
-    for variable in given.iter().copied().map(owned) {
-        all.retain(|(name, _)| *name != variable.0);
-        all.push(variable);
-    }
-    all
-}
-
-/// Where each part listens and is found: known before any of them starts.
-fn addresses() -> Vec<(String, String)> {
-    let mut all = Vec::new();
-    for part in PARTS {
-        let (name, at) = (part.to_uppercase(), format!("127.0.0.1:{}", free_port()));
-        if part != "gateway" {
-            all.push((format!("MEDISYNC_{name}__URL"), format!("https://{at}")));
-        }
-        all.push((format!("MEDISYNC_{name}__LISTEN"), at));
-    }
-    let grpc = format!("127.0.0.1:{}", free_port());
-    all.push(("MEDISYNC_BILLING__GRPC_URL".to_owned(), format!("https://{grpc}")));
-    all.push(("MEDISYNC_BILLING__GRPC_LISTEN".to_owned(), grpc));
-    all
 }
 
 fn crypto() {

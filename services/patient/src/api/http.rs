@@ -17,6 +17,7 @@ use kit::{
     service::{BearerAuth, document, with_problems},
 };
 use shared_middleware::{
+    audit::Shown,
     error::{Failure, FieldError},
     identity::Caller,
 };
@@ -26,7 +27,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     etag,
     query::{Asked, ListQuery, Page, SearchIn},
-    wire::{self, NewPatientIn, PatientIn, PatientOut, PatientsOut},
+    wire::{self, NewPatientIn, OfVersion, PatientIn, PatientOut, PatientsOut, Repeatable},
 };
 use crate::{
     app::{App, Registered, RequestKey},
@@ -151,7 +152,7 @@ async fn get_patient(
     path = "/patients",
     security(("bearer" = [])),
     request_body = NewPatientIn,
-    params(("Idempotency-Key" = Option<String>, Header, description = "makes it safe to repeat")),
+    params(Repeatable),
     responses(
         (status = CREATED, description = "the patient", body = PatientOut, headers(
             ("Location", description = "where the patient is"),
@@ -178,7 +179,8 @@ async fn register_patient(
         Registered::New(patient) => (patient.id, json(&patient)),
         Registered::Before { patient_id, answer } => (patient_id, answer),
     };
-    let mut response = (StatusCode::CREATED, answer).into_response();
+    let shown = Extension(Shown(vec![id]));
+    let mut response = (StatusCode::CREATED, shown, answer).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ETAG, etag::of(1));
@@ -195,7 +197,7 @@ async fn register_patient(
     request_body = PatientIn,
     params(
         ("id" = uuid::Uuid, Path, description = "the patient's id"),
-        ("If-Match" = Option<String>, Header, description = "change only this version"),
+        OfVersion,
     ),
     responses(
         (status = OK, description = "the patient", body = PatientOut, headers(
@@ -227,7 +229,7 @@ async fn update_patient(
     security(("bearer" = [])),
     params(
         ("id" = uuid::Uuid, Path, description = "the patient's id"),
-        ("If-Match" = Option<String>, Header, description = "remove only this version"),
+        OfVersion,
     ),
     responses(
         (status = NO_CONTENT, description = "the patient was removed"),
@@ -258,8 +260,10 @@ async fn page(api: &Api, asked: Asked) -> Result<Response, Failure> {
         let url = format!("{PUBLIC_PATH}?size={}&cursor={cursor}", page.size);
         HeaderValue::from_str(&format!("<{url}>; rel=\"next\"")).ok()
     });
+    let shown = Extension(Shown(found.iter().map(|patient| patient.id).collect()));
     let patients = found.into_iter().map(PatientOut::from).collect();
-    let mut response = Json(PatientsOut { patients, size: page.size, next_cursor }).into_response();
+    let answer = Json(PatientsOut { patients, size: page.size, next_cursor });
+    let mut response = (shown, answer).into_response();
     response.headers_mut().extend(link.map(|link| (LINK, link)));
     Ok(response)
 }

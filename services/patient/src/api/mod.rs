@@ -21,12 +21,12 @@ const DELETE: Access = Access::User(Permission::DeletePatients);
 /// Who may call what.
 pub const RULES: &[Rule] = &[
     DOCUMENT_RULE,
-    Rule::new("GET", "/patients", READ),
-    Rule::new("POST", "/patients", WRITE),
-    Rule::new("POST", "/patients/search", READ),
-    Rule::new("GET", "/patients/{id}", READ),
-    Rule::new("PUT", "/patients/{id}", WRITE),
-    Rule::new("DELETE", "/patients/{id}", DELETE),
+    Rule::new("GET", "/patients", READ).audited("patient.list"),
+    Rule::new("POST", "/patients", WRITE).audited("patient.create"),
+    Rule::new("POST", "/patients/search", READ).audited("patient.search"),
+    Rule::new("GET", "/patients/{id}", READ).audited("patient.read"),
+    Rule::new("PUT", "/patients/{id}", WRITE).audited("patient.update"),
+    Rule::new("DELETE", "/patients/{id}", DELETE).audited("patient.delete"),
 ];
 
 #[cfg(test)]

@@ -27,12 +27,15 @@ pub(super) struct ListQuery {
     size: Option<u32>,
     /// The `nextCursor` of the page before; it remembers sort, order and search.
     cursor: Option<String>,
-    /// `name` (the default), `registeredDate` or `createdAt`.
+    /// `name` when absent.
+    #[param(inline, value_type = Option<SortName>)]
     sort: Option<String>,
-    /// `asc` (the default) or `desc`.
+    /// `asc` when absent.
+    #[param(inline, value_type = Option<OrderName>)]
     order: Option<String>,
     /// Part of a name or an email, in any case. Prefer `POST /patients/search`, which keeps names
     /// out of URLs.
+    #[param(max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     search: Option<String>,
 }
 
@@ -42,19 +45,38 @@ pub(super) struct ListQuery {
 #[expect(dead_code, reason = "a document of what `Asked` reads")]
 pub(super) struct SearchIn {
     /// Part of a name or an email, in any case.
-    #[schema(example = "roe")]
+    #[schema(example = "roe", max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     query: Option<String>,
     /// Patients in a page, 1 to 200; 20 when absent.
     #[schema(example = 20, minimum = 1, maximum = 200)]
     size: Option<u32>,
     /// The `nextCursor` of the page before; it remembers sort, order and query.
     cursor: Option<String>,
-    /// `name` (the default), `registeredDate` or `createdAt`.
-    #[schema(example = "name")]
+    /// `name` when absent.
+    #[schema(value_type = Option<SortName>, example = "name")]
     sort: Option<String>,
-    /// `asc` (the default) or `desc`.
-    #[schema(example = "asc")]
+    /// `asc` when absent.
+    #[schema(value_type = Option<OrderName>, example = "asc")]
     order: Option<String>,
+}
+
+/// What a list may be sorted by.
+#[derive(ToSchema)]
+#[schema(as = Sort, rename_all = "camelCase")]
+#[expect(dead_code, reason = "a document of what `sort` reads")]
+enum SortName {
+    Name,
+    RegisteredDate,
+    CreatedAt,
+}
+
+/// Which end comes first.
+#[derive(ToSchema)]
+#[schema(as = Order, rename_all = "camelCase")]
+#[expect(dead_code, reason = "a document of what `order` reads")]
+enum OrderName {
+    Asc,
+    Desc,
 }
 
 /// Which page, asked in either way: every field as it came, if it came.

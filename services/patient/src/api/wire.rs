@@ -3,10 +3,37 @@
 use jiff::{Timestamp, civil::Date};
 use kit::fields::Fields;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::domain::{Billing, Input, Patient};
+
+/// What makes a registration safe to repeat.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "a document of what `http` reads")]
+pub(super) struct Repeatable {
+    /// A name for this request, of the client's own.
+    #[param(
+        rename = "Idempotency-Key",
+        value_type = String,
+        required = false,
+        min_length = 1,
+        max_length = 255,
+        pattern = "^[!-~]+$"
+    )]
+    idempotency_key: Option<String>,
+}
+
+/// Which version of a patient is meant.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "a document of what `etag` reads")]
+pub(super) struct OfVersion {
+    /// An `ETag`: nothing is done when the patient was changed since.
+    #[param(rename = "If-Match", value_type = String, required = false)]
+    if_match: Option<String>,
+}
 
 /// A patient to register.
 #[derive(Deserialize, ToSchema)]
@@ -14,7 +41,13 @@ use crate::domain::{Billing, Input, Patient};
 #[expect(dead_code, reason = "a document of what `input` reads")]
 pub(super) struct NewPatientIn {
     /// 1 to 100 characters.
-    #[schema(value_type = String, min_length = 1, max_length = 100, example = "Jane Roe")]
+    #[schema(
+        value_type = String,
+        min_length = 1,
+        max_length = 100,
+        pattern = r"\S",
+        example = "Jane Roe"
+    )]
     name: Option<String>,
     /// A valid address, of no other patient.
     #[schema(
@@ -25,7 +58,13 @@ pub(super) struct NewPatientIn {
     )]
     email: Option<String>,
     /// 1 to 255 characters.
-    #[schema(value_type = String, min_length = 1, max_length = 255, example = "1 Demo Street")]
+    #[schema(
+        value_type = String,
+        min_length = 1,
+        max_length = 255,
+        pattern = r"\S",
+        example = "1 Demo Street"
+    )]
     address: Option<String>,
     /// ISO 8601, not in the future.
     #[schema(value_type = String, format = Date, example = "1990-02-28")]
@@ -41,7 +80,13 @@ pub(super) struct NewPatientIn {
 #[expect(dead_code, reason = "a document of what `input` reads")]
 pub(super) struct PatientIn {
     /// 1 to 100 characters.
-    #[schema(value_type = String, min_length = 1, max_length = 100, example = "Jane Roe")]
+    #[schema(
+        value_type = String,
+        min_length = 1,
+        max_length = 100,
+        pattern = r"\S",
+        example = "Jane Roe"
+    )]
     name: Option<String>,
     /// A valid address, of no other patient.
     #[schema(
@@ -52,7 +97,13 @@ pub(super) struct PatientIn {
     )]
     email: Option<String>,
     /// 1 to 255 characters.
-    #[schema(value_type = String, min_length = 1, max_length = 255, example = "2 Demo Street")]
+    #[schema(
+        value_type = String,
+        min_length = 1,
+        max_length = 255,
+        pattern = r"\S",
+        example = "2 Demo Street"
+    )]
     address: Option<String>,
     /// ISO 8601, not in the future.
     #[schema(value_type = String, format = Date, example = "1990-02-28")]

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use kit::{
+    audit::{self, Note},
     db::{DbError, Engine, Row, Tx, Value},
     outbox, params,
 };
@@ -30,6 +31,7 @@ pub(super) async fn register(tx: &mut Tx<'_>, new: Registration) -> Result<First
     }
     insert(tx, &patient).await?;
     outbox::append(tx, event).await?;
+    audit::note(tx, Note::of(patient.id).concerning(patient.id)).await?;
     Ok(FirstAnswer::Now)
 }
 
@@ -62,6 +64,7 @@ pub(super) async fn update(
     let after = Patient { details, version, updated_at: change.now, ..before };
     let event = events::event(event, change.event_id, &after, version, change.now, change.trace);
     outbox::append(tx, event).await?;
+    audit::note(tx, Note::of(after.id).concerning(after.id)).await?;
     Ok(after)
 }
 
@@ -83,6 +86,7 @@ pub(super) async fn remove(
     let version = before.version + 1;
     let event = events::event(event, change.event_id, &before, version, change.now, change.trace);
     outbox::append(tx, event).await?;
+    audit::note(tx, Note::of(before.id).concerning(before.id)).await?;
     Ok(())
 }
 

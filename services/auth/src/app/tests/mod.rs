@@ -1,13 +1,20 @@
 //! The verbs, on a real store: what the tests share.
 
+mod account_limit;
 mod feed;
+mod own_password;
+mod service_accounts;
 mod sign_in;
 mod users;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::join_all;
-use kit::testing::engines;
+use kit::testing::{audit_key, engines};
 use secrecy::SecretString;
 use shared_middleware::{
     clock::Ids,
@@ -32,6 +39,7 @@ use crate::{
 
 const ADMIN: &str = "testuser@test.com";
 const CLINICIAN: &str = "clinician@test.com";
+const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const GOOD_PASSWORD: &str = "violet tram 19 umbrella";
 
 impl World {
@@ -51,7 +59,7 @@ impl World {
 
     async fn login_with(&self, email: &str, password: &str) -> Result<TokenPair, Error> {
         let login = Login::parse(Some(email), Some(password.into())).map_err(Error::Invalid)?;
-        self.sign_in().await.login(login).await
+        self.sign_in().await.login(login, HOME).await
     }
 
     async fn login(&self, email: &str) -> TokenPair {

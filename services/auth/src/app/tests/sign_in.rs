@@ -42,13 +42,14 @@ async fn a_hash_is_renewed_on_login_when_its_cost_has_risen() {
         let before = hash().await;
         let config = crate::Config { argon2_memory_kib: 19_456, ..world.config.clone() };
         let passwords = Passwords::new(&config).unwrap();
-        let costly =
-            build_with(config, passwords, world.hand.clock(), Ids::system()).await.unwrap();
+        let costly = build_with(config, passwords, &audit_key(), world.hand.clock(), Ids::system())
+            .await
+            .unwrap();
         let sign_in = SignIn { app: costly.app, ..world.sign_in().await };
         // Several at once: the first to renew must not lock out the others.
         let logins = join_all((0..4).map(|_| async {
             let login = Login::parse(Some(ADMIN), Some(GOOD_PASSWORD.into())).unwrap();
-            sign_in.login(login).await.is_ok()
+            sign_in.login(login, HOME).await.is_ok()
         }));
         assert_eq!(logins.await, [true; 4]);
         let after = hash().await;
@@ -158,7 +159,7 @@ async fn nobody_signs_in_while_being_disabled() {
             tokio::spawn(async move {
                 let login = Login::parse(Some(CLINICIAN), Some(DEMO_PASSWORD.into())).unwrap();
                 start.wait().await;
-                sign_in.login(login).await.ok()
+                sign_in.login(login, HOME).await.ok()
             })
         });
         let logins: Vec<_> = logins.collect();

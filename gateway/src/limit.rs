@@ -1,0 +1,216 @@
+//! How many requests a caller has left.
+//!
+//! Every request counts against its client's address; a sign-in also against the address's
+//! sign-ins; a request with a token also against its user. The answer tells the state of the most
+//! specific of the limits that counted it (draft-ietf-httpapi-ratelimit-headers-11).
+//!
+//! The address is the one of the TCP connection: what a client writes into `X-Forwarded-For` is
+//! never believed, since it would give itself a new allowance with every request.
+
+use std::{hash::Hash, net::IpAddr, sync::Arc};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::HeaderValue;
+use shared_middleware::{
+    error::{ErrorCode, Failure},
+    rate_limit::{self, Clock, Count, MonotonicClock, RateLimit, household},
+};
+
+use crate::{config::Config, metrics};
+
+/// The limits that are on.
+pub(crate) struct Limits {
+    user: Option<Limiter<Arc<str>>>,
+    client: Option<Limiter<IpAddr>>,
+    login: Option<Limiter<IpAddr>>,
+}
+
+/// What a limit is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    User,
+    Client,
+    Login,
+}
+
+/// One limit, by key.
+pub(crate) struct Limiter<K: Eq + Hash + Clone, C: Clock = MonotonicClock> {
+    kind: Kind,
+    policy: HeaderValue,
+    counts: rate_limit::Limiter<K, C>,
+}
+
+/// What a limit said of a request, for the answer's headers.
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    kind: Kind,
+    policy: HeaderValue,
+    count: Count,
+}
+
+// === impl Limits ===
+
+impl Limits {
+    /// As configured.
+    pub(crate) fn new(config: &Config) -> Self {
+        let tracked_max = config.clients_tracked_max;
+        Self {
+            user: limiter(Kind::User, config.user_limit, tracked_max),
+            client: limiter(Kind::Client, config.client_limit, tracked_max),
+            login: limiter(Kind::Login, config.login_limit, tracked_max),
+        }
+    }
+
+    /// Counts a request of a user.
+    pub(crate) fn user(&self, subject: &Arc<str>) -> Option<Verdict> {
+        self.user.as_ref().map(|limiter| limiter.check(subject))
+    }
+
+    /// Counts a request from an address.
+    pub(crate) fn client(&self, address: IpAddr) -> Option<Verdict> {
+        self.client.as_ref().map(|limiter| limiter.check(&household(address)))
+    }
+
+    /// Counts a sign-in from an address.
+    pub(crate) fn login(&self, address: IpAddr) -> Option<Verdict> {
+        self.login.as_ref().map(|limiter| limiter.check(&household(address)))
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Client => "client",
+            Self::Login => "login",
+        }
+    }
+}
+
+// === impl Limiter ===
+
+impl<K: Eq + Hash + Clone, C: Clock> Limiter<K, C> {
+    pub(crate) fn new(kind: Kind, limit: RateLimit, tracked_max: usize, clock: C) -> Self {
+        let policy = format!("{:?};q={};w={}", kind.as_str(), limit.requests, limit.per.as_secs());
+        Self {
+            kind,
+            policy: HeaderValue::from_maybe_shared(Bytes::from(policy))
+                .expect("digits and a name are a header value"),
+            counts: rate_limit::Limiter::new(limit, tracked_max, clock),
+        }
+    }
+
+    /// Counts a request.
+    pub(crate) fn check(&self, key: &K) -> Verdict {
+        let count = self.counts.check(key);
+        if !count.allowed {
+            metrics::RATE_LIMITED.with_label_values(&[self.kind.as_str()]).inc();
+        }
+        Verdict { kind: self.kind, policy: self.policy.clone(), count }
+    }
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// Whether the request may go on; if not, how to tell the caller.
+    pub(crate) fn admit(&self) -> Result<(), Failure> {
+        if self.count.allowed {
+            return Ok(());
+        }
+        let refused = Failure::new(ErrorCode::RateLimited, "too many requests");
+        Err(refused.retry_after_s(self.count.reset_s))
+    }
+
+    /// The value of `RateLimit-Policy`.
+    pub(crate) fn policy(&self) -> HeaderValue {
+        self.policy.clone()
+    }
+
+    /// The value of `RateLimit`, written without the formatter: every answer has one.
+    pub(crate) fn state(&self) -> HeaderValue {
+        let mut text = BytesMut::with_capacity(40);
+        text.put_u8(b'"');
+        text.put_slice(self.kind.as_str().as_bytes());
+        text.put_slice(b"\";r=");
+        put_number(&mut text, u64::from(self.count.remaining));
+        text.put_slice(b";t=");
+        put_number(&mut text, self.count.reset_s);
+        HeaderValue::from_maybe_shared(text.freeze()).expect("digits and a name are a header value")
+    }
+}
+
+fn limiter<K: Eq + Hash + Clone>(
+    kind: Kind,
+    limit: Option<RateLimit>,
+    tracked_max: usize,
+) -> Option<Limiter<K>> {
+    limit.map(|limit| Limiter::new(kind, limit, tracked_max, MonotonicClock))
+}
+
+fn put_number(text: &mut BytesMut, number: u64) {
+    if number >= 10 {
+        put_number(text, number / 10);
+    }
+    text.put_u8(b"0123456789"[usize::try_from(number % 10).unwrap_or(0)]);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use shared_middleware::rate_limit::FakeRelativeClock;
+
+    use super::*;
+
+    type UserLimiter = Limiter<Arc<str>, FakeRelativeClock>;
+
+    fn limiter_of(limit: RateLimit, tracked_max: usize) -> (UserLimiter, FakeRelativeClock) {
+        let clock = FakeRelativeClock::default();
+        (Limiter::new(Kind::User, limit, tracked_max, clock.clone()), clock)
+    }
+
+    fn text(value: &HeaderValue) -> &str {
+        value.to_str().unwrap()
+    }
+
+    #[test]
+    fn the_headers_count_down() {
+        let (limiter, clock) = limiter_of(RateLimit::every(10, 60), 10);
+        let user: Arc<str> = "u1".into();
+        let first = limiter.check(&user);
+        assert_eq!(text(&first.policy()), "\"user\";q=10;w=60");
+        assert_eq!(text(&first.state()), "\"user\";r=9;t=6");
+        assert_eq!(text(&limiter.check(&user).state()), "\"user\";r=8;t=12");
+        clock.advance(Duration::from_secs(60));
+        assert_eq!(text(&limiter.check(&user).state()), "\"user\";r=9;t=6");
+    }
+
+    #[test]
+    fn who_waits_as_long_as_told_passes() {
+        let (limiter, clock) = limiter_of(RateLimit::every(10, 60), 10);
+        let user: Arc<str> = "u1".into();
+        while limiter.check(&user).admit().is_ok() {}
+        let refused = limiter.check(&user);
+        assert_eq!(text(&refused.state()), "\"user\";r=0;t=6");
+        let failure = refused.admit().unwrap_err();
+        assert_eq!(failure.code(), ErrorCode::RateLimited);
+        let (name, seconds) = failure.headers().next().unwrap();
+        assert_eq!((name.as_str(), text(&seconds)), ("retry-after", "6"));
+        clock.advance(Duration::from_secs(6));
+        assert!(limiter.check(&user).admit().is_ok());
+        assert!(limiter.check(&user).admit().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_written_as_the_formatter_writes_them(number: u64) {
+            let mut text = BytesMut::new();
+            put_number(&mut text, number);
+            prop_assert_eq!(std::str::from_utf8(&text).unwrap(), number.to_string());
+        }
+    }
+}

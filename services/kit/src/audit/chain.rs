@@ -1,0 +1,133 @@
+//! The keyed hash chain: an entry's link is HMAC-SHA-256 (RFC 2104) of the link before it, its
+//! number and its contents. Whoever changes, removes, inserts or moves an entry needs the key, or
+//! breaks the chain.
+//!
+//! Each writer's key is derived from the mesh's one, so that the chain of one service is none of
+//! another's. What is hashed is told apart by lengths: no two entries have the same bytes.
+
+use std::{fmt, str::FromStr};
+
+use ring::hmac::{HMAC_SHA256, Key, sign};
+use shared_middleware::{audit::Entry, identity::Part};
+
+const KEY_BYTES: usize = 32;
+const CHAIN: &str = "medisync audit chain 1 ";
+
+/// The mesh's audit key: 256 secret bits.
+#[derive(Clone)]
+pub struct AuditKey([u8; KEY_BYTES]);
+
+/// A text that is no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be 64 hexadecimal digits")]
+pub struct BadAuditKey;
+
+/// One service's chain.
+pub(super) struct Chain {
+    writer: Part,
+    key: Key,
+}
+
+/// What is hashed, in the making.
+struct Contents(Vec<u8>);
+
+// === impl AuditKey ===
+
+impl AuditKey {
+    /// These bits.
+    pub const fn new(bytes: [u8; KEY_BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// As it is configured.
+    pub fn to_hex(&self) -> String {
+        hex(&self.0)
+    }
+
+    pub(super) const fn bytes(&self) -> &[u8; KEY_BYTES] {
+        &self.0
+    }
+
+    /// A key for one purpose.
+    pub(super) fn derive(&self, purpose: &str) -> [u8; KEY_BYTES] {
+        let derived = sign(&Key::new(HMAC_SHA256, &self.0), purpose.as_bytes());
+        derived.as_ref().try_into().expect("SHA-256 has 32 bytes")
+    }
+}
+
+impl FromStr for AuditKey {
+    type Err = BadAuditKey;
+
+    fn from_str(text: &str) -> Result<Self, BadAuditKey> {
+        let bytes = unhex(text.trim()).ok_or(BadAuditKey)?;
+        bytes.try_into().map(Self).map_err(|_| BadAuditKey)
+    }
+}
+
+impl fmt::Debug for AuditKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuditKey")
+    }
+}
+
+// === impl Chain ===
+
+impl Chain {
+    pub(super) fn new(writer: Part, key: &AuditKey) -> Self {
+        let key = key.derive(&format!("{CHAIN}{writer}"));
+        Self { writer, key: Key::new(HMAC_SHA256, &key) }
+    }
+
+    pub(super) const fn writer(&self) -> Part {
+        self.writer
+    }
+
+    /// The link of the entry with this number, after the one with this link (the first one's is
+    /// empty).
+    pub(super) fn link(&self, before: &[u8], seq: i64, entry: &Entry) -> Vec<u8> {
+        let Entry { at, actor, role, action, outcome, record, patients, source, trace } = entry;
+        let mut contents = Contents(Vec::with_capacity(256));
+        contents.bytes(before);
+        contents.bytes(&seq.to_be_bytes());
+        contents.bytes(&at.as_microsecond().to_be_bytes());
+        contents.bytes(actor.as_bytes());
+        contents.optional(role.as_deref());
+        contents.bytes(action.as_bytes());
+        contents.bytes(outcome.as_str().as_bytes());
+        contents.optional(record.as_deref());
+        for patient in patients {
+            contents.bytes(patient.as_bytes());
+        }
+        contents.bytes(&[]);
+        contents.optional(source.as_deref());
+        contents.optional(trace.as_deref());
+        sign(&self.key, &contents.0).as_ref().to_vec()
+    }
+}
+
+// === impl Contents ===
+
+impl Contents {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend((bytes.len() as u64).to_be_bytes());
+        self.0.extend(bytes);
+    }
+
+    fn optional(&mut self, text: Option<&str>) {
+        self.0.push(u8::from(text.is_some()));
+        self.bytes(text.unwrap_or_default().as_bytes());
+    }
+}
+
+/// Bytes from pairs of hexadecimal digits.
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|c| c.to_digit(16).and_then(|digit| digit.try_into().ok())).collect();
+    let (pairs, rest) = digits.as_ref()?.as_chunks::<2>();
+    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}
+
+/// Pairs of hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

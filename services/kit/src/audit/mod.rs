@@ -1,0 +1,268 @@
+//! The audit trail, as it is kept: one table in each service's store, which only grows.
+//!
+//! - here: what is recorded, in the transaction of its effect ([`note`]) or by itself ([`Trail`]);
+//! - `chain`: each entry is sealed with a keyed link to the one before;
+//! - [`checkpoint`]: signed statements of how far a chain had come, to be kept elsewhere;
+//! - [`verify`]: finds the first entry that is not what was written;
+//! - [`copies`]: every service hands its entries to auth, where they are searched.
+//!
+//! **Invariant:** the numbers of a trail are 1, 2, 3 and so on without a gap, in the order of the
+//! commits: whoever appends holds the trail until the commit. So it is appended last in a
+//! transaction.
+//!
+//! **Invariant:** an answer that is recorded goes out after its entry is on disk.
+
+mod chain;
+pub mod checkpoint;
+pub mod copies;
+mod rows;
+#[cfg(test)]
+mod tests;
+pub mod verify;
+
+use std::{
+    mem,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
+
+use futures_util::future::BoxFuture;
+use prometheus::IntCounterVec;
+use ring::digest::{SHA256, digest};
+use shared_middleware::{
+    audit::{Asked, Entry, Outcome, Record, SYSTEM, layer::not_recorded},
+    clock::Clock,
+    error::{Failure, causes},
+    identity::{Part, Role},
+    metrics::counter,
+};
+use tokio::sync::{Notify, OwnedMutexGuard, oneshot};
+use uuid::Uuid;
+
+use self::{chain::Chain, verify::Known};
+pub use self::{
+    chain::{AuditKey, BadAuditKey},
+    rows::{Kept, after, entry, joined},
+};
+use crate::{
+    db::{Db, DbError, Tx},
+    params,
+};
+
+/// So many entries are written in one transaction at most.
+const BATCH_MAX: usize = 256;
+/// The name under which a store keeps which key its trail is chained with.
+const KEY_NAME: &str = "audit-key-id";
+
+static ENTRIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let labels = &["service", "outcome"];
+    counter("audit_entries_total", "Entries of the audit trail, by outcome.", labels)
+});
+static FAILURES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help = "Entries that could not be kept; what they were about was refused.";
+    counter("audit_failures_total", help, &["service"])
+});
+
+/// A service's trail.
+#[derive(Clone)]
+pub struct Trail(Arc<Inner>);
+
+/// What a transaction needs to record something.
+pub(crate) struct Ledger {
+    chain: Chain,
+    clock: Clock,
+    /// Wakes whoever hands entries on.
+    grown: Notify,
+    /// How far the trail had come when auth last took of it.
+    taken: Mutex<Option<Known>>,
+    /// Wakes whoever verifies: auth knows something else than the trail says.
+    doubted: Notify,
+}
+
+struct Inner {
+    db: Db,
+    ledger: Arc<Ledger>,
+    waiting: Mutex<Vec<Waiting>>,
+    /// Whoever has the turn writes what waits.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// An entry, and who waits for it to be on disk: told `false` when it is not.
+type Waiting = (Entry, oneshot::Sender<bool>);
+
+/// What a transaction did, as the trail tells it.
+#[derive(Debug)]
+pub struct Note {
+    record: String,
+    patients: Vec<Uuid>,
+    by: Option<(String, Option<Role>)>,
+    outcome: Outcome,
+}
+
+/// Records what the running request does, in the transaction of its effect. It locks the trail:
+/// nothing but another note may follow it in the transaction.
+pub async fn note(tx: &mut Tx<'_>, note: Note) -> Result<(), DbError> {
+    let (asked, ledger) = tx.ledger()?;
+    let asked = asked.unwrap_or_else(|| Asked::by_system(SYSTEM));
+    let Note { record, patients, by, outcome } = note;
+    if let Some((user, role)) = by {
+        asked.by_user(user, role);
+    }
+    let entry = asked.entry(ledger.clock.now(), outcome, Some(record), patients);
+    rows::append(tx, &ledger.chain, &[entry]).await?;
+    asked.note(outcome);
+    ledger.counted(outcome);
+    Ok(())
+}
+
+// === impl Note ===
+
+impl Note {
+    /// Something was done to this record.
+    pub fn of(record: impl ToString) -> Self {
+        let (record, outcome) = (record.to_string(), Outcome::Allowed);
+        Self { record, patients: Vec::new(), by: None, outcome }
+    }
+
+    /// The same, which concerns a patient.
+    pub fn concerning(self, patient: Uuid) -> Self {
+        Self { patients: vec![patient], ..self }
+    }
+
+    /// The same, by a user who was known only now.
+    pub fn by(self, user: impl ToString, role: Option<Role>) -> Self {
+        Self { by: Some((user.to_string(), role)), ..self }
+    }
+
+    /// The same, where what was asked for was refused, and this is what became of it.
+    pub fn refused(self) -> Self {
+        Self { outcome: Outcome::Refused, ..self }
+    }
+}
+
+// === impl Trail ===
+
+impl Trail {
+    /// The trail in this store. From now on its transactions can record ([`note`]).
+    pub async fn open(writer: Part, db: Db, key: &AuditKey, clock: Clock) -> Result<Self, DbError> {
+        for outcome in [Outcome::Allowed, Outcome::Refused, Outcome::Failed] {
+            // There from the start, so that alerts find them.
+            ENTRIES.with_label_values(&[writer.as_str(), outcome.as_str()]);
+        }
+        FAILURES.with_label_values(&[writer.as_str()]);
+        check_key(&db, key).await?;
+        let chain = Chain::new(writer, key);
+        let (grown, taken, doubted) = (Notify::new(), Mutex::default(), Notify::new());
+        let ledger = Arc::new(Ledger { chain, clock, grown, taken, doubted });
+        db.keep_ledger(Arc::clone(&ledger));
+        let (waiting, turn) = (Mutex::default(), Arc::default());
+        Ok(Self(Arc::new(Inner { db, ledger, waiting, turn })))
+    }
+
+    /// Keeps entries: they are on disk when this is `Ok`.
+    ///
+    /// Those of many callers are written together, by whoever has the turn.
+    pub async fn keep(&self, entry: Entry) -> Result<(), Failure> {
+        let (tell, mut told) = oneshot::channel();
+        self.waiting().push((entry, tell));
+        tokio::select! {
+            turn = Arc::clone(&self.0.turn).lock_owned() => {
+                // A task of its own: a caller that goes away takes nobody's entry along.
+                tokio::spawn(self.clone().write(turn));
+            }
+            kept = &mut told => return kept_or_not(kept),
+        }
+        kept_or_not(told.await)
+    }
+
+    /// Keeps the entries that another part recorded.
+    pub async fn keep_all(&self, entries: Vec<Entry>) -> Result<(), DbError> {
+        let outcomes: Vec<_> = entries.iter().map(|entry| entry.outcome).collect();
+        let ledger = Arc::clone(&self.0.ledger);
+        let db = &self.0.db;
+        let kept: Result<(), DbError> = db
+            .write(move |tx| {
+                Box::pin(async move { rows::append(tx, &ledger.chain, &entries).await })
+            })
+            .await;
+        match &kept {
+            Ok(()) => outcomes.into_iter().for_each(|outcome| self.0.ledger.counted(outcome)),
+            Err(error) => {
+                FAILURES.with_label_values(&[self.writer().as_str()]).inc();
+                tracing::error!(error = causes(error), "the audit trail cannot be written");
+            }
+        }
+        kept
+    }
+
+    /// Whose it is.
+    pub fn writer(&self) -> Part {
+        self.0.ledger.chain.writer()
+    }
+
+    /// Writes all that waits, its caller's own entry among it, whoever was before.
+    async fn write(self, _turn: OwnedMutexGuard<()>) {
+        loop {
+            let batch = {
+                let mut waiting = self.waiting();
+                let first = waiting.len().min(BATCH_MAX);
+                let later = waiting.split_off(first);
+                mem::replace(&mut *waiting, later)
+            };
+            if batch.is_empty() {
+                return;
+            }
+            let (entries, callers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+            let kept = self.keep_all(entries).await.is_ok();
+            for caller in callers {
+                // One that has gone away needs no word.
+                let _ = caller.send(kept);
+            }
+        }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Record for Trail {
+    fn record(&self, entry: Entry) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(self.keep(entry))
+    }
+}
+
+fn kept_or_not(told: Result<bool, oneshot::error::RecvError>) -> Result<(), Failure> {
+    if told == Ok(true) { Ok(()) } else { Err(not_recorded()) }
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// What auth knows of the trail, as far as it was heard of.
+    fn taken(&self) -> Option<Known> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn counted(&self, outcome: Outcome) {
+        ENTRIES.with_label_values(&[self.chain.writer().as_str(), outcome.as_str()]).inc();
+        self.grown.notify_one();
+    }
+}
+
+/// One store has one key: the first one that it was opened with.
+async fn check_key(db: &Db, key: &AuditKey) -> Result<(), DbError> {
+    let id = digest(&SHA256, key.bytes()).as_ref().to_vec();
+    let ours = id.clone();
+    let known: Vec<u8> = db
+        .write(move |tx| {
+            Box::pin(async move {
+                let sql = "insert into secret (name, value) values ($1, $2)
+                           on conflict (name) do nothing";
+                tx.execute(sql, params![KEY_NAME, ours]).await?;
+                let sql = "select value from secret where name = $1";
+                tx.query_one(sql, params![KEY_NAME]).await?.get(0)
+            })
+        })
+        .await?;
+    if known == id { Ok(()) } else { Err(DbError::AnotherAuditKey) }
+}

@@ -1,0 +1,135 @@
+//! The trail's table: appended to, and read.
+
+use serde::{Deserialize, Serialize};
+use shared_middleware::audit::{Entry, Outcome};
+use uuid::Uuid;
+
+use super::chain::Chain;
+use crate::{
+    db::{DbError, Engine, Row, Tx, Value},
+    params,
+};
+
+/// What [`kept`] reads, in its order.
+const COLUMNS: &str =
+    "seq, at, actor, role, action, outcome, record, patients, source, trace, link";
+const COLUMN_COUNT: usize = 11;
+/// So many rows are inserted by one statement, as long as there are that many.
+const ROWS_AT_ONCE: usize = 16;
+
+/// An entry at its place in a trail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its number.
+    pub seq: i64,
+    /// What it says.
+    #[serde(flatten)]
+    pub entry: Entry,
+    /// Its link.
+    pub link: Vec<u8>,
+}
+
+/// Appends entries. Whoever else would waits until the transaction ends.
+pub(super) async fn append(
+    tx: &mut Tx<'_>,
+    chain: &Chain,
+    entries: &[Entry],
+) -> Result<(), DbError> {
+    if tx.engine() == Engine::Postgres {
+        // On SQLite there is one writer at a time anyway. By a statement of its own: the next one
+        // sees what was committed while this one waited.
+        let sql = "select pg_advisory_xact_lock(hashtextextended(current_schema() || '.audit', 0))";
+        tx.execute(sql, &[]).await?;
+    }
+    let (mut seq, mut link) = head(tx).await?.unwrap_or_default();
+    let mut rows = Vec::with_capacity(entries.len());
+    for entry in entries {
+        seq += 1;
+        link = chain.link(&link, seq, entry);
+        rows.push(values(seq, entry, &link));
+    }
+    let (many, few) = rows.as_chunks::<ROWS_AT_ONCE>();
+    for rows in many {
+        tx.execute(&insert(ROWS_AT_ONCE), rows.as_flattened()).await?;
+    }
+    for row in few {
+        tx.execute(&insert(1), row).await?;
+    }
+    Ok(())
+}
+
+/// Number and link of the last entry.
+pub(super) async fn head(tx: &mut Tx<'_>) -> Result<Option<(i64, Vec<u8>)>, DbError> {
+    let last = tx.query_opt("select seq, link from audit order by seq desc limit 1", &[]).await?;
+    last.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
+}
+
+/// Entries from after this number on, oldest first.
+pub async fn after(tx: &mut Tx<'_>, seq: i64, count: u32) -> Result<Vec<Kept>, DbError> {
+    read(tx, seq, count).await?.into_iter().map(|(_, kept)| kept).collect()
+}
+
+/// The same for whoever wants to know which of them cannot be read.
+pub(super) async fn read(
+    tx: &mut Tx<'_>,
+    seq: i64,
+    count: u32,
+) -> Result<Vec<(i64, Result<Kept, DbError>)>, DbError> {
+    let sql = format!("select {COLUMNS} from audit where seq > $1 order by seq limit $2");
+    let rows = tx.query(&sql, params![seq, count]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, kept(row)))).collect()
+}
+
+fn insert(rows: usize) -> String {
+    let row = |row: usize| {
+        let places = (1..=COLUMN_COUNT).map(|column| format!("${}", row * COLUMN_COUNT + column));
+        format!("({})", places.collect::<Vec<_>>().join(", "))
+    };
+    let rows = (0..rows).map(row).collect::<Vec<_>>().join(", ");
+    format!("insert into audit ({COLUMNS}) values {rows}")
+}
+
+fn values(seq: i64, entry: &Entry, link: &[u8]) -> [Value; COLUMN_COUNT] {
+    let Entry { at, actor, role, action, outcome, record, patients, source, trace } = entry;
+    [
+        seq.into(),
+        (*at).into(),
+        actor.into(),
+        role.clone().into(),
+        action.into(),
+        outcome.as_str().into(),
+        record.clone().into(),
+        joined(patients).into(),
+        source.clone().into(),
+        trace.clone().into(),
+        link.to_vec().into(),
+    ]
+}
+
+/// Ids as the table keeps them.
+pub fn joined(ids: &[Uuid]) -> String {
+    ids.iter().map(Uuid::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Reads [`COLUMNS`].
+fn kept(row: &Row) -> Result<Kept, DbError> {
+    Ok(Kept { seq: row.get(0)?, entry: entry(row, 1)?, link: row.get(10)? })
+}
+
+/// Reads an entry from its columns, which begin there.
+pub fn entry(row: &Row, from: usize) -> Result<Entry, DbError> {
+    let outcome = Outcome::named(&row.get::<String>(from + 4)?);
+    let ids: String = row.get(from + 6)?;
+    let patients = ids.split_terminator(' ').map(str::parse).collect::<Result<_, _>>();
+    Ok(Entry {
+        at: row.get(from)?,
+        actor: row.get(from + 1)?,
+        role: row.get(from + 2)?,
+        action: row.get(from + 3)?,
+        outcome: outcome.ok_or(DbError::Corrupt("an outcome that is none"))?,
+        record: row.get(from + 5)?,
+        patients: patients.map_err(|_| DbError::Corrupt("a patient's id that is none"))?,
+        source: row.get(from + 7)?,
+        trace: row.get(from + 8)?,
+    })
+}

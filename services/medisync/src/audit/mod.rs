@@ -1,0 +1,134 @@
+//! `medisync audit`: whether the trails are what was written, and how far they have come.
+//!
+//! Works beside a running mesh, on the stores that this configuration names. Auth's copies are
+//! looked at as well, where auth's store can be: a trail that was cut off is known by them.
+
+pub(crate) mod key;
+
+use std::{collections::HashMap, fs, path::Path};
+
+use anyhow::{Context as _, bail};
+use kit::{
+    audit::{
+        AuditKey,
+        checkpoint::Checkpoint,
+        verify::{Known, Verdict, verify},
+    },
+    db::{Db, DbUrl, Migrations},
+};
+use shared_middleware::{clock::Clock, identity::Part};
+
+use crate::{
+    cli::{AuditCommand, Cli},
+    config::Config,
+};
+
+/// Parts that have a store, and so a trail.
+pub(crate) const WRITERS: [Part; 5] =
+    [Part::Auth, Part::Patient, Part::Billing, Part::Analytics, Part::Notification];
+
+/// What others know of the trails.
+type AllKnown = HashMap<Part, Vec<Known>>;
+
+pub(crate) fn command(cli: &Cli, command: &AuditCommand) -> anyhow::Result<()> {
+    let config = cli.configuration(&[], false)?;
+    let key = key::load(&config.audit_key)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            AuditCommand::Verify { parts, checkpoints } => {
+                let known = match checkpoints {
+                    Some(path) => read_checkpoints(path, &key)?,
+                    None => HashMap::new(),
+                };
+                verify_all(&config, &key, parts, known).await
+            }
+            AuditCommand::Checkpoint { parts } => state(&config, &key, parts).await,
+        }
+    })
+}
+
+async fn verify_all(
+    config: &Config,
+    key: &AuditKey,
+    parts: &[Part],
+    mut known: AllKnown,
+) -> anyhow::Result<()> {
+    if let Some(auth) = open(config, Part::Auth).await? {
+        let copies = auth::audit_copies(&auth).await.context("cannot read auth's copies")?;
+        copies.into_iter().for_each(|(part, copy)| known.entry(part).or_default().push(copy));
+    }
+    let (mut broken, mut seen) = (0, 0);
+    for part in asked(parts) {
+        let Some(db) = open(config, part).await? else {
+            if parts.contains(&part) || known.contains_key(&part) {
+                bail!("the store of {part} is not at {:?}", config.database(part).url);
+            }
+            continue;
+        };
+        seen += 1;
+        let known = known.get(&part).map_or(&[][..], Vec::as_slice);
+        match verify(part, &db, key, known).await.with_context(|| format!("trail of {part}"))? {
+            Verdict::Intact(last) => {
+                let entries = last.map_or(0, |last| last.seq);
+                say!("{part}: intact, {entries} entries")?;
+            }
+            Verdict::Broken(fault) => {
+                broken += 1;
+                say!("{part}: BROKEN: {fault}")?;
+            }
+        }
+    }
+    if seen == 0 {
+        bail!("there is no store here (--data-dir says where to look)");
+    }
+    if broken > 0 {
+        bail!("{broken} of {seen} trails are not what was written");
+    }
+    Ok(())
+}
+
+/// A line of JSON for each trail that has begun. One that is broken gets none.
+async fn state(config: &Config, key: &AuditKey, parts: &[Part]) -> anyhow::Result<()> {
+    for part in asked(parts) {
+        let Some(db) = open(config, part).await? else { continue };
+        match verify(part, &db, key, &[]).await? {
+            Verdict::Intact(None) => {}
+            Verdict::Intact(Some(known)) => {
+                let stated = Checkpoint::sign(part, &known, Clock::system().now(), key);
+                say!("{}", serde_json::to_string(&stated)?)?;
+            }
+            Verdict::Broken(fault) => bail!("the trail of {part} is broken: {fault}"),
+        }
+    }
+    Ok(())
+}
+
+fn asked(parts: &[Part]) -> impl Iterator<Item = Part> {
+    WRITERS.into_iter().filter(move |part| parts.is_empty() || parts.contains(part))
+}
+
+/// A part's store. One in a file is not made.
+async fn open(config: &Config, part: Part) -> anyhow::Result<Option<Db>> {
+    let database = config.database(part);
+    if let DbUrl::Sqlite(path) = &database.url
+        && !path.exists()
+    {
+        return Ok(None);
+    }
+    let opened = Db::open(&database, Migrations::none()).await;
+    opened.map(Some).with_context(|| format!("cannot open {:?} ({part}.database)", database.url))
+}
+
+fn read_checkpoints(path: &Path, key: &AuditKey) -> anyhow::Result<AllKnown> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut known = AllKnown::new();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let place = || format!("{}, line {}", path.display(), number + 1);
+        let checkpoint = Checkpoint::read(line, key).with_context(place)?;
+        let writer = checkpoint.writer.parse().map_err(anyhow::Error::new).with_context(place)?;
+        known.entry(writer).or_default().push(checkpoint.known());
+    }
+    Ok(known)
+}

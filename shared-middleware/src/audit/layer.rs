@@ -1,0 +1,156 @@
+//! Records what a service was asked for.
+//!
+//! Reads:   the [`Rule`], the [`Connection`], the client's address as the gateway names it, the
+//!          answer and whose data it shows ([`Shown`]).
+//! Writes:  the [`Asked`] extension, which the layers below tell who asks, and the task's.
+//! Rejects: `Unavailable` when the entry cannot be kept: what leaves no trace is not shown.
+//!
+//! What a handler recorded in the transaction of its effect is not recorded again. Neither is who
+//! shows no token, or one that is not valid: anybody could fill the trail. Metrics count those.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{extract::Request, response::Response};
+use futures_util::future::BoxFuture;
+use http::StatusCode;
+use tower::{Layer, Service};
+use uuid::Uuid;
+
+use super::{Asked, Entry, Outcome, Record, Shown};
+use crate::{
+    access::{Access, Rule},
+    client_address::ClientAddress,
+    clock::Clock,
+    error::{ErrorCode, Failure, is_grpc},
+    listen::Connection,
+    trace_context,
+};
+
+/// Actions on a patient: their record is the patient.
+const ON_PATIENTS: &str = "patient.";
+
+/// Wraps a service in [`Audit`].
+#[derive(Clone)]
+pub struct AuditLayer {
+    trail: Arc<dyn Record>,
+    clock: Clock,
+}
+
+/// Records what the inner service is asked for.
+#[derive(Clone)]
+pub struct Audit<S> {
+    trail: Arc<dyn Record>,
+    clock: Clock,
+    inner: S,
+}
+
+// === impl AuditLayer ===
+
+impl AuditLayer {
+    /// Into this trail.
+    pub const fn new(trail: Arc<dyn Record>, clock: Clock) -> Self {
+        Self { trail, clock }
+    }
+}
+
+impl<S> Layer<S> for AuditLayer {
+    type Service = Audit<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Audit { trail: Arc::clone(&self.trail), clock: self.clock.clone(), inner }
+    }
+}
+
+// === impl Audit ===
+
+impl<S> Service<Request> for Audit<S>
+where
+    S: Service<Request, Response = Response> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let Some(rule) = request.extensions().get::<Rule>().copied() else {
+            return Box::pin(self.inner.call(request));
+        };
+        let asked = asked(&rule, &request);
+        request.extensions_mut().insert(asked.clone());
+        let speaks_grpc = is_grpc(request.headers());
+        let answer = asked.clone().scope_sync(|| self.inner.call(request));
+        let (trail, clock) = (Arc::clone(&self.trail), self.clock.clone());
+        let within = asked.clone();
+        Box::pin(within.scope(async move {
+            let response = answer.await?;
+            let Some(entry) = entry(&rule, &asked, &response, &clock) else { return Ok(response) };
+            match trail.record(entry).await {
+                Ok(()) => Ok(response),
+                Err(failure) => Ok(failure.answer_as(speaks_grpc)),
+            }
+        }))
+    }
+}
+
+fn asked(rule: &Rule, request: &Request) -> Asked {
+    let last = request.uri().path().rsplit('/').next();
+    let id = last.filter(|_| rule.path.ends_with("{id}"));
+    // One that is no id names nothing, and is the client's text.
+    let record = id.and_then(|id| id.parse::<Uuid>().ok()).map(|id| id.to_string());
+    let trace = trace_context::current().map(|trace| trace.trace_id());
+    let connection = request.extensions().get::<Connection>();
+    let source = connection.map(|it| ClientAddress::of(it, request.headers()).0);
+    Asked::new(rule.action.unwrap_or(rule.path), record, source, trace)
+}
+
+/// What is kept of a request, if anything is.
+fn entry(rule: &Rule, asked: &Asked, response: &Response, clock: &Clock) -> Option<Entry> {
+    let outcome = outcome(response);
+    let wanted = match rule.action {
+        // Public documents, and what every request does: only who may not is worth a line.
+        None => asked.is_known() && outcome == Outcome::Refused,
+        Some(_) => asked.is_known() || matches!(rule.access, Access::Open | Access::Parts(_)),
+    };
+    if !wanted || asked.is_noted_as(outcome) {
+        return None;
+    }
+    let shown = response.extensions().get::<Shown>().map(|shown| shown.0.clone());
+    let on_patient = rule.action.is_some_and(|action| action.starts_with(ON_PATIENTS));
+    let patient = || asked.record().filter(|_| on_patient).and_then(|id| id.parse().ok());
+    let patients = shown.unwrap_or_else(|| patient().into_iter().collect());
+    Some(asked.entry(clock.now(), outcome, None, patients))
+}
+
+fn outcome(response: &Response) -> Outcome {
+    // A call of gRPC that failed at once says so in its head.
+    if let Some(code) = response.headers().get("grpc-status") {
+        use tonic::Code::{Ok, PermissionDenied, ResourceExhausted, Unauthenticated};
+        let code = tonic::Code::from_bytes(code.as_bytes());
+        return match code {
+            Ok => Outcome::Allowed,
+            PermissionDenied | Unauthenticated | ResourceExhausted => Outcome::Refused,
+            _ => Outcome::Failed,
+        };
+    }
+    match response.status() {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS => {
+            Outcome::Refused
+        }
+        status if status.is_client_error() || status.is_server_error() => Outcome::Failed,
+        _ => Outcome::Allowed,
+    }
+}
+
+/// What a caller is told when the trail cannot be written.
+pub fn not_recorded() -> Failure {
+    Failure::new(ErrorCode::Unavailable, "the request cannot be recorded")
+}

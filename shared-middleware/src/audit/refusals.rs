@@ -1,0 +1,83 @@
+//! How the gateway tells of what it refused to users: it keeps no store, so auth records it.
+//!
+//! What was refused had no effect, so a request does not wait for this: entries are gathered, and
+//! sent every few moments. While auth is away they wait, as many as the queue holds; what is more
+//! is counted and lost.
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use http::Uri;
+use prometheus::IntCounterVec;
+use tokio::{sync::mpsc, time::sleep};
+
+use super::Entry;
+use crate::{client, error::causes, identity::Part, metrics::counter, tls::MeshTls};
+
+/// Where auth takes them.
+pub const PATH: &str = "/.well-known/audit/refusals";
+/// So many are told at once.
+pub const BATCH_MAX: usize = 256;
+
+const QUEUE_MAX: usize = 4096;
+const TOLD_EVERY: Duration = Duration::from_millis(200);
+const BACK_OFF_LAST: Duration = Duration::from_secs(5);
+
+static LOST: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    let help = "Refusals of the gateway that the audit trail does not have: the queue was full.";
+    counter("audit_refusals_lost_total", help, &["service"])
+});
+
+/// Takes refusals, and forgets none as long as there is room.
+#[derive(Clone, Debug)]
+pub struct Refusals(mpsc::Sender<Entry>);
+
+/// What was taken and is not told yet.
+#[derive(Debug)]
+pub struct Untold(mpsc::Receiver<Entry>);
+
+/// A queue for refusals.
+pub fn queue() -> (Refusals, Untold) {
+    // There from the start, so that an alert finds it.
+    LOST.with_label_values(&[Part::Gateway.as_str()]);
+    let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+    (Refusals(sender), Untold(receiver))
+}
+
+// === impl Refusals ===
+
+impl Refusals {
+    /// Takes one; does not wait.
+    pub fn tell(&self, entry: Entry) {
+        if self.0.try_send(entry).is_err() {
+            LOST.with_label_values(&[Part::Gateway.as_str()]).inc();
+        }
+    }
+}
+
+// === impl Untold ===
+
+impl Untold {
+    /// Tells auth, for ever; the caller drops the future to stop.
+    pub async fn tell(mut self, auth_urls: Vec<Uri>, tls: Arc<MeshTls>) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while self.0.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            let body = serde_json::to_vec(&batch).expect("entries are JSON");
+            let mut back_off = TOLD_EVERY;
+            for url in auth_urls.iter().cycle() {
+                match client::post(url, PATH, Part::Auth, &tls, body.clone()).await {
+                    Ok(_) => break,
+                    Err(error) => {
+                        tracing::debug!(error = causes(&error), "refusals are not told yet");
+                        sleep(back_off).await;
+                        back_off = (back_off * 2).min(BACK_OFF_LAST);
+                    }
+                }
+            }
+            batch.clear();
+            sleep(TOLD_EVERY).await;
+        }
+    }
+}

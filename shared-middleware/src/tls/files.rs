@@ -1,0 +1,140 @@
+//! PEM files: certificates, private keys, revocation lists.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use rustls_pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject,
+};
+use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
+
+use super::TlsError;
+
+/// What tells that files have changed: when they were written, and how long they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint<const N: usize>([Option<(SystemTime, u64)>; N]);
+
+// === impl Fingerprint ===
+
+impl<const N: usize> Fingerprint<N> {
+    /// Of these files, as they are now.
+    pub fn of(files: [&PathBuf; N]) -> Self {
+        Self(files.map(|path| {
+            let about = fs::metadata(path).ok()?;
+            Some((about.modified().ok()?, about.len()))
+        }))
+    }
+}
+
+/// When the certificate in a file ends, in seconds since 1970.
+pub fn expiry_s(path: &Path) -> Result<i64, TlsError> {
+    expires_at_s(&certificates(path)?, path)
+}
+
+/// When the leaf of a chain ends, in seconds since 1970; the path is for the error.
+pub fn expires_at_s(chain: &[CertificateDer<'_>], path: &Path) -> Result<i64, TlsError> {
+    let leaf = chain.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
+    leaf.map(|(_, leaf)| leaf.validity().not_after.timestamp())
+        .ok_or_else(|| TlsError::Pem { kind: "certificate", path: path.to_owned() })
+}
+
+/// The certificates of a PEM file, in their order; at least one.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found = all(path, "certificate")?;
+    if found.is_empty() {
+        return Err(TlsError::Pem { kind: "certificate", path: path.to_owned() });
+    }
+    Ok(found)
+}
+
+/// The revocation lists of a PEM file: none where there is no file, or where it is empty.
+pub fn revocation_lists(
+    path: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    match all(path, "revocation list") {
+        Err(TlsError::Read(error, _)) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        found => found,
+    }
+}
+
+/// The serial numbers that revocation lists name: pairs of hexadecimal digits, between colons.
+pub fn revoked_serials(
+    lists: &[CertificateRevocationListDer<'_>],
+    path: &Path,
+) -> Result<Vec<String>, TlsError> {
+    let mut all = Vec::new();
+    for list in lists {
+        let (_, list) = CertificateRevocationList::from_der(list)
+            .map_err(|_| TlsError::Pem { kind: "revocation list", path: path.to_owned() })?;
+        all.extend(list.iter_revoked_certificates().map(|one| one.raw_serial_as_string()));
+    }
+    Ok(all)
+}
+
+/// The private key of a PEM file that nobody else can read.
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let about = fs::metadata(path).map_err(|error| TlsError::Read(error, path.to_owned()))?;
+    let (mode, ours) = (about.mode() & 0o777, about.uid() == rustix::process::geteuid().as_raw());
+    if !is_private(mode, about.uid(), ours) {
+        return Err(TlsError::Exposed { path: path.to_owned(), mode });
+    }
+    PrivateKeyDer::from_pem_slice(&read(path)?)
+        .map_err(|_| TlsError::Pem { kind: "private key", path: path.to_owned() })
+}
+
+/// The owner alone, as with ssh; or root's and read by a group that we are in, as Kubernetes mounts
+/// secrets. PostgreSQL holds its key to the same rule.
+const fn is_private(mode: u32, owner: u32, ours: bool) -> bool {
+    let others = if owner == 0 && !ours { 0o037 } else { 0o077 };
+    mode & others == 0
+}
+
+fn all<T: PemObject>(path: &Path, kind: &'static str) -> Result<Vec<T>, TlsError> {
+    let found: Result<Vec<_>, _> = T::pem_slice_iter(&read(path)?).collect();
+    found.map_err(|_| TlsError::Pem { kind, path: path.to_owned() })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|error| TlsError::Read(error, path.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_by_its_owner_alone_or_by_a_group_that_root_gave_it_to() {
+        const ROOT: u32 = 0;
+        const SOMEBODY: u32 = 1000;
+        for (mode, owner, ours, private) in [
+            (0o600, SOMEBODY, true, true),
+            (0o400, SOMEBODY, true, true),
+            (0o600, ROOT, true, true),
+            (0o440, ROOT, false, true),
+            (0o640, ROOT, false, true),
+            (0o440, ROOT, true, false),
+            (0o640, SOMEBODY, true, false),
+            (0o440, SOMEBODY, false, false),
+            (0o660, ROOT, false, false),
+            (0o644, ROOT, false, false),
+            (0o444, ROOT, false, false),
+            (0o604, SOMEBODY, true, false),
+            (0o620, SOMEBODY, true, false),
+        ] {
+            assert_eq!(is_private(mode, owner, ours), private, "{mode:o} of {owner}, {ours}");
+        }
+    }
+
+    #[test]
+    fn where_there_is_no_file_nothing_is_revoked_and_a_broken_one_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("crl.pem");
+        assert!(revocation_lists(&path).unwrap().is_empty());
+        fs::write(&path, "-----BEGIN X509 CRL-----\n!\n-----END X509 CRL-----\n").unwrap();
+        assert!(matches!(revocation_lists(&path), Err(TlsError::Pem { .. })));
+    }
+}

@@ -1,0 +1,155 @@
+//! What a part's files hold, as rustls wants it: both sides of a handshake, and who is trusted.
+//!
+//! Revocation lists speak of leaves only: an authority that is not trusted any more is taken out of
+//! the bundle. A leaf that no list speaks of is good. A list that is past its `nextUpdate` still
+//! counts: to refuse whom it names is right for ever, and to refuse everybody else because a file
+//! was not brought in time would be an outage.
+
+use std::sync::Arc;
+
+use rustls::{
+    CertificateError, ClientConfig, RootCertStore, ServerConfig,
+    client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier as _},
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
+    sign::CertifiedKey,
+    version::TLS13,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use super::{
+    PemFiles, TlsError,
+    files::{certificates, expires_at_s, private_key, revocation_lists, revoked_serials},
+    open::{Shown, Side},
+};
+use crate::identity::Part;
+
+/// What the files hold.
+pub struct Material {
+    /// The authorities, DER.
+    pub ca: Vec<CertificateDer<'static>>,
+    /// The chain, leaf first, DER.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The private key, DER.
+    pub key: PrivateKeyDer<'static>,
+    /// When the leaf ends, in seconds since 1970.
+    pub expires_at_s: i64,
+    /// The serial numbers of revoked certificates, as [`revoked_serials`] writes them.
+    revoked: Vec<String>,
+    pub(super) server: Arc<ServerConfig>,
+    pub(super) server_strict: Arc<ServerConfig>,
+    pub(super) client: Arc<ClientConfig>,
+    of_clients: Arc<dyn ClientCertVerifier>,
+    of_servers: Arc<WebPkiServerVerifier>,
+}
+
+// === impl Material ===
+
+impl Material {
+    pub(super) fn read(part: Part, files: &PemFiles) -> Result<Self, TlsError> {
+        let ca = certificates(&files.ca)?;
+        let chain = certificates(&files.cert)?;
+        let key = private_key(&files.key)?;
+        let crls = revocation_lists(&files.crl)?;
+        let refused = |error| TlsError::Rustls(error, part);
+
+        let mut roots = RootCertStore::empty();
+        for authority in &ca {
+            roots.add(authority.clone()).map_err(refused)?;
+        }
+        let roots = Arc::new(roots);
+        let no_verifier = |_| TlsError::Verifier(files.ca.clone(), files.crl.clone());
+        let of_clients = || {
+            WebPkiClientVerifier::builder(Arc::clone(&roots))
+                .with_crls(crls.clone())
+                .only_check_end_entity_revocation()
+                .allow_unknown_revocation_status()
+        };
+        let optional = of_clients().allow_unauthenticated().build().map_err(no_verifier)?;
+        let required = of_clients().build().map_err(no_verifier)?;
+        let of_servers = WebPkiServerVerifier::builder(Arc::clone(&roots))
+            .with_crls(crls.clone())
+            .only_check_end_entity_revocation()
+            .allow_unknown_revocation_status()
+            .build()
+            .map_err(no_verifier)?;
+
+        let server = |verifier| {
+            let mut config = ServerConfig::builder_with_protocol_versions(&[&TLS13])
+                .with_client_cert_verifier(verifier)
+                .with_single_cert(chain.clone(), key.clone_key())
+                .map_err(refused)?;
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            // A session that is resumed shows no certificate that could be verified.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+            Ok::<_, TlsError>(Arc::new(config))
+        };
+        let mut client = ClientConfig::builder_with_protocol_versions(&[&TLS13])
+            .with_webpki_verifier(Arc::clone(&of_servers))
+            .with_client_auth_cert(chain.clone(), key.clone_key())
+            .map_err(refused)?;
+        client.resumption = Resumption::disabled();
+        let material = Self {
+            expires_at_s: expires_at_s(&chain, &files.cert)?,
+            server: server(optional)?,
+            server_strict: server(Arc::clone(&required))?,
+            client: Arc::new(client),
+            of_clients: required,
+            of_servers,
+            revoked: revoked_serials(&crls, &files.crl)?,
+            ca,
+            chain,
+            key,
+        };
+        material.try_lists(part).map_err(|error| TlsError::Crl(error, files.crl.clone()))?;
+        Ok(material)
+    }
+
+    /// The certificate with its key, as a rustls resolver wants it.
+    pub fn certified_key(&self) -> Result<CertifiedKey, rustls::Error> {
+        let key = rustls::crypto::ring::sign::any_supported_type(&self.key)?;
+        Ok(CertifiedKey::new(self.chain.clone(), key))
+    }
+
+    /// Whether the certificate with this serial number, as [`revoked_serials`] writes it, was
+    /// revoked: for those who see no more of it. Serial numbers are random, so that they tell
+    /// certificates of different authorities apart, too.
+    pub fn is_revoked(&self, serial_number: &str) -> bool {
+        self.revoked.iter().any(|revoked| revoked == serial_number)
+    }
+
+    /// Whether what a peer has shown would be taken now.
+    pub(super) fn verify(&self, shown: &Shown, now: UnixTime) -> Result<(), rustls::Error> {
+        let Some((leaf, rest)) = shown.chain.split_first() else {
+            return Err(rustls::Error::NoCertificatesPresented);
+        };
+        match shown.by {
+            Side::Client => self.of_clients.verify_client_cert(leaf, rest, now).map(drop),
+            Side::Server(part) => {
+                let name = server_name(part)?;
+                self.of_servers.verify_server_cert(leaf, rest, &name, &[], now).map(drop)
+            }
+        }
+    }
+
+    /// A list that our authority has not signed would have every certificate refused.
+    fn try_lists(&self, part: Part) -> Result<(), rustls::Error> {
+        let shown = Shown { chain: self.chain.clone(), by: Side::Server(part) };
+        // Within its own time, so that only the lists decide.
+        let at = u64::try_from(self.expires_at_s.saturating_sub(1)).unwrap_or_default();
+        let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(at));
+        match self.verify(&shown, at) {
+            Err(rustls::Error::InvalidCertificate(CertificateError::Revoked)) => {
+                tracing::error!(%part, "this part's own certificate is revoked: issue another");
+                Ok(())
+            }
+            Err(error @ rustls::Error::InvalidCertRevocationList(_)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The name that a part's certificate must have, since that is what TLS clients check.
+pub(super) fn server_name(part: Part) -> Result<ServerName<'static>, rustls::Error> {
+    ServerName::try_from(part.as_str()).map_err(|error| rustls::Error::General(error.to_string()))
+}

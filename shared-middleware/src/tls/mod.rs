@@ -1,0 +1,227 @@
+//! A part's certificate and the authority it trusts, as rustls wants them; read again when the
+//! files change, without dropping a connection whose peer is still trusted.
+//!
+//! - `files` reads PEM files.
+//! - `material` is what they hold: both sides of a handshake, and who is trusted.
+//! - `open` watches over connections whose handshake is long over.
+
+mod files;
+mod material;
+mod open;
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use arc_swap::ArcSwap;
+use rustls::ClientConfig;
+use rustls_pki_types::CertificateDer;
+use tokio::{net::TcpStream, time::Duration};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+pub use self::{
+    files::{
+        Fingerprint, certificates, expires_at_s, expiry_s, private_key, revocation_lists,
+        revoked_serials,
+    },
+    material::Material,
+    open::MeshStream,
+};
+use self::{
+    material::server_name,
+    open::{Open, Shown, Side},
+};
+use crate::{clock::Clock, error::causes, identity::Part, identity::Peer, metrics};
+
+/// How often files of certificates are looked at.
+pub const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+
+/// Where a part's PEM files lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PemFiles {
+    /// The authorities that are trusted; several while one replaces another.
+    pub ca: PathBuf,
+    /// The lists of certificates that they have revoked; there need be none.
+    pub crl: PathBuf,
+    /// The part's certificate chain, leaf first.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read {}", .1.display())]
+    Read(#[source] io::Error, PathBuf),
+    /// A file holds no such PEM object.
+    #[error("{} holds no usable {kind}", .path.display())]
+    Pem {
+        /// What was looked for.
+        kind: &'static str,
+        /// Where.
+        path: PathBuf,
+    },
+    /// Others than its owner can read a private key.
+    #[error(
+        "{} is a private key that others can read (mode {mode:04o}): make it 0600",
+        .path.display()
+    )]
+    Exposed {
+        /// Where.
+        path: PathBuf,
+        /// Who may do what with it.
+        mode: u32,
+    },
+    /// Certificate, key and authority do not go together.
+    #[error("the certificate of {1} cannot be used")]
+    Rustls(#[source] rustls::Error, Part),
+    /// No authority can verify clients.
+    #[error("{} and {} can verify nobody", .0.display(), .1.display())]
+    Verifier(PathBuf, PathBuf),
+    /// A revocation list is not of the authority that it names.
+    #[error("{} holds no usable revocation list", .1.display())]
+    Crl(#[source] rustls::Error, PathBuf),
+}
+
+/// A connection to a part, after the handshake.
+pub type ClientStream = MeshStream<client::TlsStream<TcpStream>>;
+
+/// A connection from a client, after the handshake.
+pub type ServerStream = MeshStream<server::TlsStream<TcpStream>>;
+
+/// A part's TLS identity.
+pub struct MeshTls {
+    part: Part,
+    files: PemFiles,
+    material: ArcSwap<Material>,
+    open: Arc<Open>,
+}
+
+// === impl MeshTls ===
+
+impl MeshTls {
+    /// Reads a part's files.
+    pub fn load(part: Part, files: PemFiles) -> Result<Self, TlsError> {
+        let material = ArcSwap::from_pointee(Material::read(part, &files)?);
+        // There from the start, so that a dashboard finds it.
+        metrics::CERTIFICATE_RELOAD_FAILURES.with_label_values(&[part.as_str()]);
+        Ok(Self { part, files, material, open: Open::new(part) })
+    }
+
+    /// Whose it is.
+    pub const fn part(&self) -> Part {
+        self.part
+    }
+
+    /// What was read last. The pointer changes when the files did.
+    pub fn material(&self) -> Arc<Material> {
+        self.material.load_full()
+    }
+
+    /// Shakes hands with a client, who must (`strict`) or may show a certificate of the mesh.
+    pub async fn accept(&self, strict: bool, stream: TcpStream) -> io::Result<ServerStream> {
+        let material = self.material();
+        let config = if strict { &material.server_strict } else { &material.server };
+        let stream = TlsAcceptor::from(Arc::clone(config)).accept(stream).await?;
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+        let shown = Shown { chain, by: Side::Client };
+        Ok(self.open.watch_over(stream, shown, material))
+    }
+
+    /// Shakes hands as this part with a server that must be `part`.
+    pub async fn connect(&self, part: Part, stream: TcpStream) -> io::Result<ClientStream> {
+        self.connect_alpn(part, stream, &[b"http/1.1"]).await
+    }
+
+    /// As [`Self::connect`], offering these protocols.
+    ///
+    /// The server's certificate must name the part as TLS clients know servers (a DNS name), and as
+    /// the mesh knows parts.
+    pub async fn connect_alpn(
+        &self,
+        part: Part,
+        stream: TcpStream,
+        alpn: &[&[u8]],
+    ) -> io::Result<ClientStream> {
+        stream.set_nodelay(true)?;
+        let material = self.material();
+        let mut config = ClientConfig::clone(&material.client);
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        let name = server_name(part).map_err(io::Error::other)?;
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+        let shown = Shown { chain, by: Side::Server(part) };
+        let stream = self.open.watch_over(stream, shown, material);
+        if stream.peer() != Some(Peer::Part(part)) {
+            return Err(io::Error::other("the server's certificate is of another part"));
+        }
+        Ok(stream)
+    }
+
+    /// Reads the files again whenever they change, and closes connections whose peers are not
+    /// trusted any more, for ever; the caller drops the future to stop.
+    ///
+    /// A file that is broken or half written changes nothing: what was read before stays in use.
+    pub async fn watch(&self, clock: &Clock) {
+        let expiry = metrics::CERTIFICATE_EXPIRY.with_label_values(&[self.part.as_str()]);
+        let mut seen = self.fingerprint();
+        loop {
+            let (material, now_s) = (self.material(), clock.unix_s());
+            expiry.set(material.expires_at_s.saturating_sub(now_s));
+            self.open.look(&material, now_s);
+            tokio::time::sleep(LOOKED_AT_EVERY).await;
+            let now = self.fingerprint();
+            if now != seen {
+                seen = now;
+                self.read_again();
+            }
+        }
+    }
+
+    fn read_again(&self) {
+        match Material::read(self.part, &self.files) {
+            Ok(material) => {
+                self.material.store(Arc::new(material));
+                tracing::info!(part = %self.part, "certificate reloaded");
+            }
+            Err(error) => {
+                let part = self.part.as_str();
+                metrics::CERTIFICATE_RELOAD_FAILURES.with_label_values(&[part]).inc();
+                tracing::warn!(part, error = causes(&error), "certificate kept");
+            }
+        }
+    }
+
+    fn fingerprint(&self) -> Fingerprint<4> {
+        let PemFiles { ca, crl, cert, key } = &self.files;
+        Fingerprint::of([ca, crl, cert, key])
+    }
+}
+
+impl std::fmt::Debug for MeshTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MeshTls").field("part", &self.part).finish_non_exhaustive()
+    }
+}
+
+/// Whom a verified certificate names: it must have exactly one URI, as SPIFFE asks.
+pub fn peer_of(certificate: &CertificateDer<'_>) -> Peer {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
+        return Peer::Stranger;
+    };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else {
+        return Peer::Stranger;
+    };
+    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    match (uris.next(), uris.next()) {
+        (Some(uri), None) => Peer::from_spiffe_id(uri),
+        _ => Peer::Stranger,
+    }
+}
+
+#[cfg(test)]
+mod tests;

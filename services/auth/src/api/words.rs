@@ -389,15 +389,10 @@ pub(super) fn title() -> OpenApi {
 
 /// `90.0` is a whole number as well, as in JSON Schema.
 fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else {
-        return Ok(None);
-    };
-    let as_f64 = || {
-        let value = number.as_f64().filter(|value| value.fract() == 0.0 && value.abs() < 1e15)?;
-        Some(value as i64)
-    };
-    let whole = number.as_i64().or_else(as_f64);
-    whole.map(Some).ok_or_else(|| serde::de::Error::custom("not a whole number"))
+    match Option::<f64>::deserialize(deserializer)? {
+        Some(it) if it.fract() != 0.0 => Err(serde::de::Error::custom("not a whole number")),
+        number => Ok(number.map(|it| it as i64)),
+    }
 }
 
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {

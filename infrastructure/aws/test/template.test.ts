@@ -29,12 +29,16 @@ for (const [name, stack] of Object.entries(stages)) {
     }
   });
 
-  test(`${name}: every secret is rotated`, () => {
+  test(`${name}: every secret is rotated but the key of audit trails`, () => {
     const rotated = stack.ofType('AWS::SecretsManager::RotationSchedule').map(([, { Properties }]) => {
       assert.equal(Properties.RotateImmediatelyOnUpdate, true);
       return Properties.SecretId.Ref;
     });
-    assert.deepEqual(rotated.sort(), stack.ofType('AWS::SecretsManager::Secret').map(([id]) => id).sort());
+    const secrets = stack.ofType('AWS::SecretsManager::Secret');
+    // A trail is verified with the key that it was begun with.
+    const others = secrets.filter(([, { Properties }]) => !Properties.Name.endsWith('/audit-key'));
+    assert.deepEqual(rotated.sort(), others.map(([id]) => id).sort());
+    assert.equal(secrets.length, others.length + 1);
     assert.equal(one(stack, 'AWS::RDS::DBInstance').ManageMasterUserPassword, true);
     assert.equal(one(stack, 'AWS::RDS::DBInstance').MasterUserPassword, undefined);
   });
@@ -54,11 +58,12 @@ test('a part gets its own secrets, as secrets', () => {
   for (const part of partNames) {
     const { Secrets = [], Environment } = prod.container(part);
     const wanted = [
+      ...(databaseParts.includes(part) ? ['MEDISYNC_AUDIT__KEY'] : []),
       ...(databaseParts.includes(part) ? [`MEDISYNC_${part.toUpperCase()}__DATABASE`] : []),
       ...(eventParts.includes(part) ? ['MEDISYNC_EVENTS__LOG'] : []),
     ];
     assert.deepEqual(Secrets.map((secret: any) => secret.Name).sort(), wanted.sort(), part);
-    for (const { Name } of Environment) assert.doesNotMatch(Name, /DATABASE|SMTP|EVENTS__LOG|PASSWORD|TOKEN/);
+    for (const { Name } of Environment) assert.doesNotMatch(Name, /DATABASE|SMTP|EVENTS__LOG|PASSWORD|TOKEN|AUDIT__KEY/);
   }
 });
 
@@ -71,8 +76,11 @@ test('a task may read the secrets of its part only', () => {
       .filter((statement: any) => [statement.Action].flat().includes('secretsmanager:GetSecretValue'))
       .flatMap((statement: any) => [statement.Resource].flat())
       .map((resource: any) => secrets.get(resource.Ref));
-    for (const name of read) assert.match(name!, new RegExp(`[/_]${part}(/|$)`), part);
-    assert.equal(read.length, Number(!!parts[part].database) + Number(!!parts[part].events), part);
+    // All with a store seal their trails with one key.
+    const own = read.filter((name) => !name!.endsWith('/audit-key'));
+    for (const name of own) assert.match(name!, new RegExp(`[/_]${part}(/|$)`), part);
+    assert.equal(own.length, Number(!!parts[part].database) + Number(!!parts[part].events), part);
+    assert.equal(read.length - own.length, Number(!!parts[part].database), part);
   }
 });
 

@@ -8,7 +8,6 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../../../..
-binary=$(realpath "${BINARY:-$root/target/release/medisync}")
 
 . "$root/services/testbed/functions.sh"
 need python3 python3
@@ -24,25 +23,7 @@ fi
 flock -u 9
 exec 9>&-
 
-folder=$(mktemp -d)
-trap 'kill -TERM "$pid" 2> /dev/null && wait "$pid" || true; rm -rf "$folder"' EXIT
-for part in GATEWAY AUTH PATIENT BILLING ANALYTICS NOTIFICATION ADMIN; do
-  export "MEDISYNC_${part}__LISTEN=127.0.0.1:0"
-done
-export MEDISYNC_BILLING__GRPC_LISTEN=127.0.0.1:0
-for limit in USER CLIENT LOGIN; do export "MEDISYNC_GATEWAY__RATE_LIMIT__$limit=off"; done
-export MEDISYNC_AUTH__RATE_LIMIT__ACCOUNT=off
-mkfifo "$folder/out"
-"$binary" up --data-dir "$folder/data" > "$folder/out" 2> "$folder/log" &
-pid=$!
-# Read to its end: a mesh that cannot say that it is ready would not be.
-exec 3< "$folder/out"
-while read -r line <&3; do
-  case $line in ready*) break ;; esac
-done
-BASE_URL=$(sed -n 's/^ready .*\(http:[^ ]*\) (gateway).*/\1/p' <<< "${line:-}")
-[ -n "$BASE_URL" ] || { echo "the mesh did not start:" >&2; tail "$folder/log" >&2; exit 1; }
-
+. "$root/services/testbed/mesh.sh"
 export BASE_URL ADMIN_EMAIL=testuser@test.com ADMIN_PASSWORD=password123
 export SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$here PYTHONDONTWRITEBYTECODE=1
 cd "$folder"

@@ -257,9 +257,13 @@ fn tell_done<C: rdkafka::consumer::ConsumerContext>(
     assigned: &Assigned,
 ) {
     let done = std::mem::take(&mut *assigned.done());
+    if done.is_empty() {
+        return;
+    }
     let Ok(subscription) = consumer.subscription() else { return };
-    let topic = subscription.elements().first().map(|of| of.topic().to_owned());
-    let (Some(topic), false) = (topic, done.is_empty()) else { return };
+    let Some(topic) = subscription.elements().first().map(|of| of.topic().to_owned()) else {
+        return;
+    };
     let mut offsets = TopicPartitionList::new();
     for (partition, next) in done {
         let _ = offsets.add_partition_offset(&topic, partition, Offset::Offset(next));

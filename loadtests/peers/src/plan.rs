@@ -49,7 +49,7 @@ pub(crate) fn measure(
     for point in points {
         let of =
             |proxy: &Proxy| Figure { kind: proxy.kind, point: point.clone(), rounds: Vec::new() };
-        let able = || proxies.iter().filter(|proxy| proxy.secure == point.spoken.is_secure());
+        let able = || proxies.iter().filter(|proxy| proxy.answers(&point));
         let mut all: Vec<_> = able().map(of).collect();
         for number in 1..=rounds.count {
             for (proxy, figure) in able().zip(&mut all) {

@@ -5,7 +5,10 @@ use std::{fmt, path::Path, process::Command};
 use anyhow::Context as _;
 use measure::{Member, Process, descendants, free_port, tied};
 
-use crate::site::{Site, nginx};
+use crate::{
+    load::Point,
+    site::{OPEN_PATH, Site, nginx, without_limits},
+};
 
 /// Which proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
@@ -21,6 +24,9 @@ pub(crate) enum Kind {
     MedisyncMtls,
     /// Our gateway, with a hundredth of all traces kept.
     MedisyncTraced,
+    /// Our gateway on a route that is open, without limits: what its policies cost is what the
+    /// others take more.
+    MedisyncOpen,
 }
 
 /// One that runs.
@@ -37,13 +43,14 @@ pub(crate) struct Proxy {
 // === impl Kind ===
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Nginx,
         Self::Envoy,
         Self::Haproxy,
         Self::Medisync,
         Self::MedisyncMtls,
         Self::MedisyncTraced,
+        Self::MedisyncOpen,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -54,6 +61,7 @@ impl Kind {
             Self::Medisync => "MediSync",
             Self::MedisyncMtls => "MediSync, mTLS",
             Self::MedisyncTraced => "MediSync, traced",
+            Self::MedisyncOpen => "MediSync, open",
         }
     }
 
@@ -66,12 +74,18 @@ impl Kind {
             Self::Medisync => "everything",
             Self::MedisyncMtls => "everything, and mTLS to the upstream",
             Self::MedisyncTraced => "everything, and 1 % of traces sent to a collector",
+            Self::MedisyncOpen => "an open route: everything but token, role and limits",
         }
     }
 
     /// Whether it knows what a token is.
     pub(crate) const fn has_policy(self) -> bool {
-        !matches!(self, Self::Nginx)
+        !matches!(self, Self::Nginx | Self::MedisyncOpen)
+    }
+
+    /// Whether it is ours.
+    const fn is_ours(self) -> bool {
+        !matches!(self, Self::Nginx | Self::Envoy | Self::Haproxy)
     }
 
     /// Starts it, on a port of its own, for clients with TLS or without.
@@ -117,14 +131,19 @@ impl Kind {
                 command.env("OTEL_TRACES_SAMPLER_ARG", "0.01");
                 command
             }
+            Self::MedisyncOpen => {
+                let upstream = format!("http://127.0.0.1:{}", site.upstream);
+                let mut command = site.gateway(port, &upstream, secure);
+                without_limits(&mut command);
+                command
+            }
         };
         let log = site.folder().join(format!("{self:?}-{secure}.log"));
         let version = self.version(site, envoy).with_context(|| self.name())?;
-        let process = match self {
-            Self::Medisync | Self::MedisyncMtls | Self::MedisyncTraced => {
-                Process::start(command, self.name(), &log)?.0
-            }
-            _ => Process::listening(command, self.name(), &log, port)?,
+        let process = if self.is_ours() {
+            Process::start(command, self.name(), &log)?.0
+        } else {
+            Process::listening(command, self.name(), &log, port)?
         };
         Ok(Proxy { kind: self, secure, version, port, process })
     }
@@ -144,7 +163,7 @@ impl Kind {
                  tls_certificates: [{{ certificate_chain: {{ filename: {chain} }}, \
                  private_key: {{ filename: {private} }} }}] }} }} }}"
             ),
-            Self::Medisync | Self::MedisyncMtls | Self::MedisyncTraced => String::new(),
+            _ => String::new(),
         }
     }
 
@@ -153,13 +172,11 @@ impl Kind {
             Self::Nginx => Command::new("nginx"),
             Self::Envoy => Command::new(envoy),
             Self::Haproxy => Command::new("haproxy"),
-            Self::Medisync | Self::MedisyncMtls | Self::MedisyncTraced => {
-                Command::new(site.binary())
-            }
+            _ => Command::new(site.binary()),
         };
         let flag = match self {
             Self::Nginx | Self::Haproxy => "-v",
-            Self::Envoy | Self::Medisync | Self::MedisyncMtls | Self::MedisyncTraced => "--version",
+            _ => "--version",
         };
         let told = command.arg(flag).output().context("install it by `make bench-peers`")?;
         let told = [told.stdout, told.stderr].concat();
@@ -190,6 +207,16 @@ impl Proxy {
     /// Where a path of the API is.
     pub(crate) fn url(&self, body: &str) -> String {
         let scheme = if self.secure { "https" } else { "http" };
-        format!("{scheme}://127.0.0.1:{}/api/patients/{body}", self.port)
+        let path = match self.kind {
+            Kind::MedisyncOpen => OPEN_PATH,
+            _ => &format!("/api/patients/{body}"),
+        };
+        format!("{scheme}://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Whether there is something to measure: what is open has one answer only.
+    pub(crate) fn answers(&self, point: &Point) -> bool {
+        let one_answer = self.kind != Kind::MedisyncOpen || *point == Point::TINY;
+        self.secure == point.spoken.is_secure() && one_answer
     }
 }

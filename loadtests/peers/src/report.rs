@@ -86,6 +86,11 @@ fn comparison(report: &Report, text: &mut String) -> fmt::Result {
             times(|it| it.p99_ms, Kind::Envoy),
         )?;
     }
+    let all = of(Kind::Medisync, |it| it.cpu_us);
+    if let (Some(all), Some(open)) = (all, of(Kind::MedisyncOpen, |it| it.cpu_us)) {
+        let more = (all / open - 1.0) * 100.0;
+        writeln!(text, "\nToken, role and limits cost our gateway {more:+.1} %.")?;
+    }
     writeln!(
         text,
         "\nBefore that, each but nginx was seen to refuse a forged token, an unsigned one, one \

@@ -32,6 +32,8 @@ pub enum Mode {
     Strict,
     /// Also TLS without a client certificate, and plaintext.
     Permissive,
+    /// As strict, and only HTTP/2.
+    Grpc,
 }
 
 /// Bounds of a listener.
@@ -164,13 +166,17 @@ async fn open(
     if stream.peek(&mut first).await.ok()? == 0 {
         return None;
     }
-    let strict = config.mode == Mode::Strict;
+    let permissive = config.mode == Mode::Permissive;
     if first[0] != TLS_HANDSHAKE {
-        count(if strict { "plaintext_refused" } else { "plaintext" });
+        count(if permissive { "plaintext" } else { "plaintext_refused" });
         let connection = Connection { peer: None, remote };
-        return (!strict).then(|| (Box::new(stream) as Box<dyn Stream>, connection));
+        return permissive.then(|| (Box::new(stream) as Box<dyn Stream>, connection));
     }
-    match tls.accept(strict, stream).await {
+    let accepted = match config.mode {
+        Mode::Grpc => tls.accept_grpc(stream).await,
+        Mode::Strict | Mode::Permissive => tls.accept(!permissive, stream).await,
+    };
+    match accepted {
         Ok(stream) => {
             let peer = stream.peer();
             count(if peer.is_some() { "mtls" } else { "tls" });
@@ -199,5 +205,5 @@ fn http(config: ListenConfig) -> auto::Builder<TokioExecutor> {
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(u32::try_from(HEADER_BYTES_MAX).unwrap_or(u32::MAX))
         .keep_alive_interval(Duration::from_secs(30));
-    http
+    if config.mode == Mode::Grpc { http.http2_only() } else { http }
 }

@@ -18,7 +18,7 @@ use shared_middleware::{
     identity::Part,
     metrics::{code_label, histogram},
     spans::{self, Kind, Span, Value},
-    tls::{ClientStream, MeshTls},
+    tls::{ClientStream, HTTP_2, MeshTls},
     trace_context::{self, TRACEPARENT},
 };
 use tokio::{
@@ -97,7 +97,7 @@ async fn first_to_take<T, F: Future<Output = io::Result<T>>>(
 async fn connect_to(url: Uri, part: Part, tls: &MeshTls) -> io::Result<ClientStream> {
     let host = url.host().ok_or_else(|| io::Error::other("the address has no host"))?;
     let stream = TcpStream::connect((host, url.port_u16().unwrap_or(443))).await?;
-    tls.connect_alpn(part, stream, &[b"h2"]).await
+    tls.connect_alpn(part, stream, &[HTTP_2]).await
 }
 
 /// Makes a call, in the caller's trace and within its deadline.

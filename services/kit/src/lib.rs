@@ -11,7 +11,7 @@
 //! - [`dead_letter`]: what becomes of events that cannot be handled.
 //! - [`http`], [`fields`] and [`page`]: what handlers read of a request, and how lists are paged.
 //! - [`client`] and [`breaker`]: how a service calls another.
-//! - `testing`: stores for tests, on every engine.
+//! - `testing`: stores for tests, on every engine, and what tests ask of documents.
 
 pub mod service;
 

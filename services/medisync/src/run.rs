@@ -167,9 +167,9 @@ async fn bind(
     }
     let mut billing_grpc = None;
     if let Some(tls) = tls.get(&Part::Billing) {
-        let strict = listen_config(config, Mode::Strict);
+        let grpc = listen_config(config, Mode::Grpc);
         let address = config.billing_grpc_listen;
-        let listener = listen(Part::Billing, address, tls, strict).await?;
+        let listener = listen(Part::Billing, address, tls, grpc).await?;
         addresses.billing_grpc = Some(listener.address()?);
         billing_grpc = Some(listener);
     }

@@ -24,7 +24,6 @@ use crate::{
 /// As whom a server runs when we are root.
 const AS_NOBODY: [&str; 3] = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"];
 const USER: &str = "medisync";
-const PASSWORD: &str = "testbed-password";
 /// An answer to a connection takes no longer on this machine, unless the server stands still.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// One that is asked to end at once does, unless something is wrong.
@@ -60,6 +59,9 @@ pub struct Postgres {
 // === impl Postgres ===
 
 impl Postgres {
+    /// The password in its URLs.
+    pub const PASSWORD: &str = "testbed-password-of-postgres";
+
     /// Starts a new server, on which there is nothing yet.
     pub fn start(version: Version) -> io::Result<Self> {
         let begun = Instant::now();
@@ -110,7 +112,7 @@ impl Postgres {
 
     /// The same through another port, which leads to it.
     pub fn url_at(&self, port: u16) -> String {
-        format!("postgres://{USER}:{PASSWORD}@localhost:{port}/postgres")
+        format!("postgres://{USER}:{}@localhost:{port}/postgres", Self::PASSWORD)
     }
 
     /// On 127.0.0.1.
@@ -247,7 +249,7 @@ fn as_user(programs: &Programs, program: &str) -> Command {
 
 fn init(programs: &Programs, folder: &Folder, user: Option<(u32, u32)>) -> io::Result<()> {
     let password = folder.path().join("password");
-    write_private(&password, PASSWORD)?;
+    write_private(&password, Postgres::PASSWORD)?;
     Folder::give_away(&password, user)?;
     let mut command = as_user(programs, "initdb");
     command.arg("-D").arg(folder.path().join("data"));

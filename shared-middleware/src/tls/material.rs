@@ -17,7 +17,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::{
-    PemFiles, TlsError,
+    HTTP_1_1, HTTP_2, PemFiles, TlsError,
     files::{certificates, expires_at_s, private_key, revocation_lists, revoked_serials},
     open::{Shown, Side},
 };
@@ -37,6 +37,7 @@ pub struct Material {
     revoked: Vec<String>,
     pub(super) server: Arc<ServerConfig>,
     pub(super) server_strict: Arc<ServerConfig>,
+    pub(super) server_grpc: Arc<ServerConfig>,
     pub(super) client: Arc<ClientConfig>,
     of_clients: Arc<dyn ClientCertVerifier>,
     of_servers: Arc<WebPkiServerVerifier>,
@@ -73,12 +74,12 @@ impl Material {
             .build()
             .map_err(no_verifier)?;
 
-        let server = |verifier| {
+        let server = |verifier, protocols: &[&[u8]]| {
             let mut config = ServerConfig::builder_with_protocol_versions(&[&TLS13])
                 .with_client_cert_verifier(verifier)
                 .with_single_cert(chain.clone(), key.clone_key())
                 .map_err(refused)?;
-            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
             // A session that is resumed shows no certificate that could be verified.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
@@ -91,8 +92,9 @@ impl Material {
         client.resumption = Resumption::disabled();
         let material = Self {
             expires_at_s: expires_at_s(&chain, &files.cert)?,
-            server: server(optional)?,
-            server_strict: server(Arc::clone(&required))?,
+            server: server(optional, &[HTTP_2, HTTP_1_1])?,
+            server_strict: server(Arc::clone(&required), &[HTTP_2, HTTP_1_1])?,
+            server_grpc: server(Arc::clone(&required), &[HTTP_2])?,
             client: Arc::new(client),
             of_clients: required,
             of_servers,

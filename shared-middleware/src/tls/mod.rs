@@ -32,6 +32,11 @@ use self::{
 };
 use crate::{clock::Clock, error::causes, identity::Part, identity::Peer, metrics};
 
+/// Protocols as ALPN names them (RFC 7301).
+pub const HTTP_1_1: &[u8] = b"http/1.1";
+/// See [`HTTP_1_1`].
+pub const HTTP_2: &[u8] = b"h2";
+
 /// How often files of certificates are looked at.
 pub const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 
@@ -124,14 +129,33 @@ impl MeshTls {
         let material = self.material();
         let config = if strict { &material.server_strict } else { &material.server };
         let stream = TlsAcceptor::from(Arc::clone(config)).accept(stream).await?;
+        Ok(self.accepted(stream, material))
+    }
+
+    /// As a strict [`Self::accept`], with a client that says that it speaks HTTP/2, as RFC 9113
+    /// (3.2) has it.
+    pub async fn accept_grpc(&self, stream: TcpStream) -> io::Result<ServerStream> {
+        let material = self.material();
+        let config = Arc::clone(&material.server_grpc);
+        let stream = TlsAcceptor::from(config).accept(stream).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(HTTP_2) {
+            return Err(io::Error::other("the client does not say that it speaks HTTP/2"));
+        }
+        Ok(self.accepted(stream, material))
+    }
+
+    fn accepted(
+        &self,
+        stream: server::TlsStream<TcpStream>,
+        material: Arc<Material>,
+    ) -> ServerStream {
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
-        let shown = Shown { chain, by: Side::Client };
-        Ok(self.open.watch_over(stream, shown, material))
+        self.open.watch_over(stream, Shown { chain, by: Side::Client }, material)
     }
 
     /// Shakes hands as this part with a server that must be `part`.
     pub async fn connect(&self, part: Part, stream: TcpStream) -> io::Result<ClientStream> {
-        self.connect_alpn(part, stream, &[b"http/1.1"]).await
+        self.connect_alpn(part, stream, &[HTTP_1_1]).await
     }
 
     /// As [`Self::connect`], offering these protocols.

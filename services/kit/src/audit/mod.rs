@@ -178,12 +178,10 @@ impl Trail {
     pub async fn keep_all(&self, entries: Vec<Entry>) -> Result<(), DbError> {
         let outcomes: Vec<_> = entries.iter().map(|entry| entry.outcome).collect();
         let ledger = Arc::clone(&self.0.ledger);
-        let db = &self.0.db;
-        let kept: Result<(), DbError> = db
-            .write(move |tx| {
-                Box::pin(async move { rows::append(tx, &ledger.chain, &entries).await })
-            })
-            .await;
+        let kept = self.0.db.write_trail(move |tx| {
+            Box::pin(async move { rows::append(tx, &ledger.chain, &entries).await })
+        });
+        let kept = kept.await;
         match &kept {
             Ok(()) => outcomes.into_iter().for_each(|outcome| self.0.ledger.counted(outcome)),
             Err(error) => {

@@ -9,6 +9,7 @@
 //!
 //! **Invariant:** an answer `Ok` from [`Db::write`] means that the commit is on disk.
 
+mod config;
 #[cfg(test)]
 mod conformance;
 mod metrics;
@@ -16,15 +17,11 @@ mod migrate;
 #[cfg(test)]
 mod migrate_tests;
 mod postgres;
+mod reserve;
 mod sqlite;
 mod value;
 
-use std::{
-    path::PathBuf,
-    str::FromStr,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
 use shared_middleware::{
@@ -33,41 +30,18 @@ use shared_middleware::{
 };
 use tokio::time::Instant;
 
+pub use self::{
+    config::{DbConfig, DbUrl},
+    migrate::Migrations,
+    postgres::PostgresUrl,
+    value::{FromValue, Row, Value},
+};
 use self::{
     metrics::Metrics,
     postgres::{Postgres, PostgresLease},
     sqlite::Sqlite,
 };
-pub use self::{
-    migrate::Migrations,
-    postgres::PostgresUrl,
-    value::{FromValue, Row, Value},
-};
 use crate::audit::Ledger;
-
-/// Where a store is.
-#[derive(Clone, PartialEq, Eq)]
-pub enum DbUrl {
-    /// `sqlite:PATH`.
-    Sqlite(PathBuf),
-    /// `postgres://user:pass@host:port/db`.
-    Postgres(Box<PostgresUrl>),
-}
-
-/// A store's settings.
-#[derive(Clone)]
-pub struct DbConfig {
-    /// Whose it is, as metrics name it: a service, or `events` of the embedded log.
-    pub owner: &'static str,
-    /// Where it is.
-    pub url: DbUrl,
-    /// So many connections at most: PostgreSQL's pool, SQLite's readers.
-    pub pool_connections_max: u32,
-    /// Waiting longer for a connection, or for a place in SQLite's writer's queue, is a failure.
-    pub acquire: Duration,
-    /// PostgreSQL gives up a statement that takes longer.
-    pub statement: Duration,
-}
 
 /// What can go wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +91,14 @@ struct Store {
     ledger: OnceLock<Arc<Ledger>>,
 }
 
+/// What is written for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Anything,
+    /// An entry of the audit trail that no effect depends on. A full disk has room for it.
+    Trail,
+}
+
 enum Inner {
     Sqlite(Sqlite),
     Postgres(Box<Postgres>),
@@ -138,46 +120,6 @@ pub struct Tx<'c> {
 enum TxInner<'c> {
     Sqlite(sqlite::SqliteTx<'c>),
     Postgres(postgres::PostgresTx<'c>),
-}
-
-// === impl DbUrl ===
-
-impl FromStr for DbUrl {
-    type Err = &'static str;
-
-    fn from_str(url: &str) -> Result<Self, Self::Err> {
-        if let Some(path) = url.strip_prefix("sqlite:") {
-            let path = path.strip_prefix("//").unwrap_or(path);
-            return if path.is_empty() {
-                Err("sqlite: needs a path")
-            } else {
-                Ok(Self::Sqlite(path.into()))
-            };
-        }
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return url.parse().map(|url| Self::Postgres(Box::new(url)));
-        }
-        Err("must begin with sqlite: or postgres://")
-    }
-}
-
-impl std::fmt::Debug for DbUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Postgres(url) => write!(f, "{url:?}"),
-        }
-    }
-}
-
-// === impl DbConfig ===
-
-impl DbConfig {
-    /// A store there, with bounds that fit a small service.
-    pub const fn new(owner: &'static str, url: DbUrl) -> Self {
-        let (acquire, statement) = (Duration::from_secs(3), Duration::from_secs(10));
-        Self { owner, url, pool_connections_max: 8, acquire, statement }
-    }
 }
 
 // === impl DbError ===
@@ -236,10 +178,36 @@ impl Db {
         E: From<DbError> + Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
     {
+        self.write_for(Purpose::Anything, work).await
+    }
+
+    /// As [`Self::write`], for entries of the audit trail alone: on SQLite also when the disk is full,
+    /// as long as what is kept for them lasts.
+    pub(crate) async fn write_trail<F>(&self, work: F) -> Result<(), DbError>
+    where
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<(), DbError>>
+            + Send
+            + Clone
+            + 'static,
+    {
+        let first = self.write_for(Purpose::Trail, work.clone()).await;
+        if self.engine() == Engine::Sqlite && matches!(first, Err(DbError::Unavailable(_))) {
+            // What found the disk full has made room.
+            return self.write_for(Purpose::Trail, work).await;
+        }
+        first
+    }
+
+    async fn write_for<T, E, F>(&self, purpose: Purpose, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    {
         let started = Instant::now();
         let work = recording(audit::current(), self.0.ledger.get().cloned(), work);
         let done = match &self.0.engine {
-            Inner::Sqlite(sqlite) => sqlite.write(work).await,
+            Inner::Sqlite(sqlite) => sqlite.write(purpose, work).await,
             Inner::Postgres(postgres) => postgres.write(work).await,
         };
         self.0.metrics.write(started.elapsed());

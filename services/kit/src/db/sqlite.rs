@@ -2,7 +2,8 @@
 //!
 //! WAL with `synchronous=FULL`: a commit is on disk when it is acknowledged. The writer takes all
 //! transactions that wait, runs each in a savepoint, and commits them together: one `fsync` for
-//! many (group commit). An answer goes out only after that commit.
+//! many (group commit). An answer goes out only after that commit. On a full disk only the audit
+//! trail is written ([`Reserve`]).
 
 use std::{
     path::Path,
@@ -21,7 +22,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{DbConfig, DbError, Metrics, Migrations, Row, Tx, TxInner, Value, panicked};
+use super::{
+    DbConfig, DbError, Metrics, Migrations, Purpose, Row, Tx, TxInner, Value, panicked,
+    reserve::Reserve,
+};
 
 /// So many transactions wait for the writer at most; a further one waits to wait.
 pub(super) const WAITING_MAX: usize = 1024;
@@ -29,6 +33,8 @@ pub(super) const WAITING_MAX: usize = 1024;
 const GROUP_MAX: usize = 64;
 /// Prepared statements kept by each connection.
 const STATEMENTS_KEPT: usize = 64;
+/// The log is written into the file when it has so many pages: as SQLite would, and with little room.
+const CHECKPOINT_PAGES: (u32, u32) = (1000, 64);
 
 /// A store in a file.
 pub(super) struct Sqlite {
@@ -39,8 +45,12 @@ pub(super) struct Sqlite {
     metrics: Arc<Metrics>,
 }
 
-/// Work for the writer: runs in the open transaction, and says whom to tell of the commit.
-type Job = Box<dyn FnOnce(&mut Connection) -> Outcome + Send>;
+/// Work for the writer.
+struct Job {
+    purpose: Purpose,
+    /// Runs in the open transaction, and says whom to tell of the commit.
+    work: Box<dyn FnOnce(&mut Connection) -> Outcome + Send>,
+}
 
 /// Whether a job's own part is to be kept, and who waits for the commit.
 struct Outcome {
@@ -83,10 +93,10 @@ impl Sqlite {
             let places = Arc::new(Semaphore::new(size));
             let readers = Arc::new(Readers { idle: Mutex::new(idle), places, size });
             let (sender, jobs) = mpsc::channel(WAITING_MAX);
-            let counted = Arc::clone(&metrics);
+            let (counted, reserve) = (Arc::clone(&metrics), Reserve::beside(&path));
             thread::Builder::new()
                 .name("sqlite-writer".to_owned())
-                .spawn(move || write_all(writer, jobs, &counted))
+                .spawn(move || write_all(writer, jobs, reserve, &counted))
                 .map_err(unavailable)?;
             Ok(Self { writer: sender, readers, acquire, metrics })
         })
@@ -94,7 +104,7 @@ impl Sqlite {
         .map_err(unavailable)?
     }
 
-    pub(super) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    pub(super) async fn write<T, E, F>(&self, purpose: Purpose, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
@@ -102,7 +112,7 @@ impl Sqlite {
     {
         let (sender, answer) = oneshot::channel();
         let metrics = Arc::clone(&self.metrics);
-        let job: Job = Box::new(move |connection| {
+        let work = Box::new(move |connection: &mut Connection| {
             let result = run(connection, &metrics, work);
             let keep = result.is_ok();
             let tell = move |committed: Result<(), DbError>| {
@@ -114,7 +124,7 @@ impl Sqlite {
             };
             Outcome { keep, tell: Box::new(tell) }
         });
-        let taken = timeout(self.acquire, self.writer.send(job))
+        let taken = timeout(self.acquire, self.writer.send(Job { purpose, work }))
             .await
             .map_err(|_| unavailable("too many transactions wait for the writer"))
             .and_then(|sent| sent.map_err(|_| unavailable("the writer has ended")));
@@ -202,9 +212,23 @@ impl ToSql for Value {
 }
 
 /// The writer's life: takes what waits, commits it together, tells everybody.
-fn write_all(mut connection: Connection, mut jobs: mpsc::Receiver<Job>, metrics: &Metrics) {
+fn write_all(
+    mut connection: Connection,
+    mut jobs: mpsc::Receiver<Job>,
+    mut reserve: Reserve,
+    metrics: &Metrics,
+) {
     let mut group = Vec::with_capacity(GROUP_MAX);
     while jobs.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
+        if reserve.is_spent() {
+            if reserve.renew() {
+                tracing::info!("the disk has room again: everything is written");
+                checkpoint_at(&connection, CHECKPOINT_PAGES.0);
+            } else {
+                // Whoever else waits is told that the store is not available.
+                group.retain(|job| job.purpose == Purpose::Trail);
+            }
+        }
         let began = connection.execute_batch("begin immediate").map_err(failed);
         if let Err(error) = began {
             metrics.failed(&error);
@@ -215,8 +239,12 @@ fn write_all(mut connection: Connection, mut jobs: mpsc::Receiver<Job>, metrics:
         }
         let waiting: Vec<_> = group.drain(..).map(|job| run_job(&mut connection, job)).collect();
         let committed = connection.execute_batch("commit");
-        if committed.is_err() {
+        if let Err(error) = &committed {
             let _ = connection.execute_batch("rollback");
+            if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+                reserve.spend();
+                checkpoint_at(&connection, CHECKPOINT_PAGES.1);
+            }
         }
         let mut committed = committed.map_err(failed);
         for tell in waiting.into_iter().flatten() {
@@ -233,10 +261,17 @@ fn write_all(mut connection: Connection, mut jobs: mpsc::Receiver<Job>, metrics:
     }
 }
 
+fn checkpoint_at(connection: &Connection, pages: u32) {
+    let set = connection.execute_batch(&format!("pragma wal_autocheckpoint = {pages}"));
+    if let Err(error) = set {
+        tracing::warn!(error = %error, "cannot say when the log is written into the file");
+    }
+}
+
 /// Runs a job in a savepoint of its own, so that its failure takes nothing else along.
 fn run_job(connection: &mut Connection, job: Job) -> Option<Tell> {
     connection.execute_batch("savepoint job").ok()?;
-    let Outcome { keep, tell } = job(connection);
+    let Outcome { keep, tell } = (job.work)(connection);
     let end = if keep { "release job" } else { "rollback to job; release job" };
     let ended = connection.execute_batch(end);
     if ended.is_err() && !keep {

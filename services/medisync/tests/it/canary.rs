@@ -7,10 +7,11 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
+use testbed::{Kafka, Postgres};
 
-/// What every story's people have in common, `world::a_patient` and the demo data: no log may hold
-/// any of it.
-const OF_ALL_STORIES: [&str; 9] = [
+/// What every story's people have in common, `world::a_patient` and the demo data, and the passwords
+/// of the servers: no log may hold any of it.
+const OF_ALL_STORIES: [&str; 11] = [
     "Test Person",
     "test.person.",
     "1 Test Street",
@@ -20,6 +21,8 @@ const OF_ALL_STORIES: [&str; 9] = [
     "receptionist@test.com",
     "john.doe@example.com",
     "password123",
+    Postgres::PASSWORD,
+    Kafka::PASSWORD,
 ];
 /// What `up` prints for people who try it out: the one place where an account may be named.
 const DEMO_LINE: &str = "demo accounts are on: ";

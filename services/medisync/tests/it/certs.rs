@@ -138,6 +138,9 @@ pub(crate) fn client(world: &World, identity: Option<&Identity>) -> Client {
     client.build().unwrap()
 }
 
+/// How a client begins, with empty settings (RFC 9113, 3.4).
+pub(crate) const HTTP_2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
 /// Shakes hands with the port of a URL, as a client that offers only these versions and protocols.
 pub(crate) async fn handshake(
     world: &World,
@@ -166,7 +169,10 @@ pub(crate) async fn handshake(
 /// Whether the other end took us: in TLS 1.3 it says no only after the client's part is done.
 pub(crate) async fn taken(handshake: io::Result<TlsStream<TcpStream>>) -> bool {
     let Ok(mut stream) = handshake else { return false };
-    let request = b"GET /v3/api-docs HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let request = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => HTTP_2_PREFACE,
+        _ => b"GET /v3/api-docs HTTP/1.1\r\nhost: localhost\r\n\r\n",
+    };
     let mut first = [0];
     stream.write_all(request).await.is_ok() && matches!(stream.read(&mut first).await, Ok(1))
 }

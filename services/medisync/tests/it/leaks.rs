@@ -9,6 +9,7 @@ use prost::Message as _;
 use proto::patient_events::PatientEvent;
 use reqwest::{Method, StatusCode, header::CONTENT_TYPE as TYPE};
 use serde_json::{Map, Value, json};
+use testbed::Postgres;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -61,6 +62,7 @@ impl Scan {
             WRONG_PASSWORD,
             FORGED_TOKEN,
             SMTP_PASSWORD,
+            Postgres::PASSWORD,
             KEY,
         ];
         Self { canaries: Canaries::new(values), seen: Vec::new(), refusals: 0 }

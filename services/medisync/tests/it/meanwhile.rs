@@ -5,9 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
+use reqwest::StatusCode;
 use tokio::task::JoinHandle;
 
-use crate::world::until;
+use crate::world::{RECEPTIONIST, World, a_patient, until};
 
 /// Requests that go on, on another thread, until told to end.
 pub(crate) struct Meanwhile {
@@ -33,6 +34,22 @@ impl Meanwhile {
             }
         });
         Self { ends, rounds, going_on }
+    }
+
+    /// A clerk's day: each round registers somebody and asks every other part.
+    pub(crate) async fn working(world: &World) -> Self {
+        let clerk = world.sign_in(RECEPTIONIST).await;
+        Self::repeat(move || {
+            let clerk = clerk.clone();
+            async move {
+                let answer = clerk.post("/api/patients", &a_patient()).await;
+                let patient = answer.expect(StatusCode::CREATED).json();
+                assert_eq!(patient["billing"]["status"], "ACTIVE");
+                clerk.get("/api/billing/accounts").await.expect(StatusCode::OK);
+                clerk.get("/api/notifications").await.expect(StatusCode::OK);
+                clerk.get("/auth/me").await.expect(StatusCode::OK);
+            }
+        })
     }
 
     /// Waits for so many more rounds.

@@ -16,7 +16,7 @@ use tonic::{
 };
 
 use crate::{
-    certs::{Authority, Identity, client, handshake, pki, taken},
+    certs::{Authority, HTTP_2_PREFACE, Identity, client, handshake, pki, taken},
     meanwhile::Meanwhile,
     wire,
     world::{ADMIN, RECEPTIONIST, World, a_patient, files, until},
@@ -27,18 +27,20 @@ pub(crate) const PATIENT: &str = "123e4567-e89b-12d3-a456-426614174abc";
 pub(crate) const CREATE: &str = "/medisync.billing.v1.BillingService/CreateBillingAccount";
 
 #[tokio::test]
-async fn billings_grpc_port_speaks_tls_1_3_and_nothing_else() {
+async fn billings_grpc_port_speaks_http_2_by_tls_1_3_and_nothing_else() {
     let world = World::start().await;
     let url = world.url("billing gRPC");
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    assert_eq!(wire::said(url, preface).await, b"");
+    assert_eq!(wire::said(url, HTTP_2_PREFACE).await, b"");
     assert_eq!(wire::said(url, b"POST / HTTP/1.1\r\nhost: x\r\n\r\n").await, b"");
 
     let right = Identity::of(&world, "patient");
-    let tried = handshake(&world, url, Some(&right), &[&TLS13], &["http/1.1"]).await;
-    assert!(taken(tried).await);
+    for protocols in [&[][..], &["http/1.1"]] {
+        let tried = handshake(&world, url, Some(&right), &[&TLS13], protocols).await;
+        assert!(!taken(tried).await, "{protocols:?}");
+    }
     let tried = handshake(&world, url, Some(&right), &[&TLS13], &["http/1.1", "h2"]).await.unwrap();
     assert_eq!(tried.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    assert!(taken(Ok(tried)).await);
     let old = handshake(&world, url, Some(&right), &[&TLS12], &["h2"]).await;
     assert!(!taken(old).await, "TLS 1.2");
 }
@@ -232,18 +234,7 @@ async fn keys_are_private_and_certificates_name_one_part_for_a_day() {
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_are_replaced_while_requests_go_on() {
     let world = World::start().await;
-    let clerk = world.sign_in(RECEPTIONIST).await;
-    let requests = Meanwhile::repeat(move || {
-        let clerk = clerk.clone();
-        async move {
-            let answer = clerk.post("/api/patients", &a_patient()).await;
-            let patient = answer.expect(StatusCode::CREATED).json();
-            assert_eq!(patient["billing"]["status"], "ACTIVE");
-            clerk.get("/api/billing/accounts").await.expect(StatusCode::OK);
-            clerk.get("/api/notifications").await.expect(StatusCode::OK);
-            clerk.get("/auth/me").await.expect(StatusCode::OK);
-        }
-    });
+    let requests = Meanwhile::working(&world).await;
     for part in SERVICES.into_iter().chain(["gateway"]) {
         world.command(&["pki", "issue", part], "");
     }

@@ -26,7 +26,7 @@ async fn a_stolen_certificate_is_worth_nothing_within_seconds() {
     assert!(begun.elapsed() < CUT_OFF_WITHIN, "{:?}", begun.elapsed());
 
     let url = world.url("billing gRPC");
-    let again = handshake(&world, url, Some(&stolen), &[&TLS13], &["http/1.1"]).await;
+    let again = handshake(&world, url, Some(&stolen), &[&TLS13], &["h2", "http/1.1"]).await;
     assert!(!taken(again).await);
     let closed = "mesh_connections_closed_total{reason=\"revoked\",service=\"billing\"} ";
     let metrics = world.metrics().await;
@@ -47,7 +47,7 @@ async fn a_stolen_certificate_is_worth_nothing_within_seconds() {
     let other = Identity::of(&world, "notification");
     world.command(&["pki", "revoke", "notification"], "");
     until("the list is read", || async {
-        !taken(handshake(&world, url, Some(&other), &[&TLS13], &["http/1.1"]).await).await
+        !taken(handshake(&world, url, Some(&other), &[&TLS13], &["h2", "http/1.1"]).await).await
     })
     .await;
     // How things are is told four times a second: for longer than anybody is left connected who

@@ -10,7 +10,7 @@ use crate::{
     meanwhile::Meanwhile,
     mesh::{SERVICES, shown},
     processes::PARTS,
-    world::{RECEPTIONIST, World, a_patient, until},
+    world::{World, until},
 };
 
 const CUT_OFF_WITHIN: Duration = Duration::from_secs(5);
@@ -18,17 +18,7 @@ const CUT_OFF_WITHIN: Duration = Duration::from_secs(5);
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authority_is_replaced_and_no_call_fails() {
     let world = World::start().await;
-    let clerk = world.sign_in(RECEPTIONIST).await;
-    let requests = Meanwhile::repeat(move || {
-        let clerk = clerk.clone();
-        async move {
-            let answer = clerk.post("/api/patients", &a_patient()).await;
-            let patient = answer.expect(StatusCode::CREATED).json();
-            assert_eq!(patient["billing"]["status"], "ACTIVE");
-            clerk.get("/api/billing/accounts").await.expect(StatusCode::OK);
-            clerk.get("/auth/me").await.expect(StatusCode::OK);
-        }
-    });
+    let requests = Meanwhile::working(&world).await;
     let old = Identity::of(&world, "patient");
     let mut live =
         handshake(&world, world.url("billing gRPC"), Some(&old), &[&TLS13], &["h2"]).await.unwrap();
@@ -37,7 +27,7 @@ async fn an_authority_is_replaced_and_no_call_fails() {
     let new = next_authority(&world).issue("gateway", &["spiffe://medisync/gateway"], |_| {});
     for part in SERVICES {
         until("both are trusted", || async {
-            taken(handshake(&world, world.url(part), Some(&new), &[&TLS13], &[]).await).await
+            taken(handshake(&world, world.url(part), Some(&new), &[&TLS13], &["h2"]).await).await
         })
         .await;
     }
@@ -54,14 +44,14 @@ async fn an_authority_is_replaced_and_no_call_fails() {
 
     // Who has a certificate of the old authority is a part to the last.
     let billing = world.url("billing gRPC");
-    let still = handshake(&world, billing, Some(&old), &[&TLS13], &["http/1.1"]).await;
+    let still = handshake(&world, billing, Some(&old), &[&TLS13], &["h2", "http/1.1"]).await;
     assert!(taken(still).await);
     let begun = Instant::now();
     world.command(&["pki", "rotate-ca", "finish"], "");
     let mut rest = Vec::new();
     let _ = tokio::io::AsyncReadExt::read_to_end(&mut live, &mut rest).await;
     assert!(begun.elapsed() < CUT_OFF_WITHIN, "{:?}", begun.elapsed());
-    let refused = handshake(&world, billing, Some(&old), &[&TLS13], &["http/1.1"]).await;
+    let refused = handshake(&world, billing, Some(&old), &[&TLS13], &["h2", "http/1.1"]).await;
     assert!(!taken(refused).await);
     let closed = "mesh_connections_closed_total{reason=\"untrusted\",service=\"billing\"} ";
     let metrics = world.metrics().await;

@@ -144,7 +144,7 @@ async fn refuses(world: &World, port: &str, part: &str) {
     for shown in &refused {
         let (url, identity) = (world.url(port), shown.identity.as_ref());
         until(&shown.name, || async {
-            !taken(handshake(world, url, identity, &[&TLS13], &["http/1.1"]).await).await
+            !taken(handshake(world, url, identity, &[&TLS13], &["h2", "http/1.1"]).await).await
         })
         .await;
     }
@@ -153,7 +153,7 @@ async fn refuses(world: &World, port: &str, part: &str) {
     until("every refusal is counted", || async {
         // Revoked while it shook hands, one is let in and its connection closed: it comes again.
         let last = refused.last().and_then(|shown| shown.identity.as_ref());
-        let _ = handshake(world, world.url(port), last, &[&TLS13], &["http/1.1"]).await;
+        let _ = handshake(world, world.url(port), last, &[&TLS13], &["h2", "http/1.1"]).await;
         let metrics = world.metrics().await;
         let counts = metrics.lines().filter_map(|line| line.strip_prefix(&*series));
         counts.map(|count| count.parse::<usize>().unwrap()).sum::<usize>() >= refused.len()

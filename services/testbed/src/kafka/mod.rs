@@ -113,7 +113,7 @@ impl Kafka {
     /// Who may connect by SASL.
     pub const USER: &str = "medisync";
     /// The user's password.
-    pub const PASSWORD: &str = "testbed-password";
+    pub const PASSWORD: &str = "testbed-password-of-kafka";
 
     /// Starts a new cluster of that many brokers, without topics.
     pub fn start(brokers: usize, security: Security) -> io::Result<Self> {

@@ -1,4 +1,5 @@
-//! For tests of stores: every engine that can be tested here, and on each a store of one's own.
+//! For tests of services: every engine that can be tested here, and on each a store of one's own;
+//! `documents` looks at what a service tells of itself.
 //!
 //! PostgreSQL is the server of `MEDISYNC_TEST_POSTGRES`, which `make test` starts; without that it
 //! is one of this process's own. None is passed over because nobody told where it is.
@@ -9,6 +10,8 @@
 //!     let db = store.open(migrations()).await;
 //! }
 //! ```
+
+pub mod documents;
 
 use std::{
     collections::BTreeSet,

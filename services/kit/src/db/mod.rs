@@ -181,8 +181,8 @@ impl Db {
         self.write_for(Purpose::Anything, work).await
     }
 
-    /// As [`Self::write`], for entries of the audit trail alone: on SQLite also when the disk is full,
-    /// as long as what is kept for them lasts.
+    /// As [`Self::write`], for entries of the audit trail alone: on SQLite also when the disk is
+    /// full, as long as what is kept for them lasts.
     pub(crate) async fn write_trail<F>(&self, work: F) -> Result<(), DbError>
     where
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<(), DbError>>

@@ -1,8 +1,8 @@
-//! Room on the disk that is kept for the audit trail: whoever reads is recorded, and patients' records
-//! are to be read when the disk is full, too.
+//! Room on the disk that is kept for the audit trail: whoever reads is recorded, and patients'
+//! records are to be read when the disk is full, too.
 //!
-//! The room is a file beside the store. When a commit finds the disk full the file goes, and until it
-//! can be made again the store takes entries of the trail only, which then have its room for
+//! The room is a file beside the store. When a commit finds the disk full the file goes, and until
+//! it can be made again the store takes entries of the trail only, which then have its room for
 //! themselves.
 
 use std::{

@@ -33,7 +33,7 @@ pub(super) const WAITING_MAX: usize = 1024;
 const GROUP_MAX: usize = 64;
 /// Prepared statements kept by each connection.
 const STATEMENTS_KEPT: usize = 64;
-/// The log is written into the file when it has so many pages: as SQLite would, and with little room.
+/// The log is written into the file when it has so many pages: as SQLite would; with little room.
 const CHECKPOINT_PAGES: (u32, u32) = (1000, 64);
 
 /// A store in a file.

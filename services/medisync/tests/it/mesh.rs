@@ -226,7 +226,8 @@ async fn keys_are_private_and_certificates_name_one_part_for_a_day() {
         let made = fs::metadata(folder.join(format!("{part}.pem"))).unwrap().modified().unwrap();
         let made_s = made.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
         let lives_s = until_s.unwrap() - i64::try_from(made_s).unwrap();
-        assert!((86_390..=86_400).contains(&lives_s), "{part} lives {lives_s} s");
+        // The clock of files may be a tick behind, and so in the second before.
+        assert!((86_390..=86_401).contains(&lives_s), "{part} lives {lives_s} s");
         assert!(shown.contains(&id), "{shown}");
     }
 }

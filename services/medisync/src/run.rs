@@ -248,7 +248,7 @@ async fn start(
     signing_keys(&verifier, false).await?;
     if let (Some(bound), Some(tls)) = (bound.gateway, tls.get(&Part::Gateway)) {
         let told = untold.tell(addresses.urls(config, Part::Auth), Arc::clone(tls));
-        running.until_stopped("the gateway's refusals", told);
+        running.refusals = Some(tokio::spawn(told));
         let deps = gateway::Deps {
             tls: Arc::clone(tls),
             refusals,

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use futures_util::future::OptionFuture;
 use kit::service::Service;
 use shared_middleware::{
     clock::Clock,
@@ -13,8 +14,8 @@ use shared_middleware::{
     token::{FeedConfig, Verifier, follow, follow_externals},
 };
 use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep, timeout_at},
+    task::{JoinHandle, JoinSet},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -24,12 +25,17 @@ use crate::{config::Config, launch::Addresses, pki::Pki};
 /// Relays and consumers end within moments, which they get even when requests took all the time.
 const TASKS_END_AT_LEAST: Duration = Duration::from_millis(200);
 
+/// What the gateway refused is recorded so soon, if auth is there.
+const REFUSALS_TOLD_WITHIN: Duration = Duration::from_secs(1);
+
 /// Whoever watches gRPC's health hears of a change so soon.
 const HEALTH_TOLD_EVERY: Duration = Duration::from_millis(250);
 
 /// What runs, and how it is told to stop: from the outside in.
 pub(crate) struct Running {
     pub(crate) gateway: Option<gateway::Running>,
+    /// Ends when the gateway has, and auth knows what it refused.
+    pub(crate) refusals: Option<JoinHandle<()>>,
     services: JoinSet<()>,
     pub(crate) tasks: JoinSet<&'static str>,
     pub(crate) stop_gateway: CancellationToken,
@@ -43,6 +49,7 @@ impl Running {
     pub(crate) fn new() -> Self {
         Self {
             gateway: None,
+            refusals: None,
             services: JoinSet::new(),
             tasks: JoinSet::new(),
             stop_gateway: CancellationToken::new(),
@@ -154,6 +161,10 @@ impl Running {
         self.stop_gateway.cancel();
         if let Some(gateway) = self.gateway.take() {
             gateway.join().await;
+            let told = self.refusals.take().map(|told| timeout(REFUSALS_TOLD_WITHIN, told));
+            if OptionFuture::from(told).await.is_some_and(|told| told.is_err()) {
+                tracing::warn!("not all that the gateway refused is recorded: auth is away");
+            }
         } else {
             // The gateways are elsewhere. Until the last of them has seen that we are not ready any
             // more, requests come; and to close a connection is to lose the request that is just

@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_document_shows_paths_as_the_gateway_does() {
-        assert_shown(&openapi(), "MediSync notifications");
+        assert_shown(&openapi(), "MediSync notifications", "/");
         let document = serde_json::to_value(openapi()).unwrap();
         let get = &document["paths"]["/api/notifications"]["get"];
         for status in ["400", "401", "403", "503"] {

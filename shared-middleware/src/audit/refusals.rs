@@ -60,7 +60,7 @@ impl Refusals {
 // === impl Untold ===
 
 impl Untold {
-    /// Tells auth, for ever; the caller drops the future to stop.
+    /// Tells auth, until nobody can refuse any more and all is told.
     pub async fn tell(mut self, auth_urls: Vec<Uri>, tls: Arc<MeshTls>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while self.0.recv_many(&mut batch, BATCH_MAX).await > 0 {

@@ -182,5 +182,5 @@ fn every_documented_operation_has_a_rule_and_tells_its_errors() {
     // What gRPC is, its own reflection tells.
     undocumented.retain(|operation| !operation.contains(" /grpc.") && !operation.contains(".v1."));
     assert_eq!(undocumented, ["GET /v3/api-docs"]);
-    assert_shown(&openapi(), "MediSync billing");
+    assert_shown(&openapi(), "MediSync billing", "/api/billing");
 }

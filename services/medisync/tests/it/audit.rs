@@ -136,6 +136,21 @@ async fn sign_ins_and_users_leave_their_trace_and_unknown_callers_do_not() {
 }
 
 #[tokio::test]
+async fn what_the_gateway_refused_last_is_recorded_before_it_goes() {
+    let mut world = World::embedded().await;
+    let clerk = world.sign_in(RECEPTIONIST).await;
+    for _ in 0..20 {
+        clerk.get("/api/users").await.refused(403, "forbidden");
+    }
+    world.terminate();
+    assert!(world.ended().success());
+    let world = world.crash_and_restart();
+    let auditor = world.sign_in(AUDITOR).await;
+    let refused = entries(&auditor, "action=user.list&outcome=refused").await;
+    assert_eq!(refused.len(), 20);
+}
+
+#[tokio::test]
 async fn a_part_that_calls_what_it_may_not_is_recorded() {
     let world = World::start().await;
     let auditor = world.sign_in(AUDITOR).await;

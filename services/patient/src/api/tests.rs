@@ -431,5 +431,5 @@ async fn odd_questions_are_told_what_is_wrong() {
 #[test]
 fn every_documented_operation_has_a_rule_and_tells_its_errors() {
     assert_eq!(undocumented(&openapi(), RULES), ["GET /v3/api-docs"]);
-    assert_shown(&openapi(), "MediSync patients");
+    assert_shown(&openapi(), "MediSync patients", "/api");
 }

@@ -19,7 +19,7 @@ fn every_documented_operation_has_a_rule_and_the_rest_is_for_parts() {
 
 #[test]
 fn the_document_shows_what_clients_see() {
-    assert_shown(&openapi(), "MediSync auth");
+    assert_shown(&openapi(), "MediSync auth", "/");
     let document = serde_json::to_value(openapi()).unwrap();
     let paths = document["paths"].as_object().unwrap();
     for path in [

@@ -1,17 +1,15 @@
 //! The key that audit trails are sealed with: given, or a file that is made at the first start.
 
-use std::{
-    fs,
-    io::{ErrorKind, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use anyhow::Context as _;
 use kit::audit::AuditKey;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::{config::AuditKeySource, pki::make_private_folder};
+use crate::{
+    config::AuditKeySource,
+    pki::{make_private_folder, write_private},
+};
 
 /// The key; its file is made when it is not there.
 pub(crate) fn ensure(source: &AuditKeySource) -> anyhow::Result<AuditKey> {
@@ -33,26 +31,38 @@ pub(crate) fn load(source: &AuditKeySource) -> anyhow::Result<AuditKey> {
     }
 }
 
-/// Whole or not at all; of several processes that do so at once, one wins.
+/// Of several processes that do so at once, one makes it: whoever holds the folder's lock, which goes
+/// with the process.
 fn make(path: &Path) -> anyhow::Result<()> {
     let mut bytes = [0; 32];
     SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow::anyhow!("no randomness"))?;
-    if let Some(folder) = path.parent() {
-        make_private_folder(folder)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    make_private_folder(folder)?;
+    let folder = fs::File::open(folder)?;
+    folder.lock()?;
+    if path.exists() {
+        return Ok(());
     }
-    let written = path.with_added_extension(format!("{}.tmp", std::process::id()));
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&written)?;
-    writeln!(file, "{}", AuditKey::new(bytes).to_hex())?;
-    file.sync_all()?;
-    let linked = fs::hard_link(&written, path);
-    fs::remove_file(&written)?;
-    match linked {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        done => Ok(done?),
+    write_private(path, &format!("{}\n", AuditKey::new(bytes).to_hex()))?;
+    Ok(folder.sync_all()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn of_many_that_make_the_key_at_once_all_have_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = AuditKeySource::File(folder.path().join("audit/key"));
+        let keys: Vec<_> = thread::scope(|scope| {
+            let making: Vec<_> = (0..16).map(|_| scope.spawn(|| ensure(&source))).collect();
+            making.into_iter().map(|one| one.join().unwrap().unwrap().to_hex()).collect()
+        });
+        assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+        assert_eq!(fs::read_dir(folder.path().join("audit")).unwrap().count(), 1);
     }
 }

@@ -19,7 +19,7 @@ pub(crate) fn make_private_folder(dir: &Path) -> anyhow::Result<()> {
 }
 
 /// Writes a file that only its owner can read, whole or not at all.
-pub(super) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     let written = path.with_added_extension(format!("{}.tmp", std::process::id()));
     let write = || {
         let mut file = fs::OpenOptions::new()

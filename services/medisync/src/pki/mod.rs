@@ -32,8 +32,11 @@ use shared_middleware::{clock::Clock, identity::Part, tls};
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use self::files::write_private;
-pub(crate) use self::{command::command, files::make_private_folder, rotate::Step};
+pub(crate) use self::{
+    command::command,
+    files::{make_private_folder, write_private},
+    rotate::Step,
+};
 
 const LEAF_LIVES: SignedDuration = SignedDuration::from_hours(24);
 const AUTHORITY_LIVES: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);

@@ -31,8 +31,8 @@ pub(crate) fn load(source: &AuditKeySource) -> anyhow::Result<AuditKey> {
     }
 }
 
-/// Of several processes that do so at once, one makes it: whoever holds the folder's lock, which goes
-/// with the process.
+/// Of several processes that do so at once, one makes it: whoever holds the folder's lock, which
+/// goes with the process.
 fn make(path: &Path) -> anyhow::Result<()> {
     let mut bytes = [0; 32];
     SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow::anyhow!("no randomness"))?;

@@ -177,7 +177,7 @@ impl Trail {
     /// Keeps the entries that another part recorded.
     pub async fn keep_all(&self, entries: Vec<Entry>) -> Result<(), DbError> {
         let outcomes: Vec<_> = entries.iter().map(|entry| entry.outcome).collect();
-        let ledger = Arc::clone(&self.0.ledger);
+        let (ledger, entries) = (Arc::clone(&self.0.ledger), Arc::<[Entry]>::from(entries));
         let kept = self.0.db.write_trail(move |tx| {
             Box::pin(async move { rows::append(tx, &ledger.chain, &entries).await })
         });

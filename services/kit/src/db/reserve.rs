@@ -17,7 +17,7 @@ use rustix::{
     io::Errno,
 };
 
-/// At most: some twenty thousand entries.
+/// At most: an entry takes some hundred bytes.
 const BYTES_MAX: u64 = 8 << 20;
 /// Of a small disk, no more than one part in so many.
 const SHARE_OF_DISK: u64 = 16;

@@ -7,8 +7,9 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
+    client::Client,
     journal::{Expected, Journal, Known},
-    stack::{Client, Stack},
+    stack::Stack,
 };
 
 /// What has not come true by then, does not.

@@ -33,6 +33,7 @@ mod containers;
 mod processes;
 
 mod arguments;
+mod client;
 mod fault;
 mod journal;
 mod judge;

@@ -15,8 +15,9 @@ use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{
     caller::Answer,
+    client::Client,
     journal::{Journal, Known},
-    stack::{Client, Stack},
+    stack::Stack,
 };
 
 const WRITERS: usize = 6;

@@ -1,5 +1,7 @@
 //! What a store must do, on every engine.
 
+mod busy;
+
 use std::{sync::Arc, time::Duration};
 
 use jiff::{Timestamp, civil::Date, civil::date};
@@ -243,43 +245,6 @@ async fn a_read_cannot_write() {
 }
 
 #[tokio::test]
-async fn a_reader_whose_caller_went_away_takes_no_place_of_another() {
-    for engine in engines() {
-        let store = TestStore::on(engine).await;
-        let config = DbConfig { pool_connections_max: 1, ..store.config().clone() };
-        let db = Db::open(&config, migrations()).await.unwrap();
-        let (begun, has_begun) = oneshot::channel();
-        let (go_on, may_go_on) = oneshot::channel();
-        let reading = tokio::spawn({
-            let db = db.clone();
-            async move {
-                let read: Result<(), DbError> = db
-                    .read(move |_| {
-                        Box::pin(async move {
-                            begun.send(()).unwrap();
-                            hold(engine, may_go_on).await;
-                            Ok(())
-                        })
-                    })
-                    .await;
-                read
-            }
-        });
-        has_begun.await.unwrap();
-        reading.abort();
-        assert!(reading.await.unwrap_err().is_cancelled());
-        if engine == Engine::Sqlite {
-            assert_eq!(db.connections(), (1, 0), "the reader's thread still has it");
-        }
-        let next = tokio::spawn(async move { count(&db).await });
-        // The next one asks before the first has given its connection back.
-        tokio::task::yield_now().await;
-        let _ = go_on.send(());
-        assert_eq!(next.await.unwrap(), 0);
-    }
-}
-
-#[tokio::test]
 async fn what_was_written_is_there_after_a_restart() {
     for engine in engines() {
         let world = World::on(engine).await;
@@ -385,70 +350,4 @@ async fn values_are_read_back_as_they_were_written() {
         }
     }
     assert_eq!(Value::from(Some("a")), Value::Text("a".to_owned()));
-}
-
-#[tokio::test]
-async fn whoever_waits_too_long_for_a_connection_is_told_to_come_back() {
-    for engine in engines() {
-        let store = TestStore::on(engine).await;
-        let acquire = Duration::from_millis(500);
-        let config = DbConfig { pool_connections_max: 1, acquire, ..store.config().clone() };
-        let db = Db::open(&config, migrations()).await.unwrap();
-        let (begun, has_begun) = oneshot::channel();
-        let (go_on, may_go_on) = oneshot::channel();
-        let holder = tokio::spawn({
-            let db = db.clone();
-            async move {
-                db.read(move |_| {
-                    Box::pin(async move {
-                        begun.send(()).unwrap();
-                        hold(engine, may_go_on).await;
-                        Ok::<_, DbError>(())
-                    })
-                })
-                .await
-            }
-        });
-        has_begun.await.unwrap();
-        assert!(matches!(db.check().await, Err(DbError::Unavailable(_))));
-        go_on.send(()).unwrap();
-        holder.await.unwrap().unwrap();
-        db.check().await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn whoever_waits_too_long_for_a_place_in_the_writers_queue_is_told_to_come_back() {
-    let engine = TestEngine::Sqlite;
-    let store = TestStore::on(engine).await;
-    let config = DbConfig { acquire: Duration::from_millis(200), ..store.config().clone() };
-    let db = Db::open(&config, migrations()).await.unwrap();
-    let (begun, has_begun) = oneshot::channel();
-    let (go_on, may_go_on) = oneshot::channel();
-    let holder = tokio::spawn({
-        let db = db.clone();
-        async move {
-            write(&db, move |_| {
-                Box::pin(async move {
-                    begun.send(()).unwrap();
-                    hold(engine, may_go_on).await;
-                    Ok(())
-                })
-            })
-            .await
-        }
-    });
-    has_begun.await.unwrap();
-    // One more than the queue has places: nobody but the last gets an answer while it is held.
-    let waiting = (0..=super::sqlite::WAITING_MAX).map(|n| {
-        let db = db.clone();
-        Box::pin(async move { insert(&db, &format!("n{n}")).await })
-    });
-    let (refused, _, others) = futures_util::future::select_all(waiting).await;
-    assert!(matches!(refused, Err(DbError::Unavailable(_))), "{refused:?}");
-    go_on.send(()).unwrap();
-    holder.await.unwrap().unwrap();
-    for inserted in futures_util::future::join_all(others).await {
-        inserted.unwrap();
-    }
 }

@@ -87,9 +87,11 @@ impl Store {
     /// Adds those whose email is not there yet; tells how many.
     pub(crate) async fn add_missing_users(
         &self,
-        users: Vec<(User, String)>,
+        mut users: Vec<(User, String)>,
     ) -> Result<u64, DbError> {
         const OR_NOT: &str = "on conflict (email_key) do nothing";
+        // Replicas that start together add the same ones: in one order, none waits for the other.
+        users.sort_by(|(a, _), (b, _)| a.email.key().cmp(b.email.key()));
         self.0
             .write(move |tx| {
                 Box::pin(async move {

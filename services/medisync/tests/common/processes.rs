@@ -95,7 +95,10 @@ impl Process {
                 Some(Ok(line)) => keep(&mut printed, &line),
                 _ => {
                     let log = fs::read_to_string(folder.join("log")).unwrap();
-                    panic!("{} ended before it was ready:\n{log}", self.name);
+                    // Others may write to the same log: what ended a process is a line of its own.
+                    let why = log.lines().filter(|line| line.starts_with("medisync: "));
+                    let why = why.collect::<Vec<_>>().join("\n");
+                    panic!("{} ended before it was ready:\n{log}\n{why}", self.name);
                 }
             }
         };

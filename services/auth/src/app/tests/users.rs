@@ -126,6 +126,19 @@ async fn demo_users_are_made_once_and_left_alone() {
 }
 
 #[tokio::test]
+async fn of_replicas_that_start_together_each_demo_user_is_made_by_one() {
+    const REPLICAS: usize = 8;
+    for engine in engines() {
+        for _ in 0..5 {
+            let world = World::new(engine).await;
+            let starts = (0..REPLICAS).map(|_| world.app().ensure_demo_users());
+            let made = join_all(starts).await;
+            assert_eq!(made.into_iter().map(Result::unwrap).sum::<u64>(), 5);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_configuration_below_the_floor_is_refused_with_every_fault() {
     for engine in engines() {
         let world = World::new(engine).await;

@@ -4,9 +4,8 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use kit::{
     audit::{
-        Kept,
+        COLUMNS, Kept,
         copies::{Copies, CopyError, Page, Taken},
-        entry, joined,
         verify::Known,
     },
     db::{Db, DbError, Row, Tx, Value},
@@ -16,9 +15,6 @@ use shared_middleware::{audit::Entry, identity::Part};
 use uuid::Uuid;
 
 use super::Store;
-
-const COLUMNS: &str =
-    "writer, seq, at, actor, role, action, outcome, record, patients, source, trace";
 
 /// What is looked for in the trails; all of it must hold.
 #[derive(Clone, Debug, Default)]
@@ -98,63 +94,60 @@ async fn last(tx: &mut Tx<'_>, writer: Part) -> Result<Option<Known>, DbError> {
 /// None when what is there is not what the part now says was there.
 async fn take(tx: &mut Tx<'_>, writer: Part, entries: Vec<Kept>) -> Result<Option<Taken>, DbError> {
     let known = last(tx, writer).await?;
-    let (mut up_to, mut link) = known.map_or((0, Vec::new()), |known| (known.seq, known.link));
-    for kept in entries {
-        if kept.seq > up_to + 1 {
-            break;
-        }
-        let (seq, its_link) = (kept.seq, kept.link.clone());
-        if seq <= up_to || !insert(tx, writer, kept).await? {
-            // A replica was faster, or we were not heard: it must be the same.
-            if link_of(tx, writer, seq).await? != Some(its_link.clone()) {
-                return Ok(None);
-            }
-        }
-        if seq > up_to {
-            (up_to, link) = (seq, its_link);
-        }
+    let (up_to, link) = known.map_or((0, Vec::new()), |known| (known.seq, known.link));
+    let is_known = |kept: &Kept| kept.seq <= up_to;
+    let (again, new): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_known);
+    // We were not heard.
+    if !are_there(tx, writer, &again).await? {
+        return Ok(None);
     }
+    let new: Vec<_> = (up_to + 1..)
+        .zip(new)
+        .take_while(|(seq, kept)| kept.seq == *seq)
+        .map(|(_, new)| new)
+        .collect();
+    // When a replica was faster, it must be the same.
+    if !insert(tx, writer, &new).await? && !are_there(tx, writer, &new).await? {
+        return Ok(None);
+    }
+    let taken = new.into_iter().next_back();
+    let (up_to, link) = taken.map_or((up_to, link), |kept| (kept.seq, kept.link));
     Ok(Some(Taken { up_to, link }))
 }
 
-async fn link_of(tx: &mut Tx<'_>, writer: Part, seq: i64) -> Result<Option<Vec<u8>>, DbError> {
+/// Whether these very entries are there.
+async fn are_there(tx: &mut Tx<'_>, writer: Part, entries: &[Kept]) -> Result<bool, DbError> {
     let sql = "select link from audit_copy where writer = $1 and seq = $2";
-    let row = tx.query_opt(sql, params![writer.as_str(), seq]).await?;
-    row.map(|row| row.get(0)).transpose()
-}
-
-/// False when there is one of this number already.
-async fn insert(tx: &mut Tx<'_>, writer: Part, kept: Kept) -> Result<bool, DbError> {
-    let Kept { seq, entry, link } = kept;
-    let patients = joined(&entry.patients);
-    let values = params![
-        writer.as_str(),
-        seq,
-        entry.at,
-        entry.actor,
-        entry.role,
-        entry.action,
-        entry.outcome.as_str(),
-        entry.record,
-        patients,
-        entry.source,
-        entry.trace,
-        link,
-    ];
-    let sql = format!(
-        "insert into audit_copy ({COLUMNS}, link)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-         on conflict (writer, seq) do nothing"
-    );
-    if tx.execute(&sql, values).await? == 0 {
-        return Ok(false);
-    }
-    for patient in entry.patients {
-        let sql = "insert into audit_copy_patient (patient, at, writer, seq)
-                   values ($1, $2, $3, $4) on conflict do nothing";
-        tx.execute(sql, params![patient, entry.at, writer.as_str(), seq]).await?;
+    for Kept { seq, link, .. } in entries {
+        let row = tx.query_opt(sql, params![writer.as_str(), *seq]).await?;
+        if row.map(|row| row.get::<Vec<u8>>(0)).transpose()?.as_ref() != Some(link) {
+            return Ok(false);
+        }
     }
     Ok(true)
+}
+
+/// False when some of their numbers were taken already.
+async fn insert(tx: &mut Tx<'_>, writer: Part, entries: &[Kept]) -> Result<bool, DbError> {
+    const OR_NOT: &str = "on conflict do nothing";
+    let (mut rows, mut concerned) = (Vec::new(), Vec::new());
+    for kept in entries {
+        rows.push(writer.as_str().into());
+        rows.extend(kept.values());
+        for patient in &kept.entry.patients {
+            concerned.extend_from_slice(params![
+                *patient,
+                kept.entry.at,
+                writer.as_str(),
+                kept.seq
+            ]);
+        }
+    }
+    let inserted =
+        tx.insert_all("audit_copy", &format!("writer, {COLUMNS}"), &rows, OR_NOT).await?;
+    let columns = "patient, at, writer, seq";
+    tx.insert_all("audit_copy_patient", columns, &concerned, OR_NOT).await?;
+    Ok(inserted == entries.len() as u64)
 }
 
 async fn search(tx: &mut Tx<'_>, wanted: Wanted, count: u32) -> Result<Vec<Copied>, DbError> {
@@ -203,7 +196,7 @@ async fn search(tx: &mut Tx<'_>, wanted: Wanted, count: u32) -> Result<Vec<Copie
     };
     values.push(count.into());
     let sql = format!(
-        "select {} from {tables} {filter} order by c.at desc, c.writer desc, c.seq desc limit ${}",
+        "select {}, c.writer from {tables} {filter} order by c.at desc, c.writer desc, c.seq desc limit ${}",
         columns.join(", "),
         values.len(),
     );
@@ -211,5 +204,6 @@ async fn search(tx: &mut Tx<'_>, wanted: Wanted, count: u32) -> Result<Vec<Copie
 }
 
 fn copied(row: &Row) -> Result<Copied, DbError> {
-    Ok(Copied { writer: row.get(0)?, seq: row.get(1)?, entry: entry(row, 2)? })
+    let Kept { seq, entry, .. } = Kept::read(row)?;
+    Ok(Copied { writer: row.get(11)?, seq, entry })
 }

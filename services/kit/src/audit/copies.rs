@@ -30,7 +30,7 @@ use crate::{db::DbError, task::Task};
 /// Where auth takes them.
 pub const PATH: &str = "/.well-known/audit/entries";
 /// So many are handed on at once.
-pub const PAGE_MAX: u32 = 200;
+pub const PAGE_MAX: u32 = 500;
 
 /// Entries are gathered for so long, and looked for so often: another replica may have written.
 const GATHERED_FOR: Duration = Duration::from_millis(100);

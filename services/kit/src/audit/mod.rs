@@ -22,7 +22,7 @@ pub mod verify;
 
 use std::{
     mem,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 use futures_util::future::BoxFuture;
@@ -35,13 +35,13 @@ use shared_middleware::{
     identity::{Part, Role},
     metrics::counter,
 };
-use tokio::sync::{Notify, OwnedMutexGuard, oneshot};
+use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use self::{chain::Chain, verify::Known};
 pub use self::{
     chain::{AuditKey, BadAuditKey},
-    rows::{Kept, after, entry, joined},
+    rows::{COLUMNS, Kept, after},
 };
 use crate::{
     db::{Db, DbError, Tx},
@@ -81,9 +81,15 @@ pub(crate) struct Ledger {
 struct Inner {
     db: Db,
     ledger: Arc<Ledger>,
-    waiting: Mutex<Vec<Waiting>>,
-    /// Whoever has the turn writes what waits.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    queue: Mutex<Queue>,
+}
+
+/// Entries that are not written yet.
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Waiting>,
+    /// A task writes whatever waits, until nothing does.
+    is_served: bool,
 }
 
 /// An entry, and who waits for it to be on disk: told `false` when it is not.
@@ -154,24 +160,24 @@ impl Trail {
         let (grown, taken, doubted) = (Notify::new(), Mutex::default(), Notify::new());
         let ledger = Arc::new(Ledger { chain, clock, grown, taken, doubted });
         db.keep_ledger(Arc::clone(&ledger));
-        let (waiting, turn) = (Mutex::default(), Arc::default());
-        Ok(Self(Arc::new(Inner { db, ledger, waiting, turn })))
+        Ok(Self(Arc::new(Inner { db, ledger, queue: Mutex::default() })))
     }
 
-    /// Keeps entries: they are on disk when this is `Ok`.
+    /// Keeps an entry: it is on disk when this is `Ok`.
     ///
-    /// Those of many callers are written together, by whoever has the turn.
+    /// Those that come while others are written are written together.
     pub async fn keep(&self, entry: Entry) -> Result<(), Failure> {
-        let (tell, mut told) = oneshot::channel();
-        self.waiting().push((entry, tell));
-        tokio::select! {
-            turn = Arc::clone(&self.0.turn).lock_owned() => {
-                // A task of its own: a caller that goes away takes nobody's entry along.
-                tokio::spawn(self.clone().write(turn));
-            }
-            kept = &mut told => return kept_or_not(kept),
+        let (tell, told) = oneshot::channel();
+        let was_served = {
+            let mut queue = self.queue();
+            queue.waiting.push((entry, tell));
+            mem::replace(&mut queue.is_served, true)
+        };
+        if !was_served {
+            // A task of its own: a caller that goes away takes nobody's entry along.
+            tokio::spawn(self.clone().serve());
         }
-        kept_or_not(told.await)
+        if told.await == Ok(true) { Ok(()) } else { Err(not_recorded()) }
     }
 
     /// Keeps the entries that another part recorded.
@@ -197,18 +203,12 @@ impl Trail {
         self.0.ledger.chain.writer()
     }
 
-    /// Writes all that waits, its caller's own entry among it, whoever was before.
-    async fn write(self, _turn: OwnedMutexGuard<()>) {
+    /// Writes what waits, until nothing does.
+    async fn serve(self) {
         loop {
-            let batch = {
-                let mut waiting = self.waiting();
-                let first = waiting.len().min(BATCH_MAX);
-                let later = waiting.split_off(first);
-                mem::replace(&mut *waiting, later)
-            };
-            if batch.is_empty() {
-                return;
-            }
+            // The queue is not held while its entries are written.
+            let batch = self.queue().next();
+            let Some(batch) = batch else { return };
             let (entries, callers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
             let kept = self.keep_all(entries).await.is_ok();
             for caller in callers {
@@ -218,8 +218,18 @@ impl Trail {
         }
     }
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// What is written next; when there is nothing, whoever asks serves no longer.
+    fn next(&mut self) -> Option<Vec<Waiting>> {
+        let later = self.waiting.split_off(self.waiting.len().min(BATCH_MAX));
+        let batch = mem::replace(&mut self.waiting, later);
+        self.is_served = !batch.is_empty();
+        self.is_served.then_some(batch)
     }
 }
 
@@ -227,10 +237,6 @@ impl Record for Trail {
     fn record(&self, entry: Entry) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(self.keep(entry))
     }
-}
-
-fn kept_or_not(told: Result<bool, oneshot::error::RecvError>) -> Result<(), Failure> {
-    if told == Ok(true) { Ok(()) } else { Err(not_recorded()) }
 }
 
 // === impl Ledger ===

@@ -10,12 +10,9 @@ use crate::{
     params,
 };
 
-/// What [`kept`] reads, in its order.
-const COLUMNS: &str =
+/// An entry's columns, in the order in which they are written and read.
+pub const COLUMNS: &str =
     "seq, at, actor, role, action, outcome, record, patients, source, trace, link";
-const COLUMN_COUNT: usize = 11;
-/// So many rows are inserted by one statement, as long as there are that many.
-const ROWS_AT_ONCE: usize = 16;
 
 /// An entry at its place in a trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,20 +39,13 @@ pub(super) async fn append(
         tx.execute(sql, &[]).await?;
     }
     let (mut seq, mut link) = head(tx).await?.unwrap_or_default();
-    let mut rows = Vec::with_capacity(entries.len());
+    let mut rows = Vec::new();
     for entry in entries {
         seq += 1;
         link = chain.link(&link, seq, entry);
-        rows.push(values(seq, entry, &link));
+        rows.extend(values(seq, entry, &link));
     }
-    let (many, few) = rows.as_chunks::<ROWS_AT_ONCE>();
-    for rows in many {
-        tx.execute(&insert(ROWS_AT_ONCE), rows.as_flattened()).await?;
-    }
-    for row in few {
-        tx.execute(&insert(1), row).await?;
-    }
-    Ok(())
+    tx.insert_all("audit", COLUMNS, &rows, "").await.map(drop)
 }
 
 /// Number and link of the last entry.
@@ -77,19 +67,10 @@ pub(super) async fn read(
 ) -> Result<Vec<(i64, Result<Kept, DbError>)>, DbError> {
     let sql = format!("select {COLUMNS} from audit where seq > $1 order by seq limit $2");
     let rows = tx.query(&sql, params![seq, count]).await?;
-    rows.iter().map(|row| Ok((row.get(0)?, kept(row)))).collect()
+    rows.iter().map(|row| Ok((row.get(0)?, Kept::read(row)))).collect()
 }
 
-fn insert(rows: usize) -> String {
-    let row = |row: usize| {
-        let places = (1..=COLUMN_COUNT).map(|column| format!("${}", row * COLUMN_COUNT + column));
-        format!("({})", places.collect::<Vec<_>>().join(", "))
-    };
-    let rows = (0..rows).map(row).collect::<Vec<_>>().join(", ");
-    format!("insert into audit ({COLUMNS}) values {rows}")
-}
-
-fn values(seq: i64, entry: &Entry, link: &[u8]) -> [Value; COLUMN_COUNT] {
+fn values(seq: i64, entry: &Entry, link: &[u8]) -> [Value; 11] {
     let Entry { at, actor, role, action, outcome, record, patients, source, trace } = entry;
     [
         seq.into(),
@@ -107,29 +88,34 @@ fn values(seq: i64, entry: &Entry, link: &[u8]) -> [Value; COLUMN_COUNT] {
 }
 
 /// Ids as the table keeps them.
-pub fn joined(ids: &[Uuid]) -> String {
+fn joined(ids: &[Uuid]) -> String {
     ids.iter().map(Uuid::to_string).collect::<Vec<_>>().join(" ")
 }
 
-/// Reads [`COLUMNS`].
-fn kept(row: &Row) -> Result<Kept, DbError> {
-    Ok(Kept { seq: row.get(0)?, entry: entry(row, 1)?, link: row.get(10)? })
-}
+// === impl Kept ===
 
-/// Reads an entry from its columns, which begin there.
-pub fn entry(row: &Row, from: usize) -> Result<Entry, DbError> {
-    let outcome = Outcome::named(&row.get::<String>(from + 4)?);
-    let ids: String = row.get(from + 6)?;
-    let patients = ids.split_terminator(' ').map(str::parse).collect::<Result<_, _>>();
-    Ok(Entry {
-        at: row.get(from)?,
-        actor: row.get(from + 1)?,
-        role: row.get(from + 2)?,
-        action: row.get(from + 3)?,
-        outcome: outcome.ok_or(DbError::Corrupt("an outcome that is none"))?,
-        record: row.get(from + 5)?,
-        patients: patients.map_err(|_| DbError::Corrupt("a patient's id that is none"))?,
-        source: row.get(from + 7)?,
-        trace: row.get(from + 8)?,
-    })
+impl Kept {
+    /// Reads [`COLUMNS`], which are a row's first.
+    pub fn read(row: &Row) -> Result<Self, DbError> {
+        let outcome = Outcome::named(&row.get::<String>(5)?);
+        let ids: String = row.get(7)?;
+        let patients = ids.split_terminator(' ').map(str::parse).collect::<Result<_, _>>();
+        let entry = Entry {
+            at: row.get(1)?,
+            actor: row.get(2)?,
+            role: row.get(3)?,
+            action: row.get(4)?,
+            outcome: outcome.ok_or(DbError::Corrupt("an outcome that is none"))?,
+            record: row.get(6)?,
+            patients: patients.map_err(|_| DbError::Corrupt("a patient's id that is none"))?,
+            source: row.get(8)?,
+            trace: row.get(9)?,
+        };
+        Ok(Self { seq: row.get(0)?, entry, link: row.get(10)? })
+    }
+
+    /// [`COLUMNS`].
+    pub fn values(&self) -> [Value; 11] {
+        values(self.seq, &self.entry, &self.link)
+    }
 }

@@ -12,6 +12,7 @@
 mod config;
 #[cfg(test)]
 mod conformance;
+mod insert;
 mod metrics;
 mod migrate;
 #[cfg(test)]

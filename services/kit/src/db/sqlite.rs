@@ -80,7 +80,7 @@ impl Sqlite {
         metrics: Arc<Metrics>,
     ) -> Result<Self, DbError> {
         let path = path.to_owned();
-        let acquire = config.acquire;
+        let (acquire, owner) = (config.acquire, config.owner);
         let size = usize::try_from(config.pool_connections_max.clamp(1, 64)).unwrap_or(1);
         tokio::task::spawn_blocking(move || {
             if let Some(folder) = path.parent() {
@@ -95,7 +95,7 @@ impl Sqlite {
             let (sender, jobs) = mpsc::channel(WAITING_MAX);
             let (counted, reserve) = (Arc::clone(&metrics), Reserve::beside(&path));
             thread::Builder::new()
-                .name("sqlite-writer".to_owned())
+                .name(format!("db-{owner}"))
                 .spawn(move || write_all(writer, jobs, reserve, &counted))
                 .map_err(unavailable)?;
             Ok(Self { writer: sender, readers, acquire, metrics })

@@ -1,0 +1,67 @@
+//! Many rows by few statements: alone, each would be a round trip.
+
+use std::fmt::Write as _;
+
+use super::{DbError, Tx, Value};
+
+/// So many rows are inserted at once, as long as there are that many: few statements to keep
+/// prepared.
+const ROWS_AT_ONCE: [usize; 3] = [64, 8, 1];
+
+impl Tx<'_> {
+    /// Inserts rows, whose values follow one another in the order of these columns (`a, b, …`);
+    /// tells how many were. What follows the rows in the statement, such as `on conflict do
+    /// nothing`, may leave some out.
+    pub async fn insert_all(
+        &mut self,
+        table: &str,
+        columns: &str,
+        values: &[Value],
+        or: &str,
+    ) -> Result<u64, DbError> {
+        let count = columns.split(',').count();
+        let (mut inserted, mut rest) = (0, values);
+        for at_once in ROWS_AT_ONCE {
+            let pieces = rest.chunks_exact(at_once * count);
+            rest = pieces.remainder();
+            if pieces.len() == 0 {
+                continue;
+            }
+            let sql = statement(table, columns, at_once, or);
+            for rows in pieces {
+                inserted += self.execute(&sql, rows).await?;
+            }
+        }
+        Ok(inserted)
+    }
+}
+
+/// `insert into table (a, b) values ($1, $2), ($3, $4)`
+fn statement(table: &str, columns: &str, rows: usize, or: &str) -> String {
+    let mut sql = format!("insert into {table} ({columns}) values ");
+    let count = columns.split(',').count();
+    for place in 0..rows * count {
+        let before = match (place, place % count) {
+            (0, _) => "(",
+            (_, 0) => "), (",
+            _ => ", ",
+        };
+        let _ = write!(sql, "{before}${}", place + 1);
+    }
+    sql.push_str(") ");
+    sql.push_str(or);
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::statement;
+
+    #[test]
+    fn places_are_numbered_through_all_rows() {
+        let sql = statement("pair", "a, b", 2, "on conflict do nothing");
+        let wanted = "insert into pair (a, b) values ($1, $2), ($3, $4) on conflict do nothing";
+        assert_eq!(sql, wanted);
+        assert_eq!(statement("one", "a", 2, ""), "insert into one (a) values ($1), ($2) ");
+    }
+}

@@ -1,6 +1,7 @@
 //! The verbs, on a real store: what the tests share.
 
 mod account_limit;
+mod audit;
 mod feed;
 mod own_password;
 mod service_accounts;

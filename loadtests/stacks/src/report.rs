@@ -16,7 +16,7 @@ const KINDS: [(&str, Rounds); 3] = [
     ("GET a page of 20", |stack| &stack.measured.pages),
     ("POST a patient", |stack| &stack.measured.registrations),
 ];
-/// So many lines of what registrations cost, for each stack.
+/// So many lines of what does it, for each kind and stack.
 const THREADS_TOLD: usize = 12;
 
 /// As Markdown.
@@ -164,32 +164,37 @@ fn events(report: &Report, text: &mut String) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a registration costs, by what does it.
+/// What each kind of request costs, by what does it.
 fn costs(report: &Report, text: &mut String) -> anyhow::Result<()> {
-    writeln!(text, "\n## Where a registration's time goes\n")?;
-    for stack in &report.stacks {
-        let rounds = &stack.measured.registrations;
-        let names: BTreeSet<_> = rounds.iter().flat_map(|it| it.per_request.keys()).collect();
-        let counted = names.into_iter().map(|name| {
-            let of = |round: &Round| round.per_request.get(name).copied().unwrap_or(0.0);
-            format!("{name} {:.2}", median(rounds.iter().map(of)))
-        });
-        let counted: Vec<_> = counted.collect();
-        if !counted.is_empty() {
-            writeln!(text, "{}, for each registration: {}.\n", stack.kind, counted.join(", "))?;
+    for (kind, rounds) in KINDS {
+        writeln!(text, "\n## Where the time of {kind} goes\n")?;
+        for stack in &report.stacks {
+            cost(stack, rounds(stack), text)?;
         }
-        let names: BTreeSet<_> = rounds.iter().flat_map(|it| it.cpu_us_of_threads.keys()).collect();
-        let of = |name: &str| {
-            let of = |round: &Round| round.cpu_us_of_threads.get(name).copied().unwrap_or(0.0);
-            median(rounds.iter().map(of))
-        };
-        let mut costs: Vec<_> = names.into_iter().map(|name| (of(name), name)).collect();
-        costs.sort_unstable_by(|one, other| other.0.total_cmp(&one.0));
-        writeln!(text, "| {}: process/threads | processor µs |\n|---|--:|", stack.kind)?;
-        for (us, name) in costs.iter().take(THREADS_TOLD) {
-            writeln!(text, "| {name} | {us:.0} |")?;
-        }
-        writeln!(text)?;
     }
     Ok(())
+}
+
+fn cost(stack: &Stack, rounds: &[Round], text: &mut String) -> anyhow::Result<()> {
+    let names: BTreeSet<_> = rounds.iter().flat_map(|it| it.per_request.keys()).collect();
+    let counted = names.into_iter().map(|name| {
+        let of = |round: &Round| round.per_request.get(name).copied().unwrap_or(0.0);
+        format!("{name} {:.2}", median(rounds.iter().map(of)))
+    });
+    let counted: Vec<_> = counted.collect();
+    if !counted.is_empty() {
+        writeln!(text, "{}, for each of them: {}.\n", stack.kind, counted.join(", "))?;
+    }
+    let names: BTreeSet<_> = rounds.iter().flat_map(|it| it.cpu_us_of_threads.keys()).collect();
+    let of = |name: &str| {
+        let of = |round: &Round| round.cpu_us_of_threads.get(name).copied().unwrap_or(0.0);
+        median(rounds.iter().map(of))
+    };
+    let mut costs: Vec<_> = names.into_iter().map(|name| (of(name), name)).collect();
+    costs.sort_unstable_by(|one, other| other.0.total_cmp(&one.0));
+    writeln!(text, "| {}: process/threads | processor µs |\n|---|--:|", stack.kind)?;
+    for (us, name) in costs.iter().take(THREADS_TOLD) {
+        writeln!(text, "| {name} | {us:.0} |")?;
+    }
+    Ok(writeln!(text)?)
 }

@@ -18,7 +18,6 @@ mod migrate;
 #[cfg(test)]
 mod migrate_tests;
 mod postgres;
-mod reserve;
 mod sqlite;
 mod value;
 

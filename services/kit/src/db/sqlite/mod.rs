@@ -5,6 +5,10 @@
 //! many (group commit). An answer goes out only after that commit. On a full disk only the audit
 //! trail is written ([`Reserve`]).
 
+mod error;
+mod reserve;
+mod types;
+
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -13,19 +17,18 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use rusqlite::{
-    Connection, ErrorCode, OpenFlags, ToSql,
-    types::{ToSqlOutput, ValueRef},
-};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     time::timeout,
 };
 
-use super::{
-    DbConfig, DbError, Metrics, Migrations, Purpose, Row, Tx, TxInner, Value, panicked,
+use self::{
+    error::{failed, unavailable},
     reserve::Reserve,
+    types::value,
 };
+use super::{DbConfig, DbError, Metrics, Migrations, Purpose, Row, Tx, TxInner, Value, panicked};
 
 /// So many transactions wait for the writer at most; a further one waits to wait.
 pub(super) const WAITING_MAX: usize = 1024;
@@ -197,20 +200,6 @@ impl SqliteTx<'_> {
     }
 }
 
-impl ToSql for Value {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match self {
-            Self::Null => ToSqlOutput::Borrowed(ValueRef::Null),
-            Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
-            Self::Int(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
-            Self::Bytes(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
-            Self::Uuid(id) => ToSqlOutput::from(id.to_string()),
-            Self::Time(time) => ToSqlOutput::from(time.as_microsecond()),
-            Self::Date(date) => ToSqlOutput::from(date.to_string()),
-        })
-    }
-}
-
 /// The writer's life: takes what waits, commits it together, tells everybody.
 fn write_all(
     mut connection: Connection,
@@ -229,7 +218,7 @@ fn write_all(
                 group.retain(|job| job.purpose == Purpose::Trail);
             }
         }
-        let began = connection.execute_batch("begin immediate").map_err(failed);
+        let began = control(&connection, "begin immediate").map_err(failed);
         if let Err(error) = began {
             metrics.failed(&error);
             tracing::error!(error = %error, "cannot begin a transaction");
@@ -238,9 +227,9 @@ fn write_all(
             continue;
         }
         let waiting: Vec<_> = group.drain(..).map(|job| run_job(&mut connection, job)).collect();
-        let committed = connection.execute_batch("commit");
+        let committed = control(&connection, "commit");
         if let Err(error) = &committed {
-            let _ = connection.execute_batch("rollback");
+            let _ = control(&connection, "rollback");
             if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
                 reserve.spend();
                 checkpoint_at(&connection, CHECKPOINT_PAGES.1);
@@ -270,13 +259,13 @@ fn checkpoint_at(connection: &Connection, pages: u32) {
 
 /// Runs a job in a savepoint of its own, so that its failure takes nothing else along.
 fn run_job(connection: &mut Connection, job: Job) -> Option<Tell> {
-    connection.execute_batch("savepoint job").ok()?;
+    control(connection, "savepoint job").ok()?;
     let Outcome { keep, tell } = (job.work)(connection);
-    let end = if keep { "release job" } else { "rollback to job; release job" };
-    let ended = connection.execute_batch(end);
+    let undone = if keep { Ok(()) } else { control(connection, "rollback to job") };
+    let ended = undone.and_then(|()| control(connection, "release job"));
     if ended.is_err() && !keep {
         // What failed may still be there: then nothing of the group is kept.
-        let _ = connection.execute_batch("rollback");
+        let _ = control(connection, "rollback");
     }
     // A job whose part could not be kept drops its sender: the caller is told that the store is not
     // available.
@@ -292,10 +281,16 @@ where
     E: From<DbError>,
     F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
 {
-    connection.execute_batch("begin").map_err(failed)?;
+    control(connection, "begin").map_err(failed)?;
     let result = run(connection, metrics, work);
-    connection.execute_batch("rollback").map_err(failed)?;
+    control(connection, "rollback").map_err(failed)?;
     result
+}
+
+/// Begins or ends a transaction. Of a short one, parsing such statements each time would be a good
+/// part.
+fn control(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
 }
 
 /// Runs a closure to its end. It awaits the transaction only, which never makes it wait here.
@@ -342,58 +337,4 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, DbError> {
         )
         .map_err(failed)?;
     Ok(connection)
-}
-
-fn value(column: ValueRef<'_>) -> Result<Value, DbError> {
-    Ok(match column {
-        ValueRef::Null => Value::Null,
-        ValueRef::Integer(number) => Value::Int(number),
-        ValueRef::Text(text) => {
-            Value::Text(std::str::from_utf8(text).map_err(failed_by)?.to_owned())
-        }
-        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
-        ValueRef::Real(_) => return Err(DbError::Corrupt("a fraction, which no table has")),
-    })
-}
-
-fn failed(error: rusqlite::Error) -> DbError {
-    let Some(cause) = error.sqlite_error() else { return DbError::Statement(Box::new(error)) };
-    match cause.code {
-        ErrorCode::ConstraintViolation => {
-            let text = error.to_string();
-            match text.strip_prefix("UNIQUE constraint failed: ") {
-                Some(columns) => DbError::Unique(constraint(columns)),
-                None => DbError::Statement(Box::new(error)),
-            }
-        }
-        ErrorCode::DatabaseBusy
-        | ErrorCode::DatabaseLocked
-        | ErrorCode::DiskFull
-        | ErrorCode::CannotOpen
-        | ErrorCode::ReadOnly
-        | ErrorCode::SystemIoFailure => unavailable(error),
-        _ => DbError::Statement(Box::new(error)),
-    }
-}
-
-/// `patient.email_key, patient.x` as PostgreSQL's constraint is named: `patient_email_key_x`.
-fn constraint(columns: &str) -> String {
-    let mut name = String::new();
-    for (place, column) in columns.split(", ").enumerate() {
-        let (table, column) = column.split_once('.').unwrap_or(("", column));
-        if place == 0 {
-            name.push_str(table);
-        }
-        name.push('_');
-        name.push_str(column);
-    }
-    name
-}
-
-fn failed_by(error: impl std::error::Error + Send + Sync + 'static) -> DbError {
-    DbError::Statement(Box::new(error))
-}
-
-fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DbError {
-    DbError::Unavailable(error.into())
 }

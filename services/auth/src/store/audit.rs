@@ -196,7 +196,8 @@ async fn search(tx: &mut Tx<'_>, wanted: Wanted, count: u32) -> Result<Vec<Copie
     };
     values.push(count.into());
     let sql = format!(
-        "select {}, c.writer from {tables} {filter} order by c.at desc, c.writer desc, c.seq desc limit ${}",
+        "select {}, c.writer from {tables} {filter}
+         order by c.at desc, c.writer desc, c.seq desc limit ${}",
         columns.join(", "),
         values.len(),
     );

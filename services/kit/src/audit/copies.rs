@@ -172,7 +172,7 @@ impl HandingOn {
     /// Hands on a page, and tells whether there are more.
     async fn hand_on(&mut self) -> Result<bool, CopyError> {
         let db = &self.trail.0.db;
-        let last = db.read(|tx| Box::pin(rows::head(tx))).await?.map_or(0, |(last, _)| last);
+        let last = db.look_up(|tx| Box::pin(rows::head(tx))).await?.map_or(0, |(last, _)| last);
         self.show(last);
         let up_to = match self.up_to {
             Some(up_to) => up_to,

@@ -230,6 +230,22 @@ impl Db {
         done
     }
 
+    /// As [`Self::read`], for what takes a few pages by their keys. SQLite's readers do it on the
+    /// caller's thread: to hand it to another takes longer than to do it.
+    pub async fn look_up<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        E: From<DbError>,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
+    {
+        let started = Instant::now();
+        let done = match &self.0.engine {
+            Inner::Sqlite(sqlite) => sqlite.look_up(work).await,
+            Inner::Postgres(postgres) => postgres.read(work).await,
+        };
+        self.0.metrics.read(started.elapsed());
+        done
+    }
+
     /// Waits until this process alone has the lease of this name among all that share the store.
     /// SQLite's stores are not shared by replicas: there it is had at once.
     pub(crate) async fn lease(&self, name: &'static str) -> Result<Lease, DbError> {

@@ -62,11 +62,6 @@ impl Meanwhile {
         .await;
     }
 
-    /// How many rounds there were so far.
-    pub(crate) fn rounds(&self) -> u32 {
-        self.rounds.load(Ordering::SeqCst)
-    }
-
     /// Ends it: every round has gone well.
     pub(crate) async fn ends_well(self) {
         self.ends.store(true, Ordering::SeqCst);

@@ -159,7 +159,6 @@ async fn keys_are_rotated_while_requests_go_on() {
             })
         })
         .collect();
-    let since = Instant::now();
     requests.goes_on(3).await;
     let kid = |token: &str| part(token, 0)["kid"].as_str().unwrap().to_owned();
     let mut kids = vec![kid(old.token.as_ref().unwrap())];
@@ -174,15 +173,14 @@ async fn keys_are_rotated_while_requests_go_on() {
         assert!(told.contains(&new), "{told}");
         kids.push(new);
         requests.goes_on(3).await;
+        for reader in &readers {
+            reader.goes_on(10).await;
+        }
     }
     requests.ends_well().await;
-    let mut rounds = 0;
     for reader in readers {
-        rounds += reader.rounds();
         reader.ends_well().await;
     }
-    let rate = f64::from(rounds * 3) / since.elapsed().as_secs_f64();
-    assert!(rate >= 50.0, "only {rate:.0} requests a second");
     let jwks = world.anybody().get("/auth/.well-known/jwks.json").await;
     let listed: Vec<_> = jwks.list("keys").iter().map(|key| key["kid"].clone()).collect();
     for kid in &kids {

@@ -121,7 +121,7 @@ impl Store {
     }
 
     pub(crate) async fn get(&self, id: Uuid) -> Result<Option<Patient>, DbError> {
-        self.db.read(move |tx| Box::pin(patients::get(tx, id))).await
+        self.db.look_up(move |tx| Box::pin(patients::get(tx, id))).await
     }
 
     pub(crate) async fn list(&self, list: List) -> Result<Vec<Patient>, DbError> {

@@ -198,6 +198,9 @@ async fn a_panic_in_a_transaction_harms_no_other_and_is_no_outage() {
             let panicked: Result<(), DbError> =
                 world.db.read(|_| Box::pin(async move { panic!("on purpose") })).await;
             assert!(matches!(panicked, Err(DbError::Statement(_))));
+            let panicked: Result<(), DbError> =
+                world.db.look_up(|_| Box::pin(async move { panic!("on purpose") })).await;
+            assert!(matches!(panicked, Err(DbError::Statement(_))));
         }
         insert(&world.db, "a").await.unwrap();
         assert_eq!(count(&world.db).await, 1);
@@ -234,13 +237,28 @@ async fn a_read_sees_one_state_from_its_beginning_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_read_cannot_write() {
+async fn whoever_reads_or_looks_up_cannot_write() {
     for engine in engines() {
         let world = World::on(engine).await;
         let written: Result<(), DbError> =
             world.db.read(|tx| Box::pin(insert_in(tx, "a".to_owned()))).await;
         assert!(written.is_err());
+        let written: Result<(), DbError> =
+            world.db.look_up(|tx| Box::pin(insert_in(tx, "a".to_owned()))).await;
+        assert!(written.is_err());
         assert_eq!(count(&world.db).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_look_up_finds_what_was_just_committed() {
+    for engine in engines() {
+        let world = World::on(engine).await;
+        for n in 1..=20 {
+            insert(&world.db, &n.to_string()).await.unwrap();
+            let found = world.db.look_up(|tx| Box::pin(count_in(tx))).await;
+            assert_eq!(found.unwrap(), n);
+        }
     }
 }
 

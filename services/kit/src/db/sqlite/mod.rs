@@ -19,7 +19,7 @@ use std::{
 use futures_util::{FutureExt as _, future::BoxFuture};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::timeout,
 };
 
@@ -135,30 +135,36 @@ impl Sqlite {
         answer.await.map_err(unavailable)?
     }
 
+    /// On a thread that may wait for the disk.
     pub(super) async fn read<T, E, F>(&self, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
     {
-        let readers = Arc::clone(&self.readers);
-        let place = timeout(self.acquire, Arc::clone(&readers.places).acquire_owned())
+        let place = self.place().await?;
+        let (readers, metrics) = (Arc::clone(&self.readers), Arc::clone(&self.metrics));
+        let read = move || readers.read(place, &metrics, work);
+        tokio::task::spawn_blocking(read).await.map_err(unavailable)?
+    }
+
+    /// On the caller's thread.
+    pub(super) async fn look_up<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        E: From<DbError>,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
+    {
+        let place = self.place().await?;
+        self.readers.read(place, &self.metrics, work)
+    }
+
+    /// A place among the readers.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, DbError> {
+        timeout(self.acquire, Arc::clone(&self.readers.places).acquire_owned())
             .await
             .map_err(|_| unavailable("all readers are busy"))
             .inspect_err(|error| self.metrics.failed(error))?
-            .map_err(unavailable)?;
-        let metrics = Arc::clone(&self.metrics);
-        let read = move || {
-            // Held until the connection is back, even when the caller goes away before.
-            let _place = place;
-            let Some(mut connection) = readers.idle().pop() else {
-                return Err(DbError::Corrupt("fewer readers than places").into());
-            };
-            let result = in_read_transaction(&mut connection, &metrics, work);
-            readers.idle().push(connection);
-            result
-        };
-        tokio::task::spawn_blocking(read).await.map_err(unavailable)?
+            .map_err(unavailable)
     }
 
     pub(super) fn connections(&self) -> (u32, u32) {
@@ -171,6 +177,26 @@ impl Sqlite {
 // === impl Readers ===
 
 impl Readers {
+    /// Reads in a place, which is held until the connection is back, even when the caller goes away
+    /// before.
+    fn read<T, E, F>(
+        &self,
+        _place: OwnedSemaphorePermit,
+        metrics: &Metrics,
+        work: F,
+    ) -> Result<T, E>
+    where
+        E: From<DbError>,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
+    {
+        let Some(mut connection) = self.idle().pop() else {
+            return Err(DbError::Corrupt("fewer readers than places").into());
+        };
+        let result = in_read_transaction(&mut connection, metrics, work);
+        self.idle().push(connection);
+        result
+    }
+
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -166,8 +166,9 @@ fn events(report: &Report, text: &mut String) -> anyhow::Result<()> {
 
 /// What each kind of request costs, by what does it.
 fn costs(report: &Report, text: &mut String) -> anyhow::Result<()> {
+    writeln!(text)?;
     for (kind, rounds) in KINDS {
-        writeln!(text, "\n## Where the time of {kind} goes\n")?;
+        writeln!(text, "## Where the time of {kind} goes\n")?;
         for stack in &report.stacks {
             cost(stack, rounds(stack), text)?;
         }

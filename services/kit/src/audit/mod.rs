@@ -205,6 +205,7 @@ impl Trail {
 
     /// Writes what waits, until nothing does.
     async fn serve(self) {
+        let _again = ServedAgain(&self);
         loop {
             // The queue is not held while its entries are written.
             let batch = self.queue().next();
@@ -230,6 +231,17 @@ impl Queue {
         let batch = mem::replace(&mut self.waiting, later);
         self.is_served = !batch.is_empty();
         self.is_served.then_some(batch)
+    }
+}
+
+/// Whoever comes after a panic serves the queue again.
+struct ServedAgain<'t>(&'t Trail);
+
+impl Drop for ServedAgain<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.queue().is_served = false;
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod meanwhile;
 mod processes;
 mod prometheus;
 mod servers;
+mod waiting;
 mod wire;
 mod world;
 

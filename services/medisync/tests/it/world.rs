@@ -14,7 +14,6 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
 };
 
 use reqwest::{Client, StatusCode};
@@ -24,6 +23,7 @@ use tempfile::TempDir;
 pub(crate) use crate::{
     caller::{Answer, Caller, fields},
     processes::medisync,
+    waiting::until,
 };
 use crate::{
     canary,
@@ -31,11 +31,9 @@ use crate::{
     environment::{MTLS, addresses, owned, variables},
     processes::{PARTS, Process, issue_certificates},
     servers::{self, Servers},
+    waiting::WITHIN,
 };
 
-/// What never happens by then, does not happen.
-const WITHIN: Duration = Duration::from_secs(60);
-const LOOKS_EVERY: Duration = Duration::from_millis(20);
 const PASSWORD: &str = "password123";
 
 /// Demo users, one of each role.
@@ -68,17 +66,6 @@ pub(crate) fn a_patient() -> Value {
         "address": "1 Test Street",
         "dateOfBirth": "1990-02-28",
     })
-}
-
-/// Waits until it is so.
-pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
-    let mut looks = tokio::time::interval(LOOKS_EVERY);
-    let waited = async {
-        while !is_so().await {
-            looks.tick().await;
-        }
-    };
-    assert!(tokio::time::timeout(WITHIN, waited).await.is_ok(), "it never came to be: {what}");
 }
 
 // === impl World ===

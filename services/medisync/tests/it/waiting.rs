@@ -1,0 +1,18 @@
+//! Waits for what becomes true by itself: as long as that takes, within a bound.
+
+use std::time::Duration;
+
+/// What never happens by then, does not happen.
+pub(crate) const WITHIN: Duration = Duration::from_secs(60);
+const LOOKS_EVERY: Duration = Duration::from_millis(20);
+
+/// Waits until it is so.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let mut looks = tokio::time::interval(LOOKS_EVERY);
+    let waited = async {
+        while !is_so().await {
+            looks.tick().await;
+        }
+    };
+    assert!(tokio::time::timeout(WITHIN, waited).await.is_ok(), "it never came to be: {what}");
+}

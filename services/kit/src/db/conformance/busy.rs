@@ -1,6 +1,30 @@
 //! Connections and places in queues that somebody else has.
 
+use tokio::task::JoinHandle;
+
 use super::*;
+
+/// A reader that has begun, and goes on when it is told.
+async fn reading(
+    db: &Db,
+    engine: TestEngine,
+) -> (JoinHandle<Result<(), DbError>>, oneshot::Sender<()>) {
+    let (begun, has_begun) = oneshot::channel();
+    let (go_on, may_go_on) = oneshot::channel();
+    let db = db.clone();
+    let reading = tokio::spawn(async move {
+        db.read(move |_| {
+            Box::pin(async move {
+                begun.send(()).unwrap();
+                hold(engine, may_go_on).await;
+                Ok(())
+            })
+        })
+        .await
+    });
+    has_begun.await.unwrap();
+    (reading, go_on)
+}
 
 #[tokio::test]
 async fn a_reader_whose_caller_went_away_takes_no_place_of_another() {
@@ -8,24 +32,7 @@ async fn a_reader_whose_caller_went_away_takes_no_place_of_another() {
         let store = TestStore::on(engine).await;
         let config = DbConfig { pool_connections_max: 1, ..store.config().clone() };
         let db = Db::open(&config, migrations()).await.unwrap();
-        let (begun, has_begun) = oneshot::channel();
-        let (go_on, may_go_on) = oneshot::channel();
-        let reading = tokio::spawn({
-            let db = db.clone();
-            async move {
-                let read: Result<(), DbError> = db
-                    .read(move |_| {
-                        Box::pin(async move {
-                            begun.send(()).unwrap();
-                            hold(engine, may_go_on).await;
-                            Ok(())
-                        })
-                    })
-                    .await;
-                read
-            }
-        });
-        has_begun.await.unwrap();
+        let (reading, go_on) = reading(&db, engine).await;
         reading.abort();
         assert!(reading.await.unwrap_err().is_cancelled());
         if engine == Engine::Sqlite {
@@ -46,22 +53,7 @@ async fn whoever_waits_too_long_for_a_connection_is_told_to_come_back() {
         let acquire = Duration::from_millis(500);
         let config = DbConfig { pool_connections_max: 1, acquire, ..store.config().clone() };
         let db = Db::open(&config, migrations()).await.unwrap();
-        let (begun, has_begun) = oneshot::channel();
-        let (go_on, may_go_on) = oneshot::channel();
-        let holder = tokio::spawn({
-            let db = db.clone();
-            async move {
-                db.read(move |_| {
-                    Box::pin(async move {
-                        begun.send(()).unwrap();
-                        hold(engine, may_go_on).await;
-                        Ok::<_, DbError>(())
-                    })
-                })
-                .await
-            }
-        });
-        has_begun.await.unwrap();
+        let (holder, go_on) = reading(&db, engine).await;
         assert!(matches!(db.check().await, Err(DbError::Unavailable(_))));
         go_on.send(()).unwrap();
         holder.await.unwrap().unwrap();

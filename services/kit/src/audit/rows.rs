@@ -6,13 +6,18 @@ use uuid::Uuid;
 
 use super::chain::Chain;
 use crate::{
-    db::{DbError, Engine, Row, Tx, Value},
+    db::{DbError, Row, Tx, Value},
     params,
 };
 
 /// An entry's columns, in the order in which they are written and read.
 pub const COLUMNS: &str =
     "seq, at, actor, role, action, outcome, record, patients, source, trace, link";
+
+const HEAD: &str = "select seq, link from audit order by seq desc limit 1";
+/// Whoever appends waits for whoever has appended, until that transaction ends.
+const LOCK: &str =
+    "select pg_advisory_xact_lock(hashtextextended(current_schema() || '.audit', 0))";
 
 /// An entry at its place in a trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,13 +37,7 @@ pub(super) async fn append(
     chain: &Chain,
     entries: &[Entry],
 ) -> Result<(), DbError> {
-    if tx.engine() == Engine::Postgres {
-        // On SQLite there is one writer at a time anyway. By a statement of its own: the next one
-        // sees what was committed while this one waited.
-        let sql = "select pg_advisory_xact_lock(hashtextextended(current_schema() || '.audit', 0))";
-        tx.execute(sql, &[]).await?;
-    }
-    let (mut seq, mut link) = head(tx).await?.unwrap_or_default();
+    let (mut seq, mut link) = last(&tx.query_locked(LOCK, HEAD).await?)?.unwrap_or_default();
     let mut rows = Vec::new();
     for entry in entries {
         seq += 1;
@@ -50,8 +49,11 @@ pub(super) async fn append(
 
 /// Number and link of the last entry.
 pub(super) async fn head(tx: &mut Tx<'_>) -> Result<Option<(i64, Vec<u8>)>, DbError> {
-    let last = tx.query_opt("select seq, link from audit order by seq desc limit 1", &[]).await?;
-    last.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
+    last(&tx.query(HEAD, &[]).await?)
+}
+
+fn last(found: &[Row]) -> Result<Option<(i64, Vec<u8>)>, DbError> {
+    found.first().map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
 }
 
 /// Entries from after this number on, oldest first.

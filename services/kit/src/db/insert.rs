@@ -6,7 +6,7 @@ use super::{DbError, Tx, Value};
 
 /// So many rows are inserted at once, as long as there are that many: few statements to keep
 /// prepared.
-const ROWS_AT_ONCE: [usize; 3] = [64, 8, 1];
+const ROWS_AT_ONCE: [usize; 4] = [64, 16, 4, 1];
 
 impl Tx<'_> {
     /// Inserts rows, whose values follow one another in the order of these columns (`a, b, …`);
@@ -20,19 +20,16 @@ impl Tx<'_> {
         or: &str,
     ) -> Result<u64, DbError> {
         let count = columns.split(',').count();
-        let (mut inserted, mut rest) = (0, values);
+        let (mut statements, mut rest) = (Vec::new(), values);
         for at_once in ROWS_AT_ONCE {
             let pieces = rest.chunks_exact(at_once * count);
             rest = pieces.remainder();
-            if pieces.len() == 0 {
-                continue;
-            }
-            let sql = statement(table, columns, at_once, or);
-            for rows in pieces {
-                inserted += self.execute(&sql, rows).await?;
+            if pieces.len() > 0 {
+                let sql = statement(table, columns, at_once, or);
+                statements.extend(pieces.map(|rows| (sql.clone(), rows)));
             }
         }
-        Ok(inserted)
+        self.execute_all(&statements).await
     }
 }
 

@@ -19,13 +19,14 @@ mod migrate;
 mod migrate_tests;
 mod postgres;
 mod sqlite;
+mod tx;
 mod value;
 
 use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
 use shared_middleware::{
-    audit::{self, Asked},
+    audit,
     error::{ErrorCode, ServiceError},
 };
 use tokio::time::Instant;
@@ -34,12 +35,14 @@ pub use self::{
     config::{DbConfig, DbUrl},
     migrate::Migrations,
     postgres::PostgresUrl,
+    tx::Tx,
     value::{FromValue, Row, Value},
 };
 use self::{
     metrics::Metrics,
     postgres::{Postgres, PostgresLease},
     sqlite::Sqlite,
+    tx::{TxInner, recording},
 };
 use crate::audit::Ledger;
 
@@ -106,21 +109,6 @@ enum Inner {
 
 /// The right to do what one process at a time does; see [`crate::lease`].
 pub(crate) struct Lease(Option<PostgresLease>);
-
-/// A transaction on either engine.
-pub struct Tx<'c> {
-    inner: TxInner<'c>,
-    /// A statement failed: it cannot be committed any more.
-    failed: bool,
-    metrics: &'c Metrics,
-    /// What the task that writes was asked to do, and where that is recorded.
-    audit: (Option<Asked>, Option<Arc<Ledger>>),
-}
-
-enum TxInner<'c> {
-    Sqlite(sqlite::SqliteTx<'c>),
-    Postgres(postgres::PostgresTx<'c>),
-}
 
 // === impl DbError ===
 
@@ -230,8 +218,9 @@ impl Db {
         done
     }
 
-    /// As [`Self::read`], for what takes a few pages by their keys. SQLite's readers do it on the
-    /// caller's thread: to hand it to another takes longer than to do it.
+    /// One query that takes a few pages by their keys. SQLite's readers do it on the caller's
+    /// thread: to hand it to another takes longer than to do it. PostgreSQL is asked without a
+    /// transaction around it.
     pub async fn look_up<T, E, F>(&self, work: F) -> Result<T, E>
     where
         E: From<DbError>,
@@ -240,7 +229,7 @@ impl Db {
         let started = Instant::now();
         let done = match &self.0.engine {
             Inner::Sqlite(sqlite) => sqlite.look_up(work).await,
-            Inner::Postgres(postgres) => postgres.read(work).await,
+            Inner::Postgres(postgres) => postgres.look_up(work).await,
         };
         self.0.metrics.read(started.elapsed());
         done
@@ -305,89 +294,6 @@ impl Lease {
             Some(lease) => lease.woken().await,
             None => std::future::pending().await,
         }
-    }
-}
-
-// === impl Tx ===
-
-impl<'c> Tx<'c> {
-    const fn new(inner: TxInner<'c>, metrics: &'c Metrics) -> Self {
-        Self { inner, failed: false, metrics, audit: (None, None) }
-    }
-
-    /// What is done here, if anybody asked for it, and where that is recorded.
-    pub(crate) fn ledger(&self) -> Result<(Option<Asked>, Arc<Ledger>), DbError> {
-        let (asked, ledger) = self.audit.clone();
-        Ok((asked, ledger.ok_or(DbError::Corrupt("no audit trail"))?))
-    }
-
-    /// Which engine it runs on.
-    pub const fn engine(&self) -> Engine {
-        match self.inner {
-            TxInner::Sqlite(_) => Engine::Sqlite,
-            TxInner::Postgres(_) => Engine::Postgres,
-        }
-    }
-
-    /// Runs a statement; tells how many rows it changed.
-    pub async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, DbError> {
-        let done = match &mut self.inner {
-            TxInner::Sqlite(tx) => tx.execute(sql, params),
-            TxInner::Postgres(tx) => tx.execute(sql, params).await,
-        };
-        self.note(&done);
-        done
-    }
-
-    /// Runs a query. The statement itself bounds how many rows come.
-    pub async fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, DbError> {
-        let found = match &mut self.inner {
-            TxInner::Sqlite(tx) => tx.query(sql, params),
-            TxInner::Postgres(tx) => tx.query(sql, params).await,
-        };
-        self.note(&found);
-        found
-    }
-
-    /// The first row of a query, if any.
-    pub async fn query_opt(&mut self, sql: &str, params: &[Value]) -> Result<Option<Row>, DbError> {
-        Ok(self.query(sql, params).await?.into_iter().next())
-    }
-
-    /// The first row of a query that always has one.
-    pub async fn query_one(&mut self, sql: &str, params: &[Value]) -> Result<Row, DbError> {
-        self.query_opt(sql, params).await?.ok_or(DbError::Corrupt("no row where there must be one"))
-    }
-
-    fn note<T>(&mut self, done: &Result<T, DbError>) {
-        if let Err(error) = done {
-            self.failed = true;
-            self.metrics.failed(error);
-        }
-    }
-
-    /// What the work came to; it cannot have worked when a statement failed.
-    fn verdict<T, E: From<DbError>>(&self, done: Result<T, E>) -> Result<T, E> {
-        if self.failed && done.is_ok() {
-            return Err(DbError::Corrupt("a transaction that went on after a failure").into());
-        }
-        done
-    }
-}
-
-/// The same work, in a transaction that knows what its task was asked to do: on SQLite it runs on
-/// another thread.
-fn recording<T, E, F>(
-    asked: Option<Asked>,
-    ledger: Option<Arc<Ledger>>,
-    work: F,
-) -> impl for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static
-where
-    F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
-{
-    move |tx| {
-        tx.audit = (asked, ledger);
-        work(tx)
     }
 }
 

@@ -13,7 +13,10 @@ mod url;
 
 use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, try_join, try_join_all},
+};
 use tokio_postgres::{Client, IsolationLevel, Statement, Transaction, types::ToSql};
 
 pub(super) use self::lease::PostgresLease;
@@ -44,10 +47,15 @@ pub(super) struct Postgres {
     metrics: Arc<Metrics>,
 }
 
-/// A transaction on a pooled connection.
+/// A transaction on a pooled connection, or a statement that is one by itself.
 pub(super) struct PostgresTx<'c> {
-    transaction: Transaction<'c>,
+    session: Session<'c>,
     statements: &'c mut HashMap<String, Statement>,
+}
+
+enum Session<'c> {
+    Begun(Transaction<'c>),
+    Alone(&'c Client),
 }
 
 // === impl Postgres ===
@@ -100,6 +108,19 @@ impl Postgres {
         self.transaction(IsolationLevel::RepeatableRead, true, work).await
     }
 
+    /// For one statement: to begin and to end would be two more round trips.
+    pub(super) async fn look_up<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        E: From<DbError>,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
+    {
+        let mut connection = self.connection().await?;
+        let Connection { client, statements } = &mut *connection;
+        let session = Session::Alone(client);
+        let mut tx = Tx::new(TxInner::Postgres(PostgresTx { session, statements }), &self.metrics);
+        run(&mut tx, work).await
+    }
+
     async fn transaction<T, E, F>(
         &self,
         isolation: IsolationLevel,
@@ -110,35 +131,30 @@ impl Postgres {
         E: From<DbError>,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
     {
-        let noted = |error: DbError| {
-            self.metrics.failed(&error);
-            error
-        };
-        let reached = self.pool.get().await;
-        let mut connection =
-            reached.map_err(|error| self.unreached.cause_of(error)).map_err(noted)?;
+        let mut connection = self.connection().await?;
         let Connection { client, statements } = &mut *connection;
         let begin = client.build_transaction().isolation_level(isolation).read_only(read_only);
-        let transaction = begin.start().await.map_err(failed).map_err(noted)?;
-        let inner = TxInner::Postgres(PostgresTx { transaction, statements });
-        let mut tx = Tx::new(inner, &self.metrics);
-        let done = AssertUnwindSafe(async { work(&mut tx).await }).catch_unwind().await;
-        let done = tx.verdict(done.unwrap_or_else(|_| Err(panicked().into())));
-        let TxInner::Postgres(PostgresTx { transaction, .. }) = tx.inner else {
+        let begun = begin.start().await.map_err(failed);
+        let session = Session::Begun(begun.inspect_err(|error| self.metrics.failed(error))?);
+        let mut tx = Tx::new(TxInner::Postgres(PostgresTx { session, statements }), &self.metrics);
+        let done = run(&mut tx, work).await?;
+        let TxInner::Postgres(PostgresTx { session, .. }) = tx.inner else {
             return Err(DbError::Corrupt("a transaction of another engine").into());
         };
-        match done {
-            Ok(done) => {
-                // When the connection breaks here nobody knows whether it was committed: the caller
-                // is told that the store is not available, never that it worked.
-                transaction.commit().await.map_err(failed).map_err(noted)?;
-                Ok(done)
-            }
-            Err(error) => {
-                let _ = transaction.rollback().await;
-                Err(error)
-            }
+        // What only read, or failed, is rolled back by being dropped, before the connection's next
+        // statement: nobody waits for that.
+        if let (Session::Begun(transaction), false) = (session, read_only) {
+            // When the connection breaks here nobody knows whether it was committed: the caller is
+            // told that the store is not available, never that it worked.
+            let committed = transaction.commit().await.map_err(failed);
+            committed.inspect_err(|error| self.metrics.failed(error))?;
         }
+        Ok(done)
+    }
+
+    async fn connection(&self) -> Result<bb8::PooledConnection<'_, Connections>, DbError> {
+        let reached = self.pool.get().await.map_err(|error| self.unreached.cause_of(error));
+        reached.inspect_err(|error| self.metrics.failed(error))
     }
 
     pub(super) fn unreached(&self) -> Option<String> {
@@ -149,6 +165,16 @@ impl Postgres {
         let state = self.pool.state();
         (state.connections.saturating_sub(state.idle_connections), state.idle_connections)
     }
+}
+
+/// Does the work. When it panics it has failed.
+async fn run<T, E, F>(tx: &mut Tx<'_>, work: F) -> Result<T, E>
+where
+    E: From<DbError>,
+    F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
+{
+    let done = AssertUnwindSafe(async { work(tx).await }).catch_unwind().await;
+    tx.verdict(done.unwrap_or_else(|_| Err(panicked().into())))
 }
 
 /// Brings the tables up to date, one replica after the other. The lock ends with the connection.
@@ -162,35 +188,74 @@ async fn migrate(client: &mut Client, migrations: Migrations) -> Result<(), DbEr
     Ok(())
 }
 
+// === impl Session ===
+
+impl Session<'_> {
+    fn client(&self) -> &Client {
+        match self {
+            Self::Begun(transaction) => transaction.client(),
+            Self::Alone(client) => client,
+        }
+    }
+}
+
 // === impl PostgresTx ===
 
 impl PostgresTx<'_> {
     pub(super) async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, DbError> {
         let statement = self.prepared(sql).await?;
-        let done = self.transaction.execute_raw(&statement, params).await;
+        let done = self.session.client().execute_raw(&statement, params).await;
         done.map_err(|error| self.forget(sql, error))
+    }
+
+    /// All of them, sent without waiting for an answer to the one before.
+    pub(super) async fn execute_all(
+        &mut self,
+        statements: &[(String, &[Value])],
+    ) -> Result<u64, DbError> {
+        let mut prepared = Vec::with_capacity(statements.len());
+        for (sql, params) in statements {
+            prepared.push((self.prepared(sql).await?, *params));
+        }
+        let client = self.session.client();
+        let sent =
+            prepared.iter().map(|(statement, params)| client.execute_raw(statement, *params));
+        match try_join_all(sent).await {
+            Ok(changed) => Ok(changed.iter().sum()),
+            Err(error) => {
+                statements.iter().for_each(|(sql, _)| drop(self.statements.remove(sql)));
+                Err(failed(error))
+            }
+        }
     }
 
     pub(super) async fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, DbError> {
         let statement = self.prepared(sql).await?;
-        let params: Vec<&(dyn ToSql + Sync)> =
-            params.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-        let found = self.transaction.query(&statement, &params).await;
-        let rows = found.map_err(|error| self.forget(sql, error))?;
-        let read = |row: &tokio_postgres::Row| {
-            (0..row.len())
-                .map(|column| row.try_get::<_, Value>(column).map_err(failed))
-                .collect::<Result<_, _>>()
-                .map(Row)
-        };
-        rows.iter().map(read).collect()
+        let found = self.session.client().query(&statement, &references(params)).await;
+        rows(&found.map_err(|error| self.forget(sql, error))?)
+    }
+
+    /// A query that sees what was committed before this statement took its lock, sent with it.
+    pub(super) async fn query_locked(
+        &mut self,
+        lock: &str,
+        sql: &str,
+    ) -> Result<Vec<Row>, DbError> {
+        let (locking, statement) = (self.prepared(lock).await?, self.prepared(sql).await?);
+        let client = self.session.client();
+        let found = try_join(client.execute(&locking, &[]), client.query(&statement, &[])).await;
+        rows(&found.map_err(|error| self.forget(sql, error))?.1)
     }
 
     async fn prepared(&mut self, sql: &str) -> Result<Statement, DbError> {
+        if matches!(self.session, Session::Alone(_)) && !sql.starts_with("select") {
+            // There is no transaction that the server would know to be for reading only.
+            return Err(DbError::Statement("a look-up selects, and nothing else".into()));
+        }
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
         }
-        let statement = self.transaction.prepare(sql).await.map_err(failed)?;
+        let statement = self.session.client().prepare(sql).await.map_err(failed)?;
         if self.statements.len() >= STATEMENTS_KEPT {
             self.statements.clear();
         }
@@ -203,4 +268,18 @@ impl PostgresTx<'_> {
         self.statements.remove(sql);
         failed(error)
     }
+}
+
+fn references(params: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+    params.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
+}
+
+fn rows(found: &[tokio_postgres::Row]) -> Result<Vec<Row>, DbError> {
+    let values = |row: &tokio_postgres::Row| {
+        (0..row.len())
+            .map(|column| row.try_get::<_, Value>(column).map_err(failed))
+            .collect::<Result<_, _>>()
+            .map(Row)
+    };
+    found.iter().map(values).collect()
 }

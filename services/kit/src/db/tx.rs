@@ -1,0 +1,138 @@
+//! A transaction on either engine, and what it knows of whoever asked for it.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use shared_middleware::audit::Asked;
+
+use super::{DbError, Engine, Metrics, Row, Value, postgres, sqlite};
+use crate::audit::Ledger;
+
+/// A transaction on either engine.
+pub struct Tx<'c> {
+    pub(super) inner: TxInner<'c>,
+    /// A statement failed: it cannot be committed any more.
+    failed: bool,
+    metrics: &'c Metrics,
+    /// What the task that writes was asked to do, and where that is recorded.
+    audit: (Option<Asked>, Option<Arc<Ledger>>),
+}
+
+pub(super) enum TxInner<'c> {
+    Sqlite(sqlite::SqliteTx<'c>),
+    Postgres(postgres::PostgresTx<'c>),
+}
+
+// === impl Tx ===
+
+impl<'c> Tx<'c> {
+    pub(super) const fn new(inner: TxInner<'c>, metrics: &'c Metrics) -> Self {
+        Self { inner, failed: false, metrics, audit: (None, None) }
+    }
+
+    /// What is done here, if anybody asked for it, and where that is recorded.
+    pub(crate) fn ledger(&self) -> Result<(Option<Asked>, Arc<Ledger>), DbError> {
+        let (asked, ledger) = self.audit.clone();
+        Ok((asked, ledger.ok_or(DbError::Corrupt("no audit trail"))?))
+    }
+
+    /// Which engine it runs on.
+    pub const fn engine(&self) -> Engine {
+        match self.inner {
+            TxInner::Sqlite(_) => Engine::Sqlite,
+            TxInner::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    /// Runs a statement; tells how many rows it changed.
+    pub async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, DbError> {
+        let done = match &mut self.inner {
+            TxInner::Sqlite(tx) => tx.execute(sql, params),
+            TxInner::Postgres(tx) => tx.execute(sql, params).await,
+        };
+        self.note(&done);
+        done
+    }
+
+    /// Runs statements that do not depend on one another, and tells how many rows they changed.
+    /// PostgreSQL takes them in one round trip.
+    pub(super) async fn execute_all(
+        &mut self,
+        statements: &[(String, &[Value])],
+    ) -> Result<u64, DbError> {
+        let done = match &mut self.inner {
+            TxInner::Sqlite(tx) => {
+                statements.iter().map(|(sql, params)| tx.execute(sql, params)).sum()
+            }
+            TxInner::Postgres(tx) => tx.execute_all(statements).await,
+        };
+        self.note(&done);
+        done
+    }
+
+    /// Runs a query that sees what was committed before `lock` was taken, and holds that until the
+    /// transaction ends. SQLite has one writer at a time anyway: it takes no lock.
+    pub(crate) async fn query_locked(
+        &mut self,
+        lock: &str,
+        sql: &str,
+    ) -> Result<Vec<Row>, DbError> {
+        let found = match &mut self.inner {
+            TxInner::Sqlite(tx) => tx.query(sql, &[]),
+            TxInner::Postgres(tx) => tx.query_locked(lock, sql).await,
+        };
+        self.note(&found);
+        found
+    }
+
+    /// Runs a query. The statement itself bounds how many rows come.
+    pub async fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, DbError> {
+        let found = match &mut self.inner {
+            TxInner::Sqlite(tx) => tx.query(sql, params),
+            TxInner::Postgres(tx) => tx.query(sql, params).await,
+        };
+        self.note(&found);
+        found
+    }
+
+    /// The first row of a query, if any.
+    pub async fn query_opt(&mut self, sql: &str, params: &[Value]) -> Result<Option<Row>, DbError> {
+        Ok(self.query(sql, params).await?.into_iter().next())
+    }
+
+    /// The first row of a query that always has one.
+    pub async fn query_one(&mut self, sql: &str, params: &[Value]) -> Result<Row, DbError> {
+        self.query_opt(sql, params).await?.ok_or(DbError::Corrupt("no row where there must be one"))
+    }
+
+    fn note<T>(&mut self, done: &Result<T, DbError>) {
+        if let Err(error) = done {
+            self.failed = true;
+            self.metrics.failed(error);
+        }
+    }
+
+    /// What the work came to; it cannot have worked when a statement failed.
+    pub(super) fn verdict<T, E: From<DbError>>(&self, done: Result<T, E>) -> Result<T, E> {
+        if self.failed && done.is_ok() {
+            return Err(DbError::Corrupt("a transaction that went on after a failure").into());
+        }
+        done
+    }
+}
+
+/// The same work, in a transaction that knows what its task was asked to do: on SQLite it runs on
+/// another thread.
+pub(super) fn recording<T, E, F>(
+    asked: Option<Asked>,
+    ledger: Option<Arc<Ledger>>,
+    work: F,
+) -> impl for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static
+where
+    F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+{
+    move |tx| {
+        tx.audit = (asked, ledger);
+        work(tx)
+    }
+}

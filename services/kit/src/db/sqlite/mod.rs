@@ -346,6 +346,9 @@ fn migrated(path: &Path, migrations: Migrations) -> Result<Connection, DbError> 
     for runner in migrations.sqlite_runners() {
         runner.run(&mut connection).map_err(|error| DbError::Migrate(Box::new(error)))?;
     }
+    // What a savepoint might restore stays in memory. Neither before nor for readers: what a
+    // migration or a search sorts would have no bound.
+    connection.execute_batch("pragma temp_store = memory").map_err(failed)?;
     Ok(connection)
 }
 
@@ -359,8 +362,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, DbError> {
              pragma journal_mode = wal;
              pragma synchronous = full;
              pragma foreign_keys = on;
-             pragma secure_delete = fast;
-             pragma temp_store = memory;",
+             pragma secure_delete = fast;",
         )
         .map_err(failed)?;
     // A statement is planned once, whatever is bound to it: as the tests of plans saw it, and

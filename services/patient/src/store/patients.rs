@@ -20,6 +20,8 @@ pub(super) const COLUMNS: &str =
     "id, name, email, address, date_of_birth, registered_date, version,
     created_at, updated_at, billing_account";
 
+const INSERT_TERMS: &str = "insert into patient_gram (rowid, grams) values ($1, $2)";
+
 pub(super) async fn register(tx: &mut Tx<'_>, new: Registration) -> Result<FirstAnswer, Error> {
     let Registration { patient, event, answer, key } = new;
     if let Some(key) = key {
@@ -59,7 +61,7 @@ pub(super) async fn update(
         ],
     )
     .await?;
-    index(tx, change.id, &details).await?;
+    index_again(tx, change.id, &details).await?;
     let version = before.version + 1;
     let after = Patient { details, version, updated_at: change.now, ..before };
     let event = events::event(event, change.event_id, &after, version, change.now, change.trace);
@@ -147,15 +149,6 @@ async fn locked(tx: &mut Tx<'_>, change: &Change) -> Result<Patient, Error> {
 /// A new patient and its search terms.
 pub(crate) async fn insert(tx: &mut Tx<'_>, patient: &Patient) -> Result<(), DbError> {
     let Details { name, email, address, date_of_birth } = &patient.details;
-    let (columns, terms) = match tx.engine() {
-        Engine::Sqlite => ("", ""),
-        Engine::Postgres => (", grams", ", '{}'"),
-    };
-    let sql = format!(
-        "insert into patient (id, name, name_key, email, email_key, address, date_of_birth,
-         registered_date, version, created_at, updated_at{columns})
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11{terms})"
-    );
     let values = params![
         patient.id,
         name.as_str(),
@@ -168,15 +161,32 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, patient: &Patient) -> Result<(), DbE
         patient.version,
         patient.created_at,
         patient.updated_at,
+        terms(&patient.details),
     ];
-    tx.execute(&sql, values).await?;
-    index(tx, patient.id, &patient.details).await
+    let columns = "id, name, name_key, email, email_key, address, date_of_birth,
+         registered_date, version, created_at, updated_at";
+    let places = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11";
+    match tx.engine() {
+        Engine::Postgres => {
+            let sql = format!(
+                "insert into patient ({columns}, grams)
+                 values ({places}, string_to_array($12, ' '))"
+            );
+            tx.execute(&sql, values).await?;
+        }
+        Engine::Sqlite => {
+            let [values @ .., terms] = values;
+            let sql = format!("insert into patient ({columns}) values ({places}) returning seq");
+            let seq: i64 = tx.query_one(&sql, values).await?.get(0)?;
+            tx.execute(INSERT_TERMS, &[seq.into(), terms.clone()]).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts a patient's search terms in place of those that it had.
-async fn index(tx: &mut Tx<'_>, id: Uuid, details: &Details) -> Result<(), DbError> {
-    let terms = grams::of_patient(&details.name.key(), &details.email.key());
-    let terms = terms.into_iter().collect::<Vec<_>>().join(" ");
+async fn index_again(tx: &mut Tx<'_>, id: Uuid, details: &Details) -> Result<(), DbError> {
+    let terms = terms(details);
     match tx.engine() {
         Engine::Postgres => {
             let sql = "update patient set grams = string_to_array($1, ' ') where id = $2";
@@ -187,11 +197,14 @@ async fn index(tx: &mut Tx<'_>, id: Uuid, details: &Details) -> Result<(), DbErr
                 tx.query_one("select seq from patient where id = $1", params![id]).await?.get(0)?;
             let known = &[Value::from(seq)];
             tx.execute("delete from patient_gram where rowid = $1", known).await?;
-            let sql = "insert into patient_gram (rowid, grams) values ($1, $2)";
-            tx.execute(sql, params![seq, terms]).await?;
+            tx.execute(INSERT_TERMS, params![seq, terms]).await?;
         }
     }
     Ok(())
+}
+
+fn terms(details: &Details) -> String {
+    grams::of_patient(&details.name.key(), &details.email.key())
 }
 
 /// Reads [`COLUMNS`].

@@ -12,7 +12,6 @@ use crate::{
     site::{BODIES, Site},
 };
 
-const WARM_UP: Duration = Duration::from_secs(1);
 const CONNECTIONS: [u32; 4] = [1, 16, 256, 1024];
 
 /// How often, and how long.
@@ -53,7 +52,7 @@ pub(crate) fn measure(
         let mut all: Vec<_> = able().map(of).collect();
         for number in 1..=rounds.count {
             for (proxy, figure) in able().zip(&mut all) {
-                point.load(proxy, site, WARM_UP)?;
+                point.warm_up(proxy, site)?;
                 let round = point.load(proxy, site, Duration::from_secs(rounds.seconds))?;
                 tell(&format!(
                     "{point} {number}/{}: {}: {:.0}/s, {:.1} µs, p50 {:.2} ms, p99 {:.2} ms",

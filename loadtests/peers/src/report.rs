@@ -34,6 +34,8 @@ pub(crate) fn markdown(report: &Report) -> anyhow::Result<String> {
         table(report, &points, "p99, ms", |round| round.p99_ms, &mut text)?;
         table(report, &points, "Requests/s", |round| round.per_s, &mut text)?;
         table(report, &points, "Memory afterwards, MiB", |round| round.rss_mib, &mut text)?;
+        let refused = |round: &Round| round.refused_per_1000;
+        table(report, &points, "Refused, of a thousand requests", refused, &mut text)?;
     }
     Ok(text)
 }

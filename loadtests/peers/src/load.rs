@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{proxy::Proxy, site::Site};
 
-/// So many connections stand within a second, also on a slow machine.
+/// For each so many connections, warming up takes a second more.
 const CONNECTIONS_A_SECOND: u32 = 256;
+/// With more connections than this a few requests may be refused, up to so many.
+const ALL_ANSWERED_CONNECTIONS_MAX: u32 = 256;
+const REFUSED_PER_1000_MAX: f64 = 50.0;
 /// So often a proxy may refuse somebody while it warms up.
 const WARM_UPS_MAX: u32 = 5;
 
@@ -116,7 +119,7 @@ impl Point {
     /// A thousand clients who come at once can want more handshakes with the upstream than fit in
     /// the time that one may take: a few are refused then, which is told.
     const fn refused_per_1000_max(&self) -> f64 {
-        if self.connections > CONNECTIONS_A_SECOND { 50.0 } else { 0.0 }
+        if self.connections > ALL_ANSWERED_CONNECTIONS_MAX { REFUSED_PER_1000_MAX } else { 0.0 }
     }
 
     fn ask(&self, proxy: &Proxy, site: &Site, time: Duration) -> anyhow::Result<Told> {

@@ -22,7 +22,7 @@ use crate::{domain::Refusal, message::Rendered};
 
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
-/// From so many files on, one sync for all is the cheaper way, also on a busy disk.
+/// So many files are many: only then is it worth to wait for what others wrote there.
 const SYNCED_TOGETHER_MIN: usize = 8;
 
 /// A folder for messages.
@@ -73,8 +73,11 @@ impl FileChannel {
 
     fn write_all(&self, messages: &[Rendered]) -> io::Result<Vec<Result<(), Refusal>>> {
         let together = messages.len() >= SYNCED_TOGETHER_MIN;
-        let written: Vec<_> =
-            messages.iter().map(|message| self.write(message, together)).collect();
+        let write = |message| {
+            let file = self.write(message)?;
+            if together { Ok(()) } else { file.sync_all() }
+        };
+        let written: Vec<_> = messages.iter().map(write).collect();
         if together {
             syncfs(File::open(&self.folder)?)?;
         }
@@ -90,7 +93,7 @@ impl FileChannel {
     }
 
     /// Under a temporary name.
-    fn write(&self, message: &Rendered, synced_later: bool) -> io::Result<()> {
+    fn write(&self, message: &Rendered) -> io::Result<File> {
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -98,7 +101,7 @@ impl FileChannel {
             .mode(FILE_MODE)
             .open(self.folder.join(temporary_name(message.event_id)))?;
         file.write_all(&message.bytes)?;
-        if synced_later { Ok(()) } else { file.sync_all() }
+        Ok(file)
     }
 
     fn name(&self, event_id: Uuid) -> io::Result<()> {

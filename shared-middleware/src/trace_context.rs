@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::{clock::random_u128, spans};
+use crate::{clock::random_u128, hex::push_hex, spans};
 
 /// The header, and the gRPC metadata and event header, that carries it.
 pub const TRACEPARENT: &str = "traceparent";
@@ -101,15 +101,6 @@ impl TraceContext {
     /// The same for what is done before there is a future to run.
     pub fn scope_sync<R>(self, work: impl FnOnce() -> R) -> R {
         CURRENT.sync_scope(self, work)
-    }
-}
-
-/// Without the formatter: every request is written down more than once.
-fn push_hex(text: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
 }
 

@@ -6,6 +6,8 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
+use shared_middleware::hex::push_hex;
+
 /// Characters in a piece at most.
 const CHARS_MAX: usize = 3;
 /// Of a query's pieces so many are looked for, the rarest as far as can be told from letters alone;
@@ -14,7 +16,6 @@ const TERMS_RAREST: usize = 4;
 const TERMS_MAX: usize = 12;
 /// A word of three letters, and the space after it.
 const WORD_BYTES: usize = 2 * CHARS_MAX + 1;
-const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 /// Letters by how often they are used in English, the rarest first.
 const RAREST_LETTERS: &str = "qzjxkvbpgyfwmuclhdrsnioate";
 
@@ -32,7 +33,7 @@ pub(super) fn of_patient(name_key: &str, email_key: &str) -> String {
         if !words.is_empty() {
             words.push(' ');
         }
-        push_hex(&mut words, piece);
+        push_word(&mut words, piece);
     }
     words
 }
@@ -71,17 +72,14 @@ fn commonness(char: char) -> usize {
 
 fn hex(piece: &[char]) -> String {
     let mut word = String::with_capacity(WORD_BYTES);
-    push_hex(&mut word, piece);
+    push_word(&mut word, piece);
     word
 }
 
-fn push_hex(word: &mut String, piece: &[char]) {
-    let digit = |half: u8| char::from(HEX_DIGITS[usize::from(half)]);
+fn push_word(words: &mut String, piece: &[char]) {
     let mut utf8 = [0; 4];
     for char in piece {
-        for byte in char.encode_utf8(&mut utf8).bytes() {
-            word.extend([digit(byte >> 4), digit(byte & 0xf)]);
-        }
+        push_hex(words, char.encode_utf8(&mut utf8).as_bytes());
     }
 }
 

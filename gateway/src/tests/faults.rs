@@ -115,6 +115,19 @@ async fn a_part_that_does_not_answer_is_given_up_and_not_asked_again() {
 }
 
 #[tokio::test]
+async fn a_part_that_takes_connections_and_never_shakes_hands_is_given_up() {
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", mute.local_addr().unwrap()).parse().unwrap();
+    let world = World::start_with(|config| {
+        config.upstreams.insert(Part::Patient, vec![url]);
+        config.handshake_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let got = world.send_as(Role::Admin, "GET", "/api/patients").await;
+    assert_eq!((got.status(), got.problem()), (503, "unavailable".to_owned()));
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_never_looks_whole() {
     let world = World::start().await;
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";

@@ -53,11 +53,8 @@ pub struct Config {
     pub keep_alive_timeout: Duration,
     /// A client that neither sends nor takes a byte of a body for so long is given up.
     pub client_timeout: Duration,
-    /// A part must take a connection so soon.
+    /// A connection to a part, TLS included, must stand so soon.
     pub connect_timeout: Duration,
-    /// A connection to a part, TLS included, must stand so soon. That costs processor time on both
-    /// sides: when a thousand clients come at once, the last of a thousand handshakes ends late.
-    pub handshake_timeout: Duration,
     /// A part must answer so soon.
     pub read_timeout: Duration,
     /// A connection to a part is kept so long without a request: shorter than the parts keep it, so
@@ -104,7 +101,6 @@ impl Default for Config {
             keep_alive_timeout: Duration::from_secs(60),
             client_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(2),
-            handshake_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(20),
             health_every: Duration::from_secs(1),

@@ -120,7 +120,7 @@ async fn a_part_that_takes_connections_and_never_shakes_hands_is_given_up() {
     let url = format!("https://{}", mute.local_addr().unwrap()).parse().unwrap();
     let world = World::start_with(|config| {
         config.upstreams.insert(Part::Patient, vec![url]);
-        config.handshake_timeout = Duration::from_millis(100);
+        config.connect_timeout = Duration::from_millis(100);
     })
     .await;
     let got = world.send_as(Role::Admin, "GET", "/api/patients").await;

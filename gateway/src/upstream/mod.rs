@@ -58,7 +58,6 @@ struct Pool {
 
 struct Timeouts {
     connect: Duration,
-    handshake: Duration,
     read: Duration,
     idle: Duration,
 }
@@ -88,7 +87,6 @@ impl Upstreams {
         }
         let timeouts = Timeouts {
             connect: config.connect_timeout,
-            handshake: config.handshake_timeout,
             read: config.read_timeout,
             idle: config.idle_timeout,
         };
@@ -162,7 +160,7 @@ impl Upstreams {
             peer.group_key = identity.generation;
         }
         peer.options.connection_timeout = Some(self.timeouts.connect);
-        peer.options.total_connection_timeout = Some(self.timeouts.handshake);
+        peer.options.total_connection_timeout = Some(self.timeouts.connect);
         peer.options.read_timeout = Some(self.timeouts.read);
         peer.options.write_timeout = Some(self.timeouts.read);
         peer.options.idle_timeout = Some(self.timeouts.idle);

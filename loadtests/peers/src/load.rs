@@ -116,8 +116,9 @@ impl Point {
         })
     }
 
-    /// A thousand clients who come at once can want more handshakes with the upstream than fit in
-    /// the time that one may take: a few are refused then, which is told.
+    /// A thousand clients who come at once can want more handshakes with the upstream, one nginx
+    /// beside them on the same processors, than it ends in the time that one may take: a few are
+    /// refused then, which is told.
     const fn refused_per_1000_max(&self) -> f64 {
         if self.connections > ALL_ANSWERED_CONNECTIONS_MAX { REFUSED_PER_1000_MAX } else { 0.0 }
     }

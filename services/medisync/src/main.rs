@@ -19,6 +19,7 @@ mod keys;
 mod launch;
 mod pki;
 mod probe;
+mod process;
 mod progress;
 mod readiness;
 mod run;

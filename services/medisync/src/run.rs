@@ -27,6 +27,7 @@ use crate::{
     health::{Dependency, Health, Stage},
     launch::{self, Addresses, Launched},
     pki::{Pki, make_private_folder},
+    process::ProcessMetrics,
     readiness::StoresReady,
     running::Running,
     runtimes::Runtimes,
@@ -231,7 +232,9 @@ async fn start(
     let admin_address = bound.admin.local_addr()?;
     let runtimes = Arc::new(Runtimes::default());
     runtimes.add("services", vec![tokio::runtime::Handle::current()]);
-    let told = admin::Told { health: Arc::clone(&health), runtimes: Arc::clone(&runtimes) };
+    let process = ProcessMetrics::register(&clock);
+    let told =
+        admin::Told { health: Arc::clone(&health), runtimes: Arc::clone(&runtimes), process };
     let admin = admin::serve(bound.admin, told);
     running.until_stopped("the admin listener", admin);
     let watched = Arc::clone(&health);

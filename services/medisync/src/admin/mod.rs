@@ -25,12 +25,13 @@ use prometheus::{
 };
 use tokio::net::TcpListener;
 
-use crate::{health::Health, runtimes::Runtimes};
+use crate::{health::Health, process::ProcessMetrics, runtimes::Runtimes};
 
 /// What the listener tells of.
 pub(crate) struct Told {
     pub(crate) health: Arc<Health>,
     pub(crate) runtimes: Arc<Runtimes>,
+    pub(crate) process: ProcessMetrics,
 }
 
 static CONNECTIONS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
@@ -83,6 +84,7 @@ pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 async fn metrics(State(told): State<Arc<Told>>) -> Response {
     let health = &told.health;
     told.runtimes.show();
+    told.process.show();
     for (part, db) in health.stores() {
         let (used, idle) = db.connections();
         for (state, count) in [("used", used), ("idle", idle)] {

@@ -89,13 +89,16 @@ impl Fault {
         Self::Poison,
     ];
 
-    /// Those of a stack, or the one of this name.
-    pub(crate) fn of(kind: Kind, name: Option<&str>) -> Vec<Self> {
+    /// Those of a stack, the long ones among them if they are wanted; or the one of this name.
+    pub(crate) fn of(kind: Kind, name: Option<&str>, long: bool) -> Vec<Self> {
         let all: &[Self] = match kind {
             Kind::Embedded => &Self::EMBEDDED,
             Kind::Servers => &Self::SERVERS,
         };
-        let wanted = |fault: &&Self| name.is_none_or(|name| fault.name() == name);
+        let wanted = |fault: &&Self| match name {
+            Some(name) => fault.name() == name,
+            None => long || **fault != Self::KafkaAwayForAMinute,
+        };
         let found: Vec<_> = all.iter().filter(wanted).copied().collect();
         let names: Vec<_> = all.iter().map(|fault| fault.name()).collect();
         assert!(!found.is_empty(), "the faults of {kind} are {}", names.join(", "));

@@ -83,7 +83,7 @@ pub struct Progress {
 pub struct Batch {
     /// In order within each partition.
     pub records: Vec<Delivered>,
-    /// Every partition that this reader has now.
+    /// Every partition that this reader has now, as soon as it is known where it ends.
     pub progress: Vec<Progress>,
 }
 

@@ -1,9 +1,10 @@
 //! A member of a consumer group: what it does when partitions are given to it or taken away.
 //!
 //! A partition that is given is read on from the position in the consumer's own store, whatever the
-//! coordinator remembers.
+//! coordinator remembers. No broker is asked meanwhile: all other members wait until this one is
+//! done, and one that leads partitions may just have come back and not answer yet.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     ClientContext, Offset, Statistics, TopicPartitionList,
@@ -12,19 +13,20 @@ use rdkafka::{
     error::{KafkaError, KafkaResult},
     types::RDKafkaRespErr,
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::{
     context::Ear,
-    reader::{ASKS_WITHIN, Assigned, Where},
+    reader::{Assigned, Where},
 };
 use crate::log::{LogError, Positions};
+
+/// A store that has not told all positions by then is away.
+const TOLD_WITHIN: Duration = Duration::from_secs(3);
 
 /// What a member knows while the group is rebalanced.
 pub(super) struct Member {
     pub(super) ear: Ear,
-    /// The topic's name without the prefix: as positions know it.
-    pub(super) topic: &'static str,
     pub(super) positions: Arc<dyn Positions>,
     pub(super) assigned: Arc<Assigned>,
     pub(super) runtime: Handle,
@@ -76,15 +78,16 @@ impl Member {
             .iter()
             .map(|of| (of.topic().to_owned(), of.partition()))
             .collect();
-        for (topic, partition) in all {
-            match self.place(consumer, &topic, partition) {
-                Ok(at) => {
-                    partitions.set_partition_offset(&topic, partition, Offset::Offset(at.next))?;
+        match self.runtime.block_on(self.positions_of(&all)) {
+            Ok(positions) => {
+                for ((topic, partition), next) in all.into_iter().zip(positions) {
+                    partitions.set_partition_offset(&topic, partition, Offset::Offset(next))?;
+                    let at = Where { polled: next, next, end: None };
                     self.assigned.partitions().insert(partition, at);
                 }
-                // The protocol goes on; the reader ends, and its owner subscribes again.
-                Err(error) => self.assigned.fail(error),
             }
+            // The protocol goes on; the reader ends, and its owner subscribes again.
+            Err(error) => self.assigned.fail(error),
         }
         match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
@@ -106,21 +109,16 @@ impl Member {
         }
     }
 
-    /// Where to read on. A position that the log does not reach is no place to wait at: records to
-    /// come would be taken for ones that were seen.
-    fn place(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        topic: &str,
-        partition: i32,
-    ) -> Result<Where, LogError> {
-        let next = self.positions.next_offset(self.topic, partition.into());
-        let next = self.runtime.block_on(next)?;
-        let asked = consumer.fetch_watermarks(topic, partition, ASKS_WITHIN);
-        let (_, end) = asked.map_err(LogError::new)?;
-        if next > end {
-            return Err(LogError::behind(self.topic, partition.into(), next, end));
-        }
-        Ok(Where { polled: next, next, end })
+    async fn positions_of(&self, all: &[(String, i32)]) -> Result<Vec<i64>, LogError> {
+        let told = async {
+            let mut positions = Vec::with_capacity(all.len());
+            for (_, partition) in all {
+                let topic = self.assigned.topic();
+                positions.push(self.positions.next_offset(topic, (*partition).into()).await?);
+            }
+            Ok(positions)
+        };
+        let late = || LogError::new("the store did not tell in time where to read on");
+        timeout(TOLD_WITHIN, told).await.unwrap_or_else(|_| Err(late()))
     }
 }

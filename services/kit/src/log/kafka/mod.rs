@@ -4,11 +4,15 @@
 //! - `context`: what it tells us.
 //! - `topics`: topics that are missing are made.
 //! - `publisher`: the producer.
-//! - `reader`: a thread that polls, for a reader on its own or a `member` of a group.
+//! - `reader`: a reader on its own, or one that is a `member` of a group.
+//! - `poll`: its thread.
+//! - `instances`: who members are to their group.
 
 mod config;
 mod context;
+mod instances;
 mod member;
+mod poll;
 mod publisher;
 mod reader;
 #[cfg(test)]
@@ -19,9 +23,12 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rdkafka::{producer::Producer as _, types::RDKafkaErrorCode};
+use shared_middleware::clock::Ids;
 
 pub use self::config::{KafkaConfig, KafkaUrl};
-use self::{context::Heard, publisher::Publisher, reader::Reader, topics::Topics};
+use self::{
+    context::Heard, instances::Instances, publisher::Publisher, reader::Reader, topics::Topics,
+};
 use super::{EventLog, LogError, Positions, Record, Start, Subscription};
 
 /// Brokers that do not answer so soon are away. Less than whoever asks waits, who would not know
@@ -33,6 +40,7 @@ pub struct KafkaLog {
     config: Arc<KafkaConfig>,
     publisher: Arc<Publisher>,
     heard: Arc<Heard>,
+    instances: Instances,
 }
 
 /// Why the log cannot be used as configured.
@@ -57,7 +65,8 @@ impl KafkaLog {
         config.url.check_files().map_err(refused)?;
         let publisher = Publisher::new(config.url.clone(), Arc::clone(&heard));
         let publisher = Arc::new(publisher.map_err(|error| refused(error.to_string()))?);
-        let log = Self { config: Arc::new(config.clone()), publisher, heard };
+        let instances = Instances::new(Ids::system());
+        let log = Self { config: Arc::new(config.clone()), publisher, heard, instances };
         let (config, publisher) = (Arc::clone(&log.config), Arc::clone(&log.publisher));
         let topics = Topics::new(config, publisher, Arc::clone(&log.heard));
         topics.ensure().await.map_err(refused)?;
@@ -108,8 +117,11 @@ impl EventLog for KafkaLog {
         topic: &'static str,
         positions: Arc<dyn Positions>,
     ) -> Result<Box<dyn Subscription>, LogError> {
+        // Who cannot tell where to read on would only hold up the others of its group.
+        positions.next_offset(topic, 0).await?;
         let group = format!("{}{group}", self.config.prefix);
-        let reader = Reader::member(&self.config, &group, topic, self.name(topic), positions);
+        let (name, instance) = (self.name(topic), self.instances.take(&group));
+        let reader = Reader::member(&self.config, &group, topic, name, positions, instance);
         Ok(Box::new(reader?))
     }
 }

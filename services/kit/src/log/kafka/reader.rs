@@ -1,7 +1,7 @@
-//! Reads a topic on a thread of its own, since librdkafka wants to be polled.
+//! Reads a topic: on its own, or as a member of a group.
 //!
-//! What is read goes through a bounded queue. When it is full the thread waits, and so do the
-//! brokers; a member that is not heard of for five minutes loses its partitions.
+//! What is read goes through a bounded queue. When it is full the thread that polls waits, and so
+//! do the brokers.
 
 use std::{
     collections::BTreeMap,
@@ -14,12 +14,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use rdkafka::{
     Offset, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer as _},
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
     error::KafkaError,
-    message::{BorrowedMessage, Headers as _, Message as _},
     types::RDKafkaErrorCode,
 };
 use tokio::{runtime::Handle, sync::mpsc, time::timeout};
@@ -27,22 +25,24 @@ use tokio::{runtime::Handle, sync::mpsc, time::timeout};
 use super::{
     config::KafkaConfig,
     context::{Ear, Heard},
+    instances::Instance,
     member::Member,
+    poll::Poller,
 };
-use crate::log::{Batch, Delivered, LogError, Positions, Progress, Record, Start, Subscription};
+use crate::log::{Batch, Delivered, LogError, Positions, Progress, Start, Subscription};
 
 /// Records that are read ahead at most.
 const READ_AHEAD_MAX: usize = 1024;
 /// An empty batch is handed out after so long, to say how far behind the reader is.
 const TOLD_EVERY: Duration = Duration::from_millis(250);
-const POLLS_FOR: Duration = Duration::from_millis(50);
 /// A reader that is dropped leaves its group within so long, or is left behind.
 const LEAVES_WITHIN: Duration = Duration::from_secs(2);
-pub(super) const ASKS_WITHIN: Duration = Duration::from_secs(3);
+const ASKS_WITHIN: Duration = Duration::from_secs(3);
 
 /// The partitions that a reader has.
-#[derive(Default)]
 pub(super) struct Assigned {
+    /// The topic, as whoever reads it knows it.
+    topic: String,
     partitions: Mutex<BTreeMap<i32, Where>>,
     /// Why the reader cannot go on.
     failure: Mutex<Option<LogError>>,
@@ -57,8 +57,8 @@ pub(super) struct Where {
     pub(super) polled: i64,
     /// Of the next one that is handed out.
     pub(super) next: i64,
-    /// The offset after the last record, as it was when the partition was assigned.
-    pub(super) end: i64,
+    /// The offset after the last record as it was in the beginning, if that was asked.
+    pub(super) end: Option<i64>,
 }
 
 /// A topic's reader.
@@ -68,11 +68,22 @@ pub(super) struct Reader {
     assigned: Arc<Assigned>,
     heard: Arc<Heard>,
     ended: Receiver<()>,
+    /// Who it is to its group; free for the next one when this one is dropped.
+    instance: Option<Instance>,
 }
 
 // === impl Assigned ===
 
 impl Assigned {
+    fn of(topic: &str) -> Arc<Self> {
+        let (partitions, failure, done) = Default::default();
+        Arc::new(Self { topic: topic.to_owned(), partitions, failure, done })
+    }
+
+    pub(super) fn topic(&self) -> &str {
+        &self.topic
+    }
+
     pub(super) fn partitions(&self) -> MutexGuard<'_, BTreeMap<i32, Where>> {
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,12 +96,16 @@ impl Assigned {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn has_failed(&self) -> bool {
+    pub(super) fn has_failed(&self) -> bool {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     fn done(&self) -> MutexGuard<'_, BTreeMap<i32, i64>> {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn take_done(&self) -> BTreeMap<i32, i64> {
+        std::mem::take(&mut *self.done())
     }
 }
 
@@ -104,25 +119,31 @@ impl Reader {
         topic: &'static str,
         name: String,
         positions: Arc<dyn Positions>,
+        instance: Instance,
     ) -> Result<Self, LogError> {
-        let (assigned, ear) = (Arc::new(Assigned::default()), Ear::default());
+        let (assigned, ear) = (Assigned::of(topic), Ear::default());
         let member = Member {
             ear: ear.clone(),
-            topic,
             positions,
             assigned: Arc::clone(&assigned),
             runtime: Handle::current(),
         };
         let mut client = config.url.client();
         client.set("group.id", group).set("enable.auto.commit", "false");
-        client.set("auto.offset.reset", "earliest").set("statistics.interval.ms", "1000");
+        client.set("group.instance.id", instance.name());
+        // Positions are ours: one that the log does not reach is told, and never replaced.
+        client.set("auto.offset.reset", "error").set("statistics.interval.ms", "1000");
         client.set("partition.assignment.strategy", "cooperative-sticky");
-        client.set("session.timeout.ms", "10000").set("heartbeat.interval.ms", "2000");
-        client.set("max.poll.interval.ms", "300000").set("allow.auto.create.topics", "false");
+        // The least that brokers take by default: so long a partition of a killed member waits.
+        client.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "1500");
+        // And so long a group that is rebalanced waits for a member that does not come back.
+        client.set("max.poll.interval.ms", "15000").set("allow.auto.create.topics", "false");
         let consumer: BaseConsumer<Member> =
             client.create_with_context(member).map_err(LogError::new)?;
         consumer.subscribe(&[&name]).map_err(LogError::new)?;
-        Ok(Self::start(name, consumer, assigned, ear, passes))
+        let mut reader = Self::start(name, consumer, assigned, ear, passes);
+        reader.instance = Some(instance);
+        Ok(reader)
     }
 
     /// A reader of all partitions, in no group.
@@ -131,7 +152,7 @@ impl Reader {
         topic: String,
         start: Start,
     ) -> Result<Self, LogError> {
-        let (assigned, ear) = (Arc::new(Assigned::default()), Ear::default());
+        let (assigned, ear) = (Assigned::of(&topic), Ear::default());
         let mut client = config.url.client();
         // It is never joined: librdkafka wants a name all the same.
         client.set("group.id", format!("{}medisync-reader", config.prefix));
@@ -149,7 +170,7 @@ impl Reader {
         Ok(Self::start(topic, consumer, assigned, ear, bears))
     }
 
-    fn start<C: rdkafka::consumer::ConsumerContext + 'static>(
+    fn start<C: ConsumerContext + 'static>(
         topic: String,
         consumer: BaseConsumer<C>,
         assigned: Arc<Assigned>,
@@ -158,25 +179,29 @@ impl Reader {
     ) -> Self {
         let (sender, queue) = mpsc::channel(READ_AHEAD_MAX);
         let (ends, ended) = channel();
-        let its = Arc::clone(&assigned);
+        let poller = Poller {
+            consumer,
+            topic: topic.clone(),
+            queue: sender,
+            assigned: Arc::clone(&assigned),
+            bears,
+            runtime: Handle::current(),
+        };
         thread::spawn(move || {
-            poll(&consumer, &sender, &its, bears);
-            // Leaves the group, so that others need not find out by its silence.
-            drop(consumer);
-            drop(sender);
+            poller.run();
+            poller.leave();
             let _ = ends.send(());
         });
-        Self { topic, queue: Some(queue), assigned, heard: ear.0, ended }
+        Self { topic, queue: Some(queue), assigned, heard: ear.0, ended, instance: None }
     }
 
     fn progress(&self) -> Vec<Progress> {
         let partitions = self.assigned.partitions();
         let of = |(&partition, at): (&i32, &Where)| {
-            let end = self.heard.end(&self.topic, partition).unwrap_or(0);
-            let end = end.max(at.end).max(at.next);
-            Progress { partition: partition.into(), next: at.next, end }
+            let end = self.heard.end(&self.topic, partition).max(at.end)?.max(at.next);
+            Some(Progress { partition: partition.into(), next: at.next, end })
         };
-        partitions.iter().map(of).collect()
+        partitions.iter().filter_map(of).collect()
     }
 
     fn hand_out(&self, delivered: &Delivered) {
@@ -224,92 +249,6 @@ impl Drop for Reader {
     }
 }
 
-/// Polls until nobody listens or it cannot go on.
-fn poll<C: rdkafka::consumer::ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    queue: &mpsc::Sender<Delivered>,
-    assigned: &Assigned,
-    bears: fn(RDKafkaErrorCode) -> bool,
-) {
-    while !queue.is_closed() && !assigned.has_failed() {
-        tell_done(consumer, assigned);
-        match consumer.poll(POLLS_FOR) {
-            None => {}
-            Some(Ok(message)) => {
-                let delivered = delivered(&message, assigned);
-                if queue.blocking_send(delivered).is_err() {
-                    break;
-                }
-            }
-            Some(Err(error)) if error.rdkafka_error_code().is_none_or(bears) => {
-                tracing::debug!(error = %error, "kafka reader");
-            }
-            Some(Err(error)) => assigned.fail(LogError::new(error)),
-        }
-    }
-    tell_done(consumer, assigned);
-}
-
-/// Commits to the coordinator what has taken effect: only for whoever watches the group, since the
-/// position that counts is in the consumer's store.
-fn tell_done<C: rdkafka::consumer::ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    assigned: &Assigned,
-) {
-    let done = std::mem::take(&mut *assigned.done());
-    if done.is_empty() {
-        return;
-    }
-    let Ok(subscription) = consumer.subscription() else { return };
-    let Some(topic) = subscription.elements().first().map(|of| of.topic().to_owned()) else {
-        return;
-    };
-    let mut offsets = TopicPartitionList::new();
-    for (partition, next) in done {
-        let _ = offsets.add_partition_offset(&topic, partition, Offset::Offset(next));
-    }
-    let _ = consumer.commit(&offsets, CommitMode::Async);
-}
-
-fn delivered(message: &BorrowedMessage<'_>, assigned: &Assigned) -> Delivered {
-    let (partition, offset) = (message.partition(), message.offset());
-    let mut partitions = assigned.partitions();
-    let position = partitions.get_mut(&partition).map_or(offset, |at| {
-        let position = at.polled.min(offset);
-        at.polled = offset + 1;
-        position
-    });
-    drop(partitions);
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let headers = message.headers().map_or_else(Vec::new, |headers| {
-        let pair = |header: rdkafka::message::Header<'_, &[u8]>| {
-            (header.key.to_owned(), text(header.value.unwrap_or_default()))
-        };
-        headers.iter().map(pair).collect()
-    });
-    let key = message.key().map_or_else(String::new, text);
-    let payload = message.payload().unwrap_or_default().to_vec();
-    let record = Record { key, headers, payload };
-    let published_at = message.timestamp().to_millis();
-    let published_at = published_at.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    Delivered { partition: partition.into(), position, offset, published_at, record }
-}
-
-/// Whether librdkafka gets over it by itself.
-const fn passes(code: RDKafkaErrorCode) -> bool {
-    !matches!(
-        code,
-        RDKafkaErrorCode::Authentication
-            | RDKafkaErrorCode::Fatal
-            | RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::UnknownMemberId
-            | RDKafkaErrorCode::PollExceeded
-    )
-}
-
 /// Assigns every partition from where it is to be read.
 fn place(
     consumer: &BaseConsumer<Ear>,
@@ -344,9 +283,24 @@ fn place(
                 }
             }
         };
-        let at = Where { polled: first, next: first, end: high };
+        let at = Where { polled: first, next: first, end: Some(high) };
         assigned.partitions().insert(partition, at);
         offsets.add_partition_offset(topic, partition, Offset::Offset(first))?;
     }
     consumer.assign(&offsets)
+}
+
+/// Whether librdkafka gets over it by itself.
+const fn passes(code: RDKafkaErrorCode) -> bool {
+    !matches!(
+        code,
+        RDKafkaErrorCode::Authentication
+            | RDKafkaErrorCode::Fatal
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::InvalidSessionTimeout
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::PollExceeded
+    )
 }

@@ -2,6 +2,7 @@
 
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+use tokio::time::timeout;
 
 use super::*;
 use crate::{
@@ -81,7 +82,13 @@ async fn what_is_published_is_read_in_order_with_its_key_and_headers() {
     assert_eq!(numbers(&read), (0..50).collect::<Vec<_>>());
     assert_eq!(read[7].record, record(7));
     assert_eq!((read[7].position, read[7].offset), (7, 7));
-    let idle = member.next(100).await.unwrap();
+    // The brokers are not asked where it ends: they tell with the records.
+    let idle = loop {
+        let batch = member.next(100).await.unwrap();
+        if !batch.progress.is_empty() {
+            break batch;
+        }
+    };
     assert_eq!(idle.progress, [Progress { partition: 0, next: 50, end: 50 }]);
 }
 
@@ -130,6 +137,49 @@ async fn members_share_the_partitions_and_a_key_keeps_its_order() {
     }
     drop(second);
     while first.next(100).await.unwrap().progress.len() < 4 {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_reads_while_brokers_do_not_say_where_partitions_end() {
+    let world = World::with(4).await;
+    world.publish(0..30).await;
+    let leads_not = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+    world.cluster.request_errors(rdkafka::types::RDKafkaApiKey::ListOffsets, &[leads_not; 500]);
+    let mut member = world.log.subscribe("g", TOPIC, Arc::new(FromTheStart)).await.unwrap();
+    assert_eq!(records(&mut *member, 30).await.len(), 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_owner_takes_nothing_keeps_no_other_waiting() {
+    const MORE_THAN_IS_READ_AHEAD: usize = 6000;
+    let world = World::with(4).await;
+    for first in (0..MORE_THAN_IS_READ_AHEAD).step_by(1000) {
+        world.publish(first..first + 1000).await;
+    }
+    let from = || Arc::new(FromTheStart);
+    let mut slow = world.log.subscribe("g", TOPIC, from()).await.unwrap();
+    records(&mut *slow, 1).await;
+    let mut other = world.log.subscribe("g", TOPIC, from()).await.unwrap();
+    let shared = async { while other.next(100).await.unwrap().progress.len() < 2 {} };
+    timeout(Duration::from_secs(60), shared).await.expect("the other one gets its partitions");
+    // What was held back is not lost.
+    let read = records(&mut *slow, MORE_THAN_IS_READ_AHEAD / 4).await;
+    for partition in 0..4 {
+        let its = read.iter().filter(|record| record.partition == partition);
+        let offsets: Vec<_> = its.map(|record| record.offset).collect();
+        assert!(offsets.windows(2).all(|two| two[0] < two[1]), "{offsets:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_follows_one_that_is_gone_is_the_same_to_its_group() {
+    let instances = Instances::new(Ids::system());
+    let (one, two) = (instances.take("g"), instances.take("g"));
+    assert_ne!(one.name(), two.name());
+    let name = one.name().to_owned();
+    drop(one);
+    assert_ne!(instances.take("another").name(), name);
+    assert_eq!(instances.take("g").name(), name);
 }
 
 #[tokio::test(flavor = "multi_thread")]

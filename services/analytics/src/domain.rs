@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use uuid::Uuid;
 
+use crate::unseen::Unseen;
+
 /// Years in an age band, and bands with an upper end: `0-9` to `80-89`, then `90+`.
 const BAND_YEARS: i64 = 10;
 const BANDS_WITH_END: i64 = 9;
@@ -44,10 +46,15 @@ pub(crate) enum State {
 }
 
 /// What is known of a patient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Patient {
+    /// The newest one that was seen.
     pub(crate) version: i64,
+    /// Older ones that were not.
+    pub(crate) unseen: Unseen,
     pub(crate) state: State,
+    /// The version that told the year of birth; 0 when none did.
+    pub(crate) birth_year_version: i64,
 }
 
 /// Registered patients of an age.
@@ -75,19 +82,30 @@ impl BirthYear {
 impl Patient {
     /// The patient after an event; `None` when the event was counted before.
     ///
-    /// The first event that is seen need not be the creation, since a topic may be read from its
-    /// middle: an update then registers the patient, and a deletion leaves a tombstone.
-    pub(crate) fn after(known: Option<Self>, event: &Event) -> Option<Self> {
-        if known.is_some_and(|known| event.version <= known.version) {
+    /// It comes to the same in whatever order events come. The first one that is seen need not be
+    /// the creation, since a topic may be read from its middle: an update then registers the
+    /// patient, and a deletion leaves a tombstone.
+    pub(crate) fn after(known: Option<&Self>, event: &Event) -> Option<Self> {
+        let newest = known.map_or(0, |known| known.version);
+        let mut unseen = known.map_or_else(Unseen::default, |known| known.unseen.clone());
+        if event.version > newest {
+            unseen.pass_over(newest + 1, event.version - 1);
+        } else if !unseen.take(event.version) {
             return None;
         }
-        let state = match (known.map(|known| known.state), event.kind) {
-            (_, Kind::Deleted) | (Some(State::Deleted), _) => State::Deleted,
-            // An event that does not tell the year takes nothing away.
-            (Some(State::Registered(year)), _) => State::Registered(event.birth_year.or(year)),
-            (None, _) => State::Registered(event.birth_year),
+        let (year, told_by) = match known.map(|known| (known.state, known.birth_year_version)) {
+            Some((State::Registered(year), told_by)) => (year, told_by),
+            _ => (None, 0),
         };
-        Some(Self { version: event.version, state })
+        let gone =
+            event.kind == Kind::Deleted || known.is_some_and(|known| known.state == State::Deleted);
+        let (state, birth_year_version) = match event.birth_year {
+            _ if gone => (State::Deleted, 0),
+            // An event that does not tell the year takes nothing away, nor does an older one.
+            Some(told) if event.version > told_by => (State::Registered(Some(told)), event.version),
+            _ => (State::Registered(year), told_by),
+        };
+        Some(Self { version: newest.max(event.version), unseen, state, birth_year_version })
     }
 }
 
@@ -147,12 +165,26 @@ mod tests {
         State::Registered(BirthYear::new(year))
     }
 
+    fn known(version: i64, state: State) -> Patient {
+        Patient { version, unseen: Unseen::default(), state, birth_year_version: version }
+    }
+
     #[test]
-    fn an_event_that_is_not_newer_changes_nothing() {
-        let known = Some(Patient { version: 3, state: registered(1985) });
+    fn an_event_that_was_seen_changes_nothing() {
+        let known = known(3, registered(1985));
         for version in 1..=3 {
-            assert_eq!(Patient::after(known, &event(Kind::Deleted, version, 1985)), None);
+            assert_eq!(Patient::after(Some(&known), &event(Kind::Deleted, version, 1985)), None);
         }
+    }
+
+    #[test]
+    fn an_older_event_that_was_not_seen_counts_once_and_leaves_the_newest_state() {
+        let update = Patient::after(None, &event(Kind::Updated, 3, 1990)).unwrap();
+        let creation = event(Kind::Created, 1, 1985);
+        let after = Patient::after(Some(&update), &creation).unwrap();
+        assert_eq!((after.version, after.state), (3, registered(1990)));
+        assert_eq!(after.unseen.to_text(), "2-2");
+        assert_eq!(Patient::after(Some(&after), &creation), None);
     }
 
     #[test]
@@ -164,17 +196,18 @@ mod tests {
 
     #[test]
     fn an_update_without_a_year_keeps_the_one_that_is_known() {
-        let known = Some(Patient { version: 1, state: registered(1985) });
-        let state = |year| Patient::after(known, &event(Kind::Updated, 2, year)).unwrap().state;
+        let known = known(1, registered(1985));
+        let state =
+            |year| Patient::after(Some(&known), &event(Kind::Updated, 2, year)).unwrap().state;
         assert_eq!(state(0), registered(1985));
         assert_eq!(state(1990), registered(1990));
     }
 
     #[test]
     fn a_deleted_patient_stays_deleted() {
-        let known = Some(Patient { version: 2, state: State::Deleted });
-        let after = Patient::after(known, &event(Kind::Updated, 3, 1985)).unwrap();
-        assert_eq!(after, Patient { version: 3, state: State::Deleted });
+        let known = known(2, State::Deleted);
+        let after = Patient::after(Some(&known), &event(Kind::Updated, 3, 1985)).unwrap();
+        assert_eq!((after.version, after.state), (3, State::Deleted));
     }
 
     #[test]
@@ -228,13 +261,57 @@ mod tests {
             let mut known: Option<Patient> = None;
             for (kind, version, year) in events {
                 let kind = [Kind::Created, Kind::Updated, Kind::Deleted][usize::from(kind)];
-                let before = known;
-                known = Patient::after(known, &event(kind, version, year)).or(known);
-                prop_assert!(known.map(|p| p.version) >= before.map(|p| p.version));
+                let before = known.clone();
+                known = Patient::after(known.as_ref(), &event(kind, version, year)).or(known);
+                let version = |of: &Option<Patient>| of.as_ref().map(|of| of.version);
+                prop_assert!(version(&known) >= version(&before));
                 if before.is_some_and(|p| p.state == State::Deleted) {
-                    prop_assert_eq!(known.unwrap().state, State::Deleted);
+                    prop_assert_eq!(known.as_ref().unwrap().state, State::Deleted);
                 }
             }
         }
+
+        #[test]
+        fn in_whatever_order_and_however_often_events_come_it_is_the_same(
+            (events, order) in history(),
+        ) {
+            let play = |events: &mut dyn Iterator<Item = &Event>| {
+                let (mut known, mut counted) = (None, [0; 3]);
+                for event in events {
+                    if let Some(after) = Patient::after(known.as_ref(), event) {
+                        known = Some(after);
+                        counted[event.kind as usize] += 1;
+                    }
+                }
+                (known, counted)
+            };
+            let in_order = play(&mut events.iter());
+            let as_it_comes = play(&mut order.iter().map(|place| &events[*place]));
+            prop_assert_eq!(as_it_comes, in_order);
+        }
+    }
+
+    /// A life of a patient, and an order in which its events come, each once at least.
+    fn history() -> impl Strategy<Value = (Vec<Event>, Vec<usize>)> {
+        let years = prop::collection::vec(prop_oneof![Just(0), 1900_i64..2000], 1..20);
+        let life = (years, any::<bool>()).prop_map(|(years, is_deleted)| {
+            let last = years.len();
+            let at = |(place, year): (usize, i64)| {
+                let kind = match place + 1 {
+                    1 => Kind::Created,
+                    version if version == last && is_deleted => Kind::Deleted,
+                    _ => Kind::Updated,
+                };
+                event(kind, place as i64 + 1, year)
+            };
+            years.into_iter().enumerate().map(at).collect::<Vec<_>>()
+        });
+        life.prop_flat_map(|events| {
+            let all: Vec<usize> = (0..events.len()).collect();
+            let again = prop::collection::vec(0..events.len(), 0..10);
+            let order = again
+                .prop_flat_map(move |again| Just([all.clone(), again].concat()).prop_shuffle());
+            (Just(events), order)
+        })
     }
 }

@@ -4,19 +4,21 @@
 //!
 //! - `events` decodes what the topic says, and refuses what cannot be counted.
 //! - `consumer` takes it into the transaction that also keeps the position in the topic.
-//! - `domain` decides what an event changes, and which age band a year of birth is in. It is pure.
+//! - `domain` decides what an event changes, and which age band a year of birth is in; `unseen` is
+//!   what of a patient may still come. They are pure.
 //! - `store` keeps the counters. Only it knows SQL.
 //! - `replay` builds the counters once more from the log, while the old ones are served.
 //! - `api` answers with the summary. Only it knows a status code.
 //!
 //! Consumes the topic `patient` as the group `analytics-service`. Publishes nothing, calls nobody.
 //!
-//! Of a patient it keeps the id, the version of the last event, and the year of birth: events
-//! carry no more than the year, which is the least that counts age bands. So an age is the one that
+//! Of a patient it keeps the id, the newest version, which older ones did not come yet, and the year
+//! of birth: events carry no more than the year, which is the least that counts age bands. So an age is the one that
 //! is reached in the calendar year of the question. A deleted patient's year is erased; id and
 //! version stay as a tombstone.
 //!
-//! **Invariant:** one set of counters, a projection, is served; every event counts in it once. A
+//! **Invariant:** one set of counters, a projection, is served; every event counts in it once, in
+//! whatever order a patient's events come. A
 //! replay builds another and takes over in one transaction with the group's positions, so that no
 //! event is missed and none counts twice. What is not served any more, or never was, is swept: a
 //! year of birth is kept in it no longer than that takes.
@@ -29,6 +31,8 @@ mod events;
 mod consumer;
 
 mod domain;
+
+mod unseen;
 
 mod store;
 

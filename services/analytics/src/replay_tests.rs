@@ -167,6 +167,31 @@ async fn events_that_go_on_during_a_replay_count_once() {
     }
 }
 
+/// As from a topic that got partitions while events were written.
+#[tokio::test]
+async fn replays_count_what_comes_after_newer_events_as_the_group_did() {
+    for engine in engines() {
+        let world = World::on(engine).await;
+        let stop = world.consume();
+        let events = [
+            event(1, PATIENT_UPDATED, 3, 1985),
+            event(2, PATIENT_DELETED, 2, 1985),
+            event(1, PATIENT_CREATED, 1, 1985),
+            event(2, PATIENT_CREATED, 1, 1985),
+            event(1, PATIENT_UPDATED, 2, 1985),
+        ];
+        world.publish(events.iter().map(record).collect()).await;
+        while world.counted().await != (2, 2, 1, 1) {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..2 {
+            world.replay(Start::Beginning).await.unwrap();
+            assert_eq!(world.counted().await, (2, 2, 1, 1));
+        }
+        stop.cancel();
+    }
+}
+
 #[tokio::test]
 async fn one_replay_at_a_time_and_one_that_was_killed_keeps_nobody_out_for_long() {
     for engine in engines() {

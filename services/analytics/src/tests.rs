@@ -179,6 +179,35 @@ async fn an_event_that_comes_twice_or_late_changes_nothing() {
     }
 }
 
+/// As when partitions are added to the topic while the group is behind: what is new of a patient is
+/// read beside what is old.
+#[tokio::test]
+async fn events_that_come_after_newer_ones_count_once() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let life = [
+            event(1, PATIENT_CREATED, 1, 1985),
+            event(1, PATIENT_UPDATED, 2, 1985),
+            event(1, PATIENT_UPDATED, 3, 1995),
+            event(1, PATIENT_DELETED, 4, 1995),
+        ];
+        for place in [2, 0, 2, 1, 0] {
+            world.handle(&life[place]).await.unwrap();
+        }
+        let summary = world.summary().await;
+        assert_eq!((&summary["created"], &summary["updated"]), (&json!(1), &json!(2)));
+        assert_eq!((&summary["patients"], patients_in(&summary, "30-39")), (&json!(1), 1));
+        let days = json!([{"date": "2026-03-02", "created": 1, "deleted": 0}]);
+        assert_eq!(summary["byDay"], days);
+
+        for place in [3, 1] {
+            world.handle(&life[place]).await.unwrap();
+        }
+        assert_eq!(world.kept(1).await, (4, "DELETED".to_owned(), None));
+        assert_eq!(world.summary().await["deleted"], 1);
+    }
+}
+
 #[tokio::test]
 async fn a_deletion_erases_the_year_of_birth_and_leaves_a_tombstone() {
     for engine in engines() {

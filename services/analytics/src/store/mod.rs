@@ -12,7 +12,10 @@ use kit::{
 };
 use uuid::Uuid;
 
-use crate::domain::{BirthYear, Event, Kind, Patient, State};
+use crate::{
+    domain::{BirthYear, Event, Kind, Patient, State},
+    unseen::Unseen,
+};
 
 mod sqlite {
     refinery::embed_migrations!("migrations/sqlite");
@@ -86,8 +89,8 @@ pub(crate) async fn count(tx: &mut Tx<'_>, event: &Event) -> Result<(), DbError>
 /// The same in this projection.
 async fn count_in(tx: &mut Tx<'_>, projection: i64, event: &Event) -> Result<(), DbError> {
     let known = patient(tx, projection, event.patient).await?;
-    let Some(after) = Patient::after(known, event) else { return Ok(()) };
-    keep(tx, projection, event.patient, after).await?;
+    let Some(after) = Patient::after(known.as_ref(), event) else { return Ok(()) };
+    keep(tx, projection, event.patient, &after).await?;
     let before = known.map(|known| known.state);
     if before != Some(after.state) {
         move_birth_year(tx, projection, before, after.state).await?;
@@ -133,28 +136,47 @@ const SERVED: &str = "select served from projection where id = 1";
 const SERVED_LOCKED: &str = "select served from projection where id = 1 for update";
 
 async fn patient(tx: &mut Tx<'_>, projection: i64, id: Uuid) -> Result<Option<Patient>, DbError> {
-    let sql = "select version, state, birth_year from patient where projection = $1 and id = $2";
+    let sql = "select version, state, birth_year, unseen, birth_year_version
+               from patient where projection = $1 and id = $2";
     let Some(row) = tx.query_opt(sql, params![projection, id]).await? else { return Ok(None) };
     let state = match row.get::<String>(1)?.as_str() {
         REGISTERED => State::Registered(row.get::<Option<i64>>(2)?.and_then(BirthYear::new)),
         DELETED => State::Deleted,
         _ => return Err(DbError::Corrupt("a patient in an unknown state")),
     };
-    Ok(Some(Patient { version: row.get(0)?, state }))
+    let unseen = Unseen::parse(&row.get::<String>(3)?);
+    let unseen = unseen.ok_or(DbError::Corrupt("the unseen versions of a patient"))?;
+    let (version, birth_year_version) = (row.get(0)?, row.get(4)?);
+    Ok(Some(Patient { version, unseen, state, birth_year_version }))
 }
 
 /// A deleted patient's year of birth is overwritten here.
-async fn keep(tx: &mut Tx<'_>, projection: i64, id: Uuid, patient: Patient) -> Result<(), DbError> {
+async fn keep(
+    tx: &mut Tx<'_>,
+    projection: i64,
+    id: Uuid,
+    patient: &Patient,
+) -> Result<(), DbError> {
     let (state, birth_year) = match patient.state {
         State::Registered(year) => (REGISTERED, year.map(BirthYear::get)),
         State::Deleted => (DELETED, None),
     };
     tx.execute(
-        "insert into patient (projection, id, version, state, birth_year)
-         values ($1, $2, $3, $4, $5)
+        "insert into patient (projection, id, version, state, birth_year, unseen,
+                              birth_year_version)
+         values ($1, $2, $3, $4, $5, $6, $7)
          on conflict (projection, id) do update
-         set version = excluded.version, state = excluded.state, birth_year = excluded.birth_year",
-        params![projection, id, patient.version, state, birth_year],
+         set version = excluded.version, state = excluded.state, birth_year = excluded.birth_year,
+             unseen = excluded.unseen, birth_year_version = excluded.birth_year_version",
+        params![
+            projection,
+            id,
+            patient.version,
+            state,
+            birth_year,
+            patient.unseen.to_text(),
+            patient.birth_year_version,
+        ],
     )
     .await
     .map(drop)

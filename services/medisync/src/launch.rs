@@ -212,6 +212,7 @@ pub(crate) fn gateway_config(config: &Config, addresses: &Addresses) -> gateway:
         body_timeout: patience.body,
         client_timeout: patience.client,
         keep_alive_timeout: patience.keep_alive,
+        connect_timeout: settings.connect,
         read_timeout: settings.upstream,
         health_every: settings.health_every,
         leave: config.leave,

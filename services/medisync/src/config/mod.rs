@@ -100,6 +100,7 @@ pub(crate) struct Gateway {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) clients_tracked_max: usize,
     pub(crate) patience: Patience,
+    pub(crate) connect: Duration,
     pub(crate) upstream: Duration,
     pub(crate) health_every: Duration,
     pub(crate) threads: usize,

@@ -129,6 +129,7 @@ fn gateway(s: &mut Sources) -> Option<Gateway> {
     let login_limit = s.read("gateway.rate_limit.login", limit);
     let jwks = s.value("gateway.jwks").map(|_| s.read("gateway.jwks", jwks));
     let clients_tracked_max = s.read("gateway.clients_tracked_max", at_least_one);
+    let connect = milliseconds(s, "gateway.connect_ms");
     let upstream = milliseconds(s, "gateway.upstream_ms");
     let health_every = milliseconds(s, "gateway.health_every_ms");
     let threads = s.read("gateway.threads", at_least_one);
@@ -156,6 +157,7 @@ fn gateway(s: &mut Sources) -> Option<Gateway> {
         login_limit: login_limit?,
         jwks: jwks.unwrap_or(Some(KeySource::Auth))?,
         clients_tracked_max: clients_tracked_max?,
+        connect: connect?,
         upstream: upstream?,
         health_every: health_every?,
         threads: threads?,

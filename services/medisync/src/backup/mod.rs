@@ -24,7 +24,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use kit::db::DbUrl;
 use ring::digest::{Context as Digest, SHA256};
-use shared_middleware::{clock::Clock, identity::Part};
+use shared_middleware::clock::Clock;
 
 pub(crate) use self::restore::restore;
 use self::{
@@ -33,14 +33,11 @@ use self::{
 };
 use crate::{
     cli::Cli,
-    config::{Config, EventLogConfig},
+    config::{Config, EventLogConfig, SERVICES},
     pki::make_private_folder,
     progress::Progress,
 };
 
-/// Parts that have a store.
-const SERVICES: [Part; 5] =
-    [Part::Auth, Part::Patient, Part::Billing, Part::Analytics, Part::Notification];
 const KEYS: &str = "keys";
 const PKI: &str = "pki";
 const AUDIT: &str = "audit";

@@ -33,6 +33,10 @@ pub(crate) use self::{
     sources::{FILE_VARIABLE, Faults, Sources},
 };
 
+/// Parts that have a store.
+pub(crate) const SERVICES: [Part; 5] =
+    [Part::Auth, Part::Patient, Part::Billing, Part::Analytics, Part::Notification];
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogFormat {

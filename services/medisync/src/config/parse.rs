@@ -16,7 +16,7 @@ use shared_middleware::{identity::Part, listen::Mode, token::KeySource};
 
 use super::{
     Auth, Config, EventLogConfig, Faults, Gateway, Limits, Mesh, Notification, Patience, Patient,
-    Sources, Traces,
+    SERVICES, Sources, Traces,
     forms::{
         address, at_least_one, audit_key, from_to, jwks, limit, log_format, networks, origins,
         port, topic_prefix, truth, urls, urls_of_grpc,
@@ -24,10 +24,6 @@ use super::{
     issuers::token_issuers,
     sources::Origin,
 };
-
-/// Parts that have a store.
-const SERVICES: [Part; 5] =
-    [Part::Auth, Part::Patient, Part::Billing, Part::Analytics, Part::Notification];
 
 /// Understands all settings for a process that runs these parts.
 ///

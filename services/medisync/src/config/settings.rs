@@ -104,7 +104,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "60000",
         "a client's connection without a request is closed after so long",
     ),
-    setting("gateway.connect_ms", "2000", "a connection to a part, TLS included, must stand so soon"),
+    setting(
+        "gateway.connect_ms",
+        "2000",
+        "a connection to a part, TLS included, must stand so soon",
+    ),
     setting("gateway.upstream_ms", "15000", "a part's answer must begin so soon"),
     setting(
         "gateway.health_every_ms",

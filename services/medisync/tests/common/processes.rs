@@ -13,6 +13,8 @@ use crate::containers;
 /// In the order in which requests and events reach them.
 pub(crate) const PARTS: [&str; 6] =
     ["gateway", "auth", "patient", "billing", "analytics", "notification"];
+/// Those with a store.
+pub(crate) const SERVICES: [&str; 5] = ["auth", "patient", "billing", "analytics", "notification"];
 
 /// A process of the binary.
 pub(crate) struct Process {

@@ -14,13 +14,11 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     client::Client,
-    processes::{PARTS, Process, free_port, issue_certificates},
+    processes::{PARTS, Process, SERVICES, free_port, issue_certificates},
     topic::{self, Topic},
 };
 
 const REPLICAS: usize = 2;
-/// Parts with a store.
-const SERVICES: [&str; 5] = ["auth", "patient", "billing", "analytics", "notification"];
 /// The embedded stores' disk.
 const DISK_MIB: u32 = 256;
 

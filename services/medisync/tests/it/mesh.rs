@@ -18,11 +18,11 @@ use tonic::{
 use crate::{
     certs::{Authority, HTTP_2_PREFACE, Identity, client, handshake, pki, taken},
     meanwhile::Meanwhile,
+    processes::SERVICES,
     wire,
     world::{ADMIN, RECEPTIONIST, World, a_patient, files, until},
 };
 
-pub(crate) const SERVICES: [&str; 5] = ["auth", "patient", "billing", "analytics", "notification"];
 pub(crate) const PATIENT: &str = "123e4567-e89b-12d3-a456-426614174abc";
 pub(crate) const CREATE: &str = "/medisync.billing.v1.BillingService/CreateBillingAccount";
 

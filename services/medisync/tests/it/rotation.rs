@@ -8,8 +8,8 @@ use tokio_rustls::rustls::version::TLS13;
 use crate::{
     certs::{Authority, Identity, client, handshake, pki, taken},
     meanwhile::Meanwhile,
-    mesh::{SERVICES, shown},
-    processes::PARTS,
+    mesh::shown,
+    processes::{PARTS, SERVICES},
     world::{World, until},
 };
 

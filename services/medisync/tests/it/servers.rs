@@ -11,10 +11,10 @@ use rdkafka::{
 use shared_middleware::clock::Ids;
 use testbed::with_servers::{KAFKA, POSTGRES, POSTGRES_CA};
 
+use crate::processes::SERVICES;
+
 /// What the stories run on: `embedded`, `servers`, or `containers`, which are on servers as well.
 const STACK: &str = "MEDISYNC_TEST_STACK";
-/// Parts with a store.
-const SERVICES: [&str; 5] = ["auth", "patient", "billing", "analytics", "notification"];
 const GROUPS: [&str; 2] = ["analytics-service", "notification-service"];
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 

@@ -16,15 +16,18 @@ build:
 test: tools build
 	target/debug/testbed with-servers $(MAKE) tests
 
-# Stories that start what they are about themselves: on every stack they are the same.
-STACKLESS = alerts backup bad_servers canary crowds outsiders public_tls rolling tidy
+# Which stories are played on servers, by their folder: what stores, event log or processes can
+# change. ON_SERVERS="--skip once::" plays those, too, that they cannot plausibly change.
+ON_SERVERS = stacks::
+# Stories wait more than they work.
+export RUST_TEST_THREADS ?= 6
 
-# Every test, then the stories once more with every part a process of its own, on PostgreSQL and
+# Every test, then stories once more with every part a process of its own, on PostgreSQL and
 # Kafka, then TLS to Kafka: a feature that is not in the binary by default, for which librdkafka is
 # built again. Needs the servers that `make test` starts.
 tests:
 	cargo test --workspace --locked
-	MEDISYNC_TEST_STACK=servers cargo test --workspace --locked --test it -- $(STACKLESS:%=--skip %::)
+	MEDISYNC_TEST_STACK=servers cargo test --workspace --locked --test it -- $(ON_SERVERS)
 	cargo test --workspace --locked --features kit/kafka-tls,kit/testing --test kafka_tls
 
 # What CI runs.
@@ -90,7 +93,7 @@ images: release
 	docker/scan-secrets.py target/images/*.tar
 
 # Stories once more, with every part a container, on PostgreSQL and Kafka. Needs the images.
-CONTAINED = comes_back crash documents front gate patients sign_in users
+CONTAINED = rules::front stacks::comes_back stacks::crash stacks::documents
 containers: tools build
 	set -e; export $$(services/testbed/containers.sh); \
 	trap 'podman --log-level=fatal rm --force --time 0 --filter label=medisync-test > /dev/null' EXIT; \

@@ -17,6 +17,7 @@ use tokio_rustls::{
     rustls::{
         ClientConfig, RootCertStore, SupportedProtocolVersion,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+        version::TLS13,
     },
 };
 
@@ -175,6 +176,12 @@ pub(crate) async fn taken(handshake: io::Result<TlsStream<TcpStream>>) -> bool {
     };
     let mut first = [0];
     stream.write_all(request).await.is_ok() && matches!(stream.read(&mut first).await, Ok(1))
+}
+
+/// The certificate that a part's port shows to a new connection.
+pub(crate) async fn shown(world: &World, part: &str) -> Vec<u8> {
+    let stream = handshake(world, world.url(part), None, &[&TLS13], &[]).await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
 }
 
 /// Where the mesh keeps its certificates.

@@ -4,11 +4,22 @@ use crate::processes::{PARTS, free_port};
 
 pub(crate) const MTLS: &str = "MEDISYNC_MESH__MTLS";
 
+/// A machine full of tests is slow, which is no fault of the mesh: what is given up in production
+/// after so long, is waited for here. Stories about these bounds set their own.
+pub(crate) const PATIENCE: [(&str, &str); 6] = [
+    ("MEDISYNC_GATEWAY__CONNECT_MS", "10000"),
+    ("MEDISYNC_GATEWAY__UPSTREAM_MS", "30000"),
+    ("MEDISYNC_LIMITS__DEADLINE_MS", "30000"),
+    ("MEDISYNC_LIMITS__ACQUIRE_MS", "15000"),
+    ("MEDISYNC_PATIENT__BILLING_CALL_MS", "10000"),
+    ("MEDISYNC_PATIENT__BILLING_TOTAL_MS", "20000"),
+];
+
 pub(crate) fn owned((name, value): (&str, &str)) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-/// What a mesh is told: no limits, then how it runs, then what its story wants.
+/// What a mesh is told: no limits, patience, then how it runs, then what its story wants.
 pub(crate) fn variables(
     given: &[(&str, &str)],
     ours: &[(String, String)],
@@ -17,7 +28,8 @@ pub(crate) fn variables(
     let of_sign_ins = ["GATEWAY__RATE_LIMIT__LOGIN", "AUTH__RATE_LIMIT__ACCOUNT"];
     let off = limits.into_iter().chain(of_sign_ins);
     let off = off.map(|limit| (format!("MEDISYNC_{limit}"), "off".to_owned()));
-    let mut all: Vec<_> = off.chain(ours.iter().cloned()).collect();
+    let patience = PATIENCE.map(owned);
+    let mut all: Vec<_> = off.chain(patience).chain(ours.iter().cloned()).collect();
     for variable in given.iter().copied().map(owned) {
         all.retain(|(name, _)| *name != variable.0);
         all.push(variable);

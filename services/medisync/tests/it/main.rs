@@ -1,6 +1,7 @@
 //! The black-box tests: the real binary on free ports, spoken to as its users do.
 //!
-//! One file a story. `world` starts and stops the mesh, `caller` has a verb for everything that a
+//! One file a story; its folder says on which stacks it is played. `world` starts and stops the
+//! mesh, `shared` has meshes that several tests use, `caller` has a verb for everything that a
 //! story does; no test reaches into a crate for what the outside can tell.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a story that cannot go on fails")]
@@ -15,6 +16,8 @@ mod containers;
 #[path = "../../../../shared-middleware/tests/common/corpus.rs"]
 mod corpus;
 mod environment;
+mod grpc;
+mod heavy;
 mod https;
 #[path = "../../../../shared-middleware/tests/common/issuer.rs"]
 mod issuer;
@@ -25,44 +28,75 @@ mod meanwhile;
 mod processes;
 mod prometheus;
 mod servers;
+mod sessions;
+mod shared;
 mod waiting;
 mod wire;
 mod world;
 
-mod accounts;
-mod admin;
-mod alerts;
-mod allowance;
-mod audit;
-mod backup;
-mod bad_servers;
-mod bombs;
-mod comes_back;
-mod commands;
-mod cors;
-mod crash;
-mod crowds;
-mod documents;
-mod drain;
-mod events;
-mod external_issuers;
-mod front;
-mod gate;
-mod leaks;
-mod mesh;
-mod observability;
-mod outsiders;
-mod patients;
-mod policy;
-mod public_tls;
-mod revocation;
-mod rolling;
-mod rotation;
-mod servers_away;
-mod sign_in;
-mod signals;
-mod tidy;
-mod tokens;
-mod traces;
-mod users;
-mod wrong_certificates;
+/// What is the same on every stack, or chooses its own: played once, on the embedded default.
+mod once {
+    mod admin;
+    mod alerts;
+    mod audit;
+    mod backup;
+    mod bad_servers;
+    mod bombs;
+    mod canary;
+    mod commands;
+    mod crowds;
+    mod drain;
+    mod observability;
+    mod openapi;
+    mod outsiders;
+    mod processes;
+    mod public_tls;
+    mod rolling;
+    mod tidy;
+    mod wrong_certificates;
+}
+
+/// Rules that no store, event log or number of processes can change: of REST, tokens, policy,
+/// limits. Played on the embedded default, and on servers where there is time for all.
+mod rules {
+    mod accounts;
+    mod admin;
+    mod allowance;
+    mod cors;
+    mod external_issuers;
+    mod front;
+    mod gate;
+    mod mesh;
+    mod metrics;
+    mod patients;
+    mod policy;
+    mod sign_in;
+    mod tokens;
+    mod traces;
+    mod users;
+    mod wrong_certificates;
+}
+
+/// What touches the stores, the event log or several processes: played on every stack.
+mod stacks {
+    mod accounts;
+    pub(crate) mod audit;
+    mod comes_back;
+    pub(crate) mod crash;
+    mod documents;
+    mod drain;
+    mod events;
+    mod leaks;
+    mod mesh;
+    mod observability;
+    mod patients;
+    mod revocation;
+    mod rotation;
+    mod servers_away;
+    mod sign_in;
+    mod signals;
+    mod status;
+    mod tokens;
+    mod traces;
+    mod users;
+}

@@ -1,6 +1,10 @@
 //! Asking Prometheus, and reading what it and Grafana are configured with.
 
-use std::{fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
 use reqwest::Client;
 use serde_json::Value;
@@ -31,6 +35,26 @@ impl Panel {
     pub(crate) fn name(&self) -> String {
         format!("{}: {} ({})", self.dashboard, self.json["title"].as_str().unwrap(), self.id)
     }
+}
+
+/// The folder of the repository.
+pub(crate) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../observability")
+}
+
+/// A metric's first column and labels, as the README's table has them.
+pub(crate) fn inventory() -> BTreeMap<String, BTreeSet<String>> {
+    let readme = fs::read_to_string(folder().join("README.md")).unwrap();
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| {
+        let (name, rest) = row.split_once("` |").unwrap();
+        let labels = rest.split('|').next().unwrap();
+        // Labels, of which the last may be followed by its values: `service, mode: read, write`.
+        let labels = labels.split(':').next().unwrap();
+        let labels = labels.split(',').map(|label| label.trim().to_owned());
+        (name.to_owned(), labels.filter(|label| !label.is_empty()).collect())
+    })
+    .collect()
 }
 
 /// The result of an expression, now.

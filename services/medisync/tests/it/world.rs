@@ -1,5 +1,6 @@
-//! A mesh of one's own: started in a folder of its own, gone with the test.
+//! A mesh: started in a folder of its own, gone with the last test that has it.
 //!
+//! Most tests have one of their own; `shared` has those that several use at the same time.
 //! Stories know nothing of how it runs. By default all parts are one process on the embedded
 //! stores; with `MEDISYNC_TEST_STACK=servers` every part is a process of its own, on PostgreSQL and
 //! Kafka, and no service speaks without mTLS; with `containers` each of these is a container.
@@ -7,11 +8,11 @@
 use std::{
     collections::HashMap,
     fs,
-    io::{Read as _, Write as _},
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -23,7 +24,7 @@ use tempfile::TempDir;
 pub(crate) use crate::{
     caller::{Answer, Caller, fields},
     processes::medisync,
-    waiting::until,
+    waiting::{by, until},
 };
 use crate::{
     canary,
@@ -31,6 +32,7 @@ use crate::{
     environment::{MTLS, addresses, owned, variables},
     processes::{PARTS, Process, issue_certificates},
     servers::{self, Servers},
+    shared,
     waiting::WITHIN,
 };
 
@@ -43,15 +45,22 @@ pub(crate) const RECEPTIONIST: &str = "receptionist@test.com";
 pub(crate) const BILLING: &str = "billing@test.com";
 pub(crate) const AUDITOR: &str = "auditor@test.com";
 
-/// A running mesh: one process of the binary, or one for each part.
+/// A running mesh, and who speaks to it: a test has clients of its own, since connections belong to
+/// its runtime.
 pub(crate) struct World {
-    processes: Vec<Process>,
-    /// Addresses by name, as the `ready` lines told them.
-    urls: HashMap<String, String>,
     client: Client,
     /// The gateway, as services know it; where they speak to nobody else.
     gateway: Option<Client>,
-    pub(crate) folder: TempDir,
+    mesh: Arc<Mesh>,
+    _others: Vec<Arc<Mesh>>,
+}
+
+/// One process of the binary, or one for each part.
+pub(crate) struct Mesh {
+    processes: Vec<Process>,
+    /// Addresses by name, as the `ready` lines told them.
+    urls: HashMap<String, String>,
+    folder: TempDir,
     environment: Vec<(String, String)>,
     servers: Option<Servers>,
 }
@@ -111,9 +120,7 @@ impl World {
         let servers = Servers::prepare().await;
         let folder = tempfile::tempdir().unwrap();
         let mut ours = servers.environment();
-        // Servers that all tests share may be slow to let somebody in.
-        let patience = ("MEDISYNC_LIMITS__ACQUIRE_MS", "15000");
-        ours.extend([(MTLS, "strict"), ("MEDISYNC_DEMO", "true"), patience].map(owned));
+        ours.extend([(MTLS, "strict"), ("MEDISYNC_DEMO", "true")].map(owned));
         ours.extend(addresses());
         issue_certificates(&folder.path().join("data"));
         Self::launch(folder, variables(environment, &ours), Some(servers))
@@ -124,15 +131,9 @@ impl World {
         issue_certificates(&folder.path().join("data"));
         let mut ours = addresses();
         ours.push(owned(("MEDISYNC_DEMO", "true")));
-        let mut world = Self::idle(folder, variables(&[], &ours), None);
-        world.run_parts();
-        world
-    }
-
-    fn idle(folder: TempDir, environment: Vec<(String, String)>, servers: Option<Servers>) -> Self {
-        crypto();
-        let (client, urls) = (http_client(), HashMap::new());
-        Self { processes: Vec::new(), urls, client, gateway: None, folder, environment, servers }
+        let mut mesh = Mesh::idle(folder, variables(&[], &ours), None);
+        mesh.run_parts();
+        Self::of(Arc::new(mesh))
     }
 
     fn launch(
@@ -140,13 +141,237 @@ impl World {
         environment: Vec<(String, String)>,
         servers: Option<Servers>,
     ) -> Self {
-        let mut world = Self::idle(folder, environment, servers);
-        if world.servers.is_some() {
-            world.run_parts();
+        let mut mesh = Mesh::idle(folder, environment, servers);
+        if mesh.servers.is_some() {
+            mesh.run_parts();
         } else {
-            world.run(&[&["up"]]);
+            mesh.run(&[&["up"]]);
+        }
+        Self::of(Arc::new(mesh))
+    }
+
+    /// This mesh, with clients of its own.
+    pub(crate) fn of(mesh: Arc<Mesh>) -> Self {
+        crypto();
+        let others = shared::running();
+        let mut world = Self { client: http_client(), gateway: None, mesh, _others: others };
+        if world.variable(MTLS) == Some("strict") {
+            world.gateway = Some(certs::client(&world, Some(&Identity::of(&world, "gateway"))));
         }
         world
+    }
+
+    /// The mesh alone, for another test.
+    pub(crate) fn mesh(&self) -> Arc<Mesh> {
+        Arc::clone(&self.mesh)
+    }
+
+    /// The mesh, to do something to it.
+    fn own(&mut self) -> &mut Mesh {
+        Arc::get_mut(&mut self.mesh).expect("a mesh that others use is left as it is")
+    }
+
+    /// Kills every process at once (SIGKILL) and starts them again on the same data.
+    pub(crate) fn crash_and_restart(mut self) -> Self {
+        let mesh = self.own();
+        mesh.processes.iter_mut().for_each(Process::kill);
+        let folder = std::mem::replace(&mut mesh.folder, tempfile::tempdir().unwrap());
+        Self::launch(folder, std::mem::take(&mut mesh.environment), mesh.servers.take())
+    }
+
+    /// Asks every process to end (SIGTERM).
+    pub(crate) fn terminate(&mut self) {
+        self.own().processes.iter().for_each(Process::terminate);
+    }
+
+    /// Waits for the end of all; of the first one that did not end well, if there is any.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let ended: Vec<_> = self.own().processes.iter_mut().map(Process::ended).collect();
+        *ended.iter().find(|status| !status.success()).unwrap_or(&ended[0])
+    }
+
+    /// Where a part is: `gateway`, `patient`, …, `billing gRPC`, `admin`.
+    pub(crate) fn url(&self, name: &str) -> &str {
+        &self.mesh.urls[name]
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.mesh.folder.path()
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.mesh.data()
+    }
+
+    /// What the mesh was told by its environment.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.mesh.environment.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All that was logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder().join("log")).unwrap()
+    }
+
+    /// What other users of the machine see of its processes.
+    pub(crate) fn command_lines(&self) -> String {
+        let ids = self.mesh.processes.iter().map(Process::id);
+        ids.map(|id| fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap()).collect()
+    }
+
+    /// The text of `/metrics`, of every process.
+    pub(crate) async fn metrics(&self) -> String {
+        let mut all = String::new();
+        for admin in self.admins().values() {
+            let asked = self.client.get(format!("http://{admin}/metrics")).send().await;
+            all += &asked.unwrap().text().await.unwrap();
+        }
+        all
+    }
+
+    /// The admin listeners of its processes, `host:port`, by their names.
+    pub(crate) fn admins(&self) -> HashMap<&str, &str> {
+        let admins = self.mesh.urls.iter().filter(|(name, _)| name.ends_with("admin"));
+        admins.map(|(name, url)| (&**name, url.trim_start_matches("http://"))).collect()
+    }
+
+    /// Every part in a process of its own, on whatever stores the stories run on.
+    pub(crate) async fn of_parts() -> Self {
+        if servers::are_asked_for() {
+            Self::on_servers(&[]).await
+        } else {
+            Self::of_processes(tempfile::tempdir().unwrap())
+        }
+    }
+
+    /// Kills a part's own process.
+    pub(crate) fn kill(&mut self, part: &str) {
+        self.own().process(part).kill();
+    }
+
+    /// Starts it again, as whatever watches over it would.
+    pub(crate) fn start_again(&mut self, part: &str) {
+        let mesh = self.own();
+        let (data, folder) = (mesh.data(), mesh.folder.path().to_owned());
+        let mut started = Process::start(&["run", part], &data, &mesh.environment, &folder);
+        let urls = started.ready(&folder);
+        mesh.urls.insert(format!("{part} admin"), urls["admin"].clone());
+        *mesh.process(part) = started;
+    }
+
+    /// Nobody, at the gateway.
+    pub(crate) fn anybody(&self) -> Caller {
+        self.at("gateway")
+    }
+
+    /// Nobody, at a part's own port: without a certificate, where that is allowed.
+    pub(crate) fn at(&self, part: &str) -> Caller {
+        match &self.gateway {
+            Some(gateway) if part != "gateway" && !part.ends_with("admin") => {
+                self.by(gateway, part)
+            }
+            _ => {
+                let (client, base) = (self.client.clone(), self.url(part).to_owned());
+                Caller { client, base, token: None }
+            }
+        }
+    }
+
+    /// Nobody, at the admin listener of the process that a part runs in.
+    pub(crate) fn admin_of(&self, part: &str) -> Caller {
+        let urls = &self.mesh.urls;
+        let own = urls.get(&format!("{part} admin"));
+        let base = own.unwrap_or_else(|| &urls["admin"]).clone();
+        Caller { client: self.client.clone(), base, token: None }
+    }
+
+    /// Nobody, at a part's own port, by TLS with a client made for that.
+    pub(crate) fn by(&self, client: &Client, part: &str) -> Caller {
+        let base = self.url(part).replace("http://", "https://");
+        Caller { client: client.clone(), base, token: None }
+    }
+
+    /// Runs a command on the mesh's data; what it printed.
+    pub(crate) fn command(&self, arguments: &[&str], input: &str) -> String {
+        let mut command = self.command_line(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).unwrap()
+    }
+
+    /// A command on the mesh's data, to be run by the caller.
+    pub(crate) fn command_line(&self, arguments: &[&str]) -> Command {
+        let mut command = medisync();
+        command.args(arguments).arg("--data-dir").arg(self.data());
+        command.envs(self.mesh.environment.iter().cloned());
+        command
+    }
+
+    /// A demo user, signed in at the gateway.
+    pub(crate) async fn sign_in(&self, email: &str) -> Caller {
+        let answer = self.anybody().log_in(email, PASSWORD).await.expect(StatusCode::OK);
+        let token = answer.json()["token"].as_str().unwrap().to_owned();
+        Caller { token: Some(token), ..self.anybody() }
+    }
+
+    /// Posts a text to the patients, whatever it is.
+    pub(crate) async fn raw(&self, caller: &Caller, content_type: &str, body: &str) -> Answer {
+        let url = format!("{}/api/patients", self.url("gateway"));
+        let request = self.client.post(url).header("content-type", content_type);
+        let token = caller.token.clone().unwrap();
+        let response = request.bearer_auth(token).body(body.to_owned()).send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        Answer { status, headers, text: response.text().await.unwrap() }
+    }
+
+    /// Waits until all that was committed has taken effect everywhere.
+    pub(crate) async fn drain(&self) {
+        until("the outbox is empty", || self.all_zero("outbox_pending{")).await;
+        match &self.mesh.servers {
+            // Kafka itself knows better how far its groups are than what was told of it last.
+            Some(servers) => until("every group is done", || servers.are_drained()).await,
+            None => until("every group is done", || self.all_zero("event_consumer_lag{")).await,
+        }
+    }
+
+    /// The same, and that every message of the first 200 is sent.
+    pub(crate) async fn drain_and_send(&self) {
+        self.drain().await;
+        let admin = self.sign_in(ADMIN).await;
+        until("every message is sent", || async {
+            let messages = admin.get("/api/notifications?size=200").await.list("notifications");
+            !messages.is_empty() && messages.iter().all(|message| message["status"] == "SENT")
+        })
+        .await;
+    }
+
+    async fn all_zero(&self, name: &str) -> bool {
+        let metrics = self.metrics().await;
+        let mut found = metrics.lines().filter(|line| line.starts_with(name)).peekable();
+        found.peek().is_some() && found.all(|line| line.ends_with(" 0"))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let log = fs::read_to_string(self.folder().join("log")).unwrap_or_default();
+        let last: Vec<_> = log.lines().rev().take(40).collect();
+        eprintln!("--- the last of the log ---");
+        last.iter().rev().for_each(|line| eprintln!("{line}"));
+    }
+}
+
+// === impl Mesh ===
+
+impl Mesh {
+    fn idle(folder: TempDir, environment: Vec<(String, String)>, servers: Option<Servers>) -> Self {
+        Self { processes: Vec::new(), urls: HashMap::new(), folder, environment, servers }
     }
 
     fn run_parts(&mut self) {
@@ -172,203 +397,27 @@ impl World {
                 self.urls.insert(name, url);
             }
         }
-        if self.environment.contains(&owned((MTLS, "strict"))) {
-            self.gateway = Some(certs::client(self, Some(&Identity::of(self, "gateway"))));
-        }
     }
 
-    /// Kills every process at once (SIGKILL) and starts them again on the same data.
-    pub(crate) fn crash_and_restart(mut self) -> Self {
-        self.processes.iter_mut().for_each(Process::kill);
-        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
-        Self::launch(folder, std::mem::take(&mut self.environment), self.servers.take())
-    }
-
-    /// Asks every process to end (SIGTERM).
-    pub(crate) fn terminate(&self) {
-        self.processes.iter().for_each(Process::terminate);
-    }
-
-    /// Waits for the end of all; of the first one that did not end well, if there is any.
-    pub(crate) fn ended(&mut self) -> ExitStatus {
-        let ended: Vec<_> = self.processes.iter_mut().map(Process::ended).collect();
-        *ended.iter().find(|status| !status.success()).unwrap_or(&ended[0])
-    }
-
-    /// Where a part is: `gateway`, `patient`, …, `billing gRPC`, `admin`.
-    pub(crate) fn url(&self, name: &str) -> &str {
-        &self.urls[name]
-    }
-
-    pub(crate) fn data(&self) -> PathBuf {
+    fn data(&self) -> PathBuf {
         self.folder.path().join("data")
-    }
-
-    /// What the mesh was told by its environment.
-    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
-        self.environment.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
-    }
-
-    /// All that was logged so far.
-    pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap()
-    }
-
-    /// What other users of the machine see of its processes.
-    pub(crate) fn command_lines(&self) -> String {
-        let ids = self.processes.iter().map(Process::id);
-        ids.map(|id| fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap()).collect()
-    }
-
-    /// The text of `/metrics`, of every process.
-    pub(crate) async fn metrics(&self) -> String {
-        let mut all = String::new();
-        for url in self.urls.iter().filter(|(name, _)| name.ends_with("admin")).map(|(_, url)| url)
-        {
-            all += &self
-                .client
-                .get(format!("{url}/metrics"))
-                .send()
-                .await
-                .unwrap()
-                .text()
-                .await
-                .unwrap();
-        }
-        all
-    }
-
-    /// The admin listeners of its processes, `host:port`, by their names.
-    pub(crate) fn admins(&self) -> HashMap<&str, &str> {
-        let admins = self.urls.iter().filter(|(name, _)| name.ends_with("admin"));
-        admins.map(|(name, url)| (&**name, url.trim_start_matches("http://"))).collect()
-    }
-
-    /// Every part in a process of its own, on whatever stores the stories run on.
-    pub(crate) async fn of_parts() -> Self {
-        if servers::are_asked_for() {
-            Self::on_servers(&[]).await
-        } else {
-            Self::of_processes(tempfile::tempdir().unwrap())
-        }
-    }
-
-    /// Kills a part's own process.
-    pub(crate) fn kill(&mut self, part: &str) {
-        self.process(part).kill();
-    }
-
-    /// Starts it again, as whatever watches over it would.
-    pub(crate) fn start_again(&mut self, part: &str) {
-        let (data, folder) = (self.data(), self.folder.path().to_owned());
-        let mut started = Process::start(&["run", part], &data, &self.environment, &folder);
-        let urls = started.ready(&folder);
-        self.urls.insert(format!("{part} admin"), urls["admin"].clone());
-        *self.process(part) = started;
     }
 
     fn process(&mut self, part: &str) -> &mut Process {
         self.processes.iter_mut().find(|process| process.name == part).unwrap()
     }
-
-    /// Nobody, at the gateway.
-    pub(crate) fn anybody(&self) -> Caller {
-        self.at("gateway")
-    }
-
-    /// Nobody, at a part's own port: without a certificate, where that is allowed.
-    pub(crate) fn at(&self, part: &str) -> Caller {
-        match &self.gateway {
-            Some(gateway) if part != "gateway" && !part.ends_with("admin") => {
-                self.by(gateway, part)
-            }
-            _ => {
-                let (client, base) = (self.client.clone(), self.url(part).to_owned());
-                Caller { client, base, token: None }
-            }
-        }
-    }
-
-    /// Nobody, at the admin listener of the process that a part runs in.
-    pub(crate) fn admin_of(&self, part: &str) -> Caller {
-        let own = self.urls.get(&format!("{part} admin"));
-        let base = own.unwrap_or_else(|| &self.urls["admin"]).clone();
-        Caller { client: self.client.clone(), base, token: None }
-    }
-
-    /// Nobody, at a part's own port, by TLS with a client made for that.
-    pub(crate) fn by(&self, client: &Client, part: &str) -> Caller {
-        let base = self.url(part).replace("http://", "https://");
-        Caller { client: client.clone(), base, token: None }
-    }
-
-    /// Runs a command on the mesh's data; what it printed.
-    pub(crate) fn command(&self, arguments: &[&str], input: &str) -> String {
-        let mut command = self.command_line(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        let ended = child.wait_with_output().unwrap();
-        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-        String::from_utf8(ended.stdout).unwrap()
-    }
-
-    /// A command on the mesh's data, to be run by the caller.
-    pub(crate) fn command_line(&self, arguments: &[&str]) -> Command {
-        let mut command = medisync();
-        command.args(arguments).arg("--data-dir").arg(self.data());
-        command.envs(self.environment.iter().cloned());
-        command
-    }
-
-    /// A demo user, signed in at the gateway.
-    pub(crate) async fn sign_in(&self, email: &str) -> Caller {
-        let answer = self.anybody().log_in(email, PASSWORD).await.expect(StatusCode::OK);
-        let token = answer.json()["token"].as_str().unwrap().to_owned();
-        Caller { token: Some(token), ..self.anybody() }
-    }
-
-    /// Posts a text to the patients, whatever it is.
-    pub(crate) async fn raw(&self, caller: &Caller, content_type: &str, body: &str) -> Answer {
-        let url = format!("{}/api/patients", self.url("gateway"));
-        let request = self.client.post(url).header("content-type", content_type);
-        let token = caller.token.clone().unwrap();
-        let response = request.bearer_auth(token).body(body.to_owned()).send().await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        Answer { status, headers, text: response.text().await.unwrap() }
-    }
-
-    /// Waits until all that was committed has taken effect everywhere.
-    pub(crate) async fn drain(&self) {
-        until("the outbox is empty", || self.all_zero("outbox_pending{")).await;
-        match &self.servers {
-            // Kafka itself knows better how far its groups are than what was told of it last.
-            Some(servers) => until("every group is done", || servers.are_drained()).await,
-            None => until("every group is done", || self.all_zero("event_consumer_lag{")).await,
-        }
-    }
-
-    async fn all_zero(&self, name: &str) -> bool {
-        let metrics = self.metrics().await;
-        let mut found = metrics.lines().filter(|line| line.starts_with(name)).peekable();
-        found.peek().is_some() && found.all(|line| line.ends_with(" 0"))
-    }
 }
 
-impl Drop for World {
+impl Drop for Mesh {
     fn drop(&mut self) {
         self.processes.iter_mut().for_each(Process::kill);
-        if std::thread::panicking() {
-            let mut log = String::new();
-            let file = fs::File::open(self.folder.path().join("log"));
-            let _ = file.map(|mut file| file.read_to_string(&mut log));
-            let last: Vec<_> = log.lines().rev().take(40).collect();
-            eprintln!("--- the last of the log ---");
-            last.iter().rev().for_each(|line| eprintln!("{line}"));
-            return;
-        }
         let seen = canary::seen_in_folder(self.folder.path());
-        assert!(seen.is_empty(), "people are named:\n{}", seen.join("\n"));
+        let named = format!("people are named:\n{}", seen.join("\n"));
+        if std::thread::panicking() && !seen.is_empty() {
+            eprintln!("{named}");
+        } else {
+            assert!(seen.is_empty(), "{named}");
+        }
     }
 }
 

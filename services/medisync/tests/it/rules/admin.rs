@@ -1,0 +1,106 @@
+//! The admin listener: its page in a real browser, and what is logged.
+
+use std::{fs, path::Path, process::Command};
+
+use reqwest::{Client, StatusCode};
+use serde_json::Value;
+
+use crate::{
+    heavy,
+    world::{RECEPTIONIST, World, a_patient},
+};
+
+/// A phone.
+const SCREEN: &str = "--window-size=412,2600";
+
+/// Opens the page in Chromium and lets its clock run on; what there is of it then.
+fn browse(url: &str, more: &[&str]) -> String {
+    let profile = tempfile::tempdir().unwrap();
+    let done = Command::new("chromium")
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", SCREEN])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        // So that ten looks have been drawn. Answers take real time, and the clock waits for them.
+        .arg("--virtual-time-budget=20000")
+        .args(more)
+        .arg(url)
+        .output()
+        .expect("Chromium is installed by `make tools`");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_draws_curves_in_a_browser() {
+    let _turn = heavy::turn().await;
+    let world = World::start().await;
+    let clerk = world.sign_in(RECEPTIONIST).await;
+    let asking = tokio::spawn(async move {
+        loop {
+            clerk.register(&a_patient()).await;
+        }
+    });
+    let url = world.url("admin").to_owned();
+    let image = Path::new(env!("CARGO_TARGET_TMPDIR")).join("admin-page.png");
+    let (page, picture) = (url.clone(), format!("--screenshot={}", image.display()));
+    let dom = tokio::task::spawn_blocking(move || {
+        browse(&page, &[&picture]);
+        browse(&page, &["--dump-dom"])
+    });
+    let dom = dom.await.unwrap();
+    asking.abort();
+    assert!(fs::metadata(&image).unwrap().len() > 10_000, "nothing was drawn");
+    println!("the page as a phone shows it: {}", image.display());
+    assert!(dom.contains(", ready"), "{dom}");
+    for title in ["Requests per second", "Errors per second", "p99", "Events that wait"] {
+        assert!(dom.contains(title), "{title}");
+    }
+    let curves = dom.matches("<polyline points=\"").count();
+    let empty = dom.matches("<polyline points=\"\"").count();
+    // A process of the gateway alone has one in each plot, and two that wait for nothing.
+    assert!(curves >= 6 && empty == 0, "{curves} curves, {empty} empty\n{dom}");
+    assert!(dom.contains("gateway <b>"), "{dom}");
+}
+
+#[tokio::test]
+async fn the_page_loads_nothing_from_elsewhere() {
+    let world = World::shared().await;
+    let admin = world.admin_of("gateway");
+    let page = admin.get("/").await;
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
+    for path in ["/", "/page.js", "/page.css"] {
+        let text = admin.get(path).await.text;
+        let others = text.replace("http://www.w3.org/2000/svg", "");
+        assert!(!others.contains("://") && !others.contains("src=\"//"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_logged_can_be_changed_while_it_runs() {
+    let world = World::start().await;
+    let admin = world.admin_of("patient");
+    let client = Client::builder().tls_certs_only([]).build().unwrap();
+    let url = format!("{}/log-level", admin.base);
+    let put = async |level: &str| {
+        let answer = client.put(&url).body(level.to_owned()).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    };
+    assert!(admin.get("/log-level").await.text.contains("info"));
+    let (status, told) = put("warn").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(told.contains("warn"));
+    let clerk = world.sign_in(RECEPTIONIST).await;
+    let nobody = "/api/patients/00000000-0000-4000-8000-00000000000";
+    let quiet = clerk.get(&format!("{nobody}1")).await.json()["traceId"].clone();
+    assert_eq!(put("info").await.0, StatusCode::OK);
+    let loud = clerk.get(&format!("{nobody}2")).await.json()["traceId"].clone();
+    let log = world.log();
+    let by_patient = |id: &Value| {
+        let id = id.as_str().unwrap();
+        log.lines().any(|line| line.contains(id) && line.contains("service=patient"))
+    };
+    assert!(!by_patient(&quiet) && by_patient(&loud));
+    for bad in ["", "patient=nonsense", "=="] {
+        assert_eq!(put(bad).await.0, StatusCode::BAD_REQUEST, "{bad}");
+    }
+}

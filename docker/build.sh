@@ -2,7 +2,7 @@
 # Builds the seven images with buildah or docker, whichever is there.
 #
 #   docker/build.sh                                   compile in the image's own build stage
-#   docker/build.sh --binary target/release/medisync  put a binary into images: seconds
+#   docker/build.sh --binary target/dist/medisync     put a binary into images: seconds
 #   docker/build.sh --save FOLDER gateway auth        only these, and as archives beside
 #
 # TOOL (buildah or docker), TAG (dev), PREFIX (medisync) and BASE (what the Dockerfile says) come from the environment; so do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts the mesh of a binary in an empty folder and prints: time to ready, on first and second start;
 # memory and processor time when idle; memory with a thousand connections; time to stop.
-#   loadtests/idle.sh target/release/medisync
+#   loadtests/idle.sh target/dist/medisync
 set -euo pipefail
 binary=$(realpath "${1:?usage: loadtests/idle.sh BINARY}")
 folder=$(mktemp -d)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs a k6 script: loadtests/k6/run.sh SCRIPT [ARGUMENTS OF k6...]
 #
-# Against $BASE_URL when it is set; else against a mesh that it starts from $BINARY (the release build
-# unless told otherwise) in an empty folder, without rate limits, and stops afterwards. What k6 saw goes
+# Against $BASE_URL when it is set; else against a mesh that it starts from $BINARY (target/dist/medisync
+# unless it is set) in an empty folder, without rate limits, and stops afterwards. What k6 saw goes
 # to $REPORT (loadtests/k6/SCRIPT.html unless told otherwise).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# To be sourced: starts a whole mesh of $BINARY (the release build unless told otherwise) in an empty
+# To be sourced: starts a whole mesh of $BINARY (target/dist/medisync unless it is set) in an empty
 # $folder, without rate limits, and stops it when the script ends. Its gateway is at $BASE_URL then.
-binary=$(realpath "${BINARY:-$(dirname "${BASH_SOURCE[0]}")/../../target/release/medisync}")
+binary=$(realpath "${BINARY:-$(dirname "${BASH_SOURCE[0]}")/../../target/dist/medisync}")
 folder=$(mktemp -d)
 trap 'kill -TERM "$pid" 2> /dev/null && wait "$pid" || true; rm -rf "$folder"' EXIT
 for part in GATEWAY AUTH PATIENT BILLING ANALYTICS NOTIFICATION ADMIN; do

@@ -2,7 +2,7 @@
 //! each time, whatever else the machine does, so that a change which makes it dearer is seen.
 //!
 //! Each tool counts twice, with few requests and with many: the difference is that of the requests.
-//! Instructions are those of the release; allocations can only be counted in a build without an
+//! Instructions are those of the `dist` build; allocations can only be counted in a build without an
 //! allocator of its own, which makes the same ones.
 
 use std::{
@@ -107,7 +107,7 @@ fn per_request(few: f64, many: f64) -> f64 {
     (many - few) / (MANY - FEW) as f64
 }
 
-/// Of one request, by the release.
+/// Of one request, by the `dist` build.
 fn instructions(site: &Site, policies: Policies, profile: Option<&Path>) -> anyhow::Result<f64> {
     let count = |requests, profile| {
         let log = run(site, site.binary(), "callgrind", policies, requests, profile)?;

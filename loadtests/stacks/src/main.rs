@@ -1,6 +1,6 @@
 //! What the mesh takes and costs on each stack: measured, not asserted.
 //!
-//! Starts the release binary on the embedded stores (`medisync up`) and on servers (every part a
+//! Starts the binary on the embedded stores (`medisync up`) and on servers (every part a
 //! process of its own, PostgreSQL and Apache Kafka), measures both in the same way, and writes the
 //! figures as Markdown and JSON. `make bench-stacks` runs it; `loadtests/README.md` says what each
 //! figure tells.

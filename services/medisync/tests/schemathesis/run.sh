@@ -3,7 +3,7 @@
 # documented operation with data that fits its schema and data that does not, with every check that
 # there is and two of our own (hooks.py). What the documents list is asked; nothing is listed here.
 #
-# run.sh [ARGUMENTS OF schemathesis run...]: of $BINARY (the release build unless told otherwise), in
+# run.sh [ARGUMENTS OF schemathesis run...]: of $BINARY (target/dist/medisync unless it is set), in
 # an empty folder, without rate limits. The seed is fixed.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)

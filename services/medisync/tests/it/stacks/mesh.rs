@@ -147,7 +147,7 @@ async fn certificates_are_replaced_while_requests_go_on() {
     }
     requests.goes_on(10).await;
 
-    let kept = Identity::of(&world, "patient").der().to_vec();
+    let mut kept = Identity::of(&world, "patient").der().to_vec();
     let at = pki(&world).join("patient.pem");
     // A key that is not the certificate's makes no pair with it.
     let other = Authority::of(&world).issue("patient", &["spiffe://medisync/patient"], |_| {});
@@ -157,7 +157,13 @@ async fn certificates_are_replaced_while_requests_go_on() {
             format!("mesh_certificate_reload_failures_total{{part=\"patient\"}} {}", n + 1);
         until("what is broken is counted", || async { world.metrics().await.contains(&failures) })
             .await;
-        assert_eq!(shown(&world, "patient").await, kept);
+        let shown = shown(&world, "patient").await;
+        // It looks once a minute for what is due, and what is broken is: on a slow machine, it may
+        // have another one by now.
+        if fs::read_to_string(&at).unwrap() != *broken && shown != kept {
+            kept = Identity::of(&world, "patient").der().to_vec();
+        }
+        assert_eq!(shown, kept);
         requests.goes_on(5).await;
     }
     requests.ends_well().await;

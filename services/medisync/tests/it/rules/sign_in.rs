@@ -14,6 +14,9 @@ use crate::{
 /// Somebody who was shut out.
 const DISABLED: &str = "shut.out@test.com";
 const THEIR_PASSWORD: &str = "a longer pass phrase";
+/// So many times each is tried; more often as long as they differ.
+const ROUNDS: usize = 11;
+const ROUNDS_MAX: usize = 60;
 const PASSWORD: &str = "password123";
 
 #[tokio::test]
@@ -91,19 +94,19 @@ async fn a_failed_sign_in_does_not_tell_why() {
     }
     assert_eq!(told.len(), 1, "{told:?}");
 
-    let mut took = [const { Vec::new() }; 3];
-    for _ in 0..11 {
-        for (which, (email, password)) in attempts.iter().take(3).enumerate() {
+    // What else the machine does makes some slower, and none quicker: the quickest of many tell.
+    let mut quickest_s = [f64::INFINITY; 3];
+    let mut rounds = 0;
+    let alike = |[unknown, wrong, disabled]: [f64; 3]| {
+        [unknown, disabled].iter().all(|other| (0.5..2.0).contains(&(other / wrong)))
+    };
+    while rounds < ROUNDS || !alike(quickest_s) {
+        assert!(rounds < ROUNDS_MAX, "[unknown, wrong, disabled]: {quickest_s:?} s");
+        rounds += 1;
+        for (quickest_s, (email, password)) in quickest_s.iter_mut().zip(attempts) {
             let since = Instant::now();
             world.anybody().log_in(email, password).await;
-            took[which].push(since.elapsed());
+            *quickest_s = quickest_s.min(since.elapsed().as_secs_f64());
         }
-    }
-    // What else the machine does can make one slower, and none quicker.
-    let [unknown, wrong, disabled] = took.map(|times| times.into_iter().min().unwrap());
-    let [unknown, wrong, disabled] = [unknown, wrong, disabled].map(|it| it.as_secs_f64());
-    for other in [unknown, disabled] {
-        let ratio = other / wrong;
-        assert!((0.5..2.0).contains(&ratio), "unknown {unknown}, wrong {wrong}, off {disabled}");
     }
 }

@@ -9,24 +9,21 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+use tokio::sync::Mutex as AsyncMutex;
+
 use crate::world::{Mesh, World};
 
-static SHARED: Running = Running::new();
-static UNTOUCHED: Running = Running::new();
+static RUNNING: Mutex<Weak<Meshes>> = Mutex::new(Weak::new());
 
 /// A mesh that others may be using, too: nothing can be done to its processes.
 pub(crate) struct Shared(World);
 
-/// A mesh, for as long as any test runs that has one.
-struct Running {
-    starting: tokio::sync::Mutex<()>,
-    mesh: Mutex<Weak<Mesh>>,
-}
-
-/// Those that are running now. Whoever has a mesh of its own holds them, too, so that they do not
-/// end between two tests that use them.
-pub(crate) fn running() -> Vec<Arc<Mesh>> {
-    [&SHARED, &UNTOUCHED].into_iter().filter_map(Running::mesh).collect()
+/// The shared ones. Every test that has a mesh, of its own even, has them: so they do not end
+/// between two tests that use them, and do with the last test.
+#[derive(Default)]
+pub(crate) struct Meshes {
+    shared: AsyncMutex<Option<Arc<Mesh>>>,
+    untouched: AsyncMutex<Option<Arc<Mesh>>>,
 }
 
 // === impl Shared ===
@@ -44,33 +41,37 @@ impl Deref for Shared {
 impl World {
     /// For stories that add what is their own.
     pub(crate) async fn shared() -> Shared {
-        SHARED.get().await
+        let meshes = Meshes::running();
+        started(&meshes.shared).await
     }
 
     /// For stories that add nothing: the demo's patients and users are there, and nobody else.
     pub(crate) async fn untouched() -> Shared {
-        UNTOUCHED.get().await
+        let meshes = Meshes::running();
+        started(&meshes.untouched).await
     }
 }
 
-// === impl Running ===
+// === impl Meshes ===
 
-impl Running {
-    const fn new() -> Self {
-        Self { starting: tokio::sync::Mutex::const_new(()), mesh: Mutex::new(Weak::new()) }
+impl Meshes {
+    pub(crate) fn running() -> Arc<Self> {
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        running.upgrade().unwrap_or_else(|| {
+            let meshes = Arc::default();
+            *running = Arc::downgrade(&meshes);
+            meshes
+        })
     }
+}
 
-    fn mesh(&self) -> Option<Arc<Mesh>> {
-        self.mesh.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+/// Started by the first test that asks for it; the others wait.
+async fn started(mesh: &AsyncMutex<Option<Arc<Mesh>>>) -> Shared {
+    let mut mesh = mesh.lock().await;
+    if let Some(mesh) = &*mesh {
+        return Shared(World::of(Arc::clone(mesh)));
     }
-
-    async fn get(&self) -> Shared {
-        let _starting = self.starting.lock().await;
-        if let Some(mesh) = self.mesh() {
-            return Shared(World::of(mesh));
-        }
-        let world = World::start().await;
-        *self.mesh.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&world.mesh());
-        Shared(world)
-    }
+    let world = World::start().await;
+    *mesh = Some(world.mesh());
+    Shared(world)
 }

@@ -32,7 +32,7 @@ use crate::{
     environment::{MTLS, addresses, owned, variables},
     processes::{PARTS, Process, issue_certificates},
     servers::{self, Servers},
-    shared,
+    shared::Meshes,
     waiting::WITHIN,
 };
 
@@ -52,7 +52,7 @@ pub(crate) struct World {
     /// The gateway, as services know it; where they speak to nobody else.
     gateway: Option<Client>,
     mesh: Arc<Mesh>,
-    _others: Vec<Arc<Mesh>>,
+    _shared: Arc<Meshes>,
 }
 
 /// One process of the binary, or one for each part.
@@ -153,8 +153,8 @@ impl World {
     /// This mesh, with clients of its own.
     pub(crate) fn of(mesh: Arc<Mesh>) -> Self {
         crypto();
-        let others = shared::running();
-        let mut world = Self { client: http_client(), gateway: None, mesh, _others: others };
+        let mut world =
+            Self { client: http_client(), gateway: None, mesh, _shared: Meshes::running() };
         if world.variable(MTLS) == Some("strict") {
             world.gateway = Some(certs::client(&world, Some(&Identity::of(&world, "gateway"))));
         }

@@ -43,8 +43,10 @@ impl ClientContext for Member {
         self.ear.error(error, reason);
     }
 
+    /// Every second.
     fn stats(&self, statistics: Statistics) {
         self.ear.stats(statistics);
+        self.assigned.tell_again();
     }
 }
 
@@ -63,6 +65,17 @@ impl ConsumerContext for Member {
         };
         if let Err(error) = done {
             self.assigned.fail(LogError::new(error));
+        }
+    }
+
+    fn commit_callback(&self, done: KafkaResult<()>, offsets: &TopicPartitionList) {
+        if done.is_ok() {
+            return;
+        }
+        for of in offsets.elements() {
+            if let Offset::Offset(next) = of.offset() {
+                self.assigned.was_not_told(of.partition(), next);
+            }
         }
     }
 }
@@ -84,6 +97,7 @@ impl Member {
                     partitions.set_partition_offset(&topic, partition, Offset::Offset(next))?;
                     let at = Where { polled: next, next, end: None };
                     self.assigned.partitions().insert(partition, at);
+                    self.assigned.is_done(partition, next);
                 }
             }
             // The protocol goes on; the reader ends, and its owner subscribes again.

@@ -48,6 +48,8 @@ pub(super) struct Assigned {
     failure: Mutex<Option<LogError>>,
     /// What was done and is to be told to the group's coordinator.
     done: Mutex<BTreeMap<i32, i64>>,
+    /// What it would not hear: the group was being rebalanced.
+    untold: Mutex<BTreeMap<i32, i64>>,
 }
 
 /// Where a reader is in one partition.
@@ -76,8 +78,8 @@ pub(super) struct Reader {
 
 impl Assigned {
     fn of(topic: &str) -> Arc<Self> {
-        let (partitions, failure, done) = Default::default();
-        Arc::new(Self { topic: topic.to_owned(), partitions, failure, done })
+        let (partitions, failure, done, untold) = Default::default();
+        Arc::new(Self { topic: topic.to_owned(), partitions, failure, done, untold })
     }
 
     pub(super) fn topic(&self) -> &str {
@@ -102,6 +104,30 @@ impl Assigned {
 
     fn done(&self) -> MutexGuard<'_, BTreeMap<i32, i64>> {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This is done up to there, maybe by another member that could not tell any more.
+    pub(super) fn is_done(&self, partition: i32, next: i64) {
+        self.done().insert(partition, next);
+    }
+
+    fn untold(&self) -> MutexGuard<'_, BTreeMap<i32, i64>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn was_not_told(&self, partition: i32, next: i64) {
+        self.untold().insert(partition, next);
+    }
+
+    /// What was not heard is told again, if it is still ours to tell and nothing newer is.
+    pub(super) fn tell_again(&self) {
+        let untold = std::mem::take(&mut *self.untold());
+        let partitions = self.partitions();
+        for (partition, next) in untold {
+            if partitions.contains_key(&partition) {
+                self.done().entry(partition).or_insert(next);
+            }
+        }
     }
 
     pub(super) fn take_done(&self) -> BTreeMap<i32, i64> {

@@ -10,6 +10,8 @@
     reason = "generated code"
 )]
 
+pub mod demo;
+
 /// Calls to billing.
 pub mod billing {
     /// Version 1 of the billing calls.

@@ -133,7 +133,14 @@ fn database(url: &str) -> anyhow::Result<DbConfig> {
     let minute = Duration::from_secs(60);
     let url: DbUrl = url.parse().map_err(anyhow::Error::msg)?;
     let owner = "load";
-    Ok(DbConfig { owner, url, pool_connections_max: 2, acquire: minute, statement: minute })
+    Ok(DbConfig {
+        owner,
+        url,
+        pool_connections_max: 2,
+        acquire: minute,
+        statement: minute,
+        must_exist: false,
+    })
 }
 
 // === impl Scale ===

@@ -88,7 +88,7 @@ pub async fn dead_letters(config: &Config, log: Arc<dyn EventLog>) -> Result<Dea
 /// # Errors
 /// When the store cannot be opened or migrated.
 pub async fn build(config: Config, kit: &Kit) -> Result<Service, DbError> {
-    let store = Store::open(&config.database).await?;
+    let store = Store::open(&config.database).await?.counting_demo(kit.demo);
     let db = store.db();
     let (log, clock) = (Arc::clone(&kit.log), kit.clock.clone());
     let consumer =

@@ -110,6 +110,8 @@ pub struct Config {
     pub hashes_at_once_max: usize,
     /// Attempts to sign in to one account.
     pub account_limit: Option<RateLimit>,
+    /// Whether the demo's users may sign in, and are shown.
+    pub demo: bool,
 }
 
 /// The service, built.
@@ -137,7 +139,7 @@ pub async fn open_app(
     ids: Ids,
 ) -> Result<App, Error> {
     config.check()?;
-    let store = Store::open(&config.database).await?;
+    let store = config.store().await?;
     Trail::open(Part::Auth, store.db().clone(), audit_key, clock.clone()).await?;
     Ok(App::new(store, Passwords::new(&config)?, clock, ids, config.lifetimes()))
 }
@@ -152,9 +154,9 @@ async fn build_with(
     install_crypto();
     let lifetimes = config.lifetimes();
     let limits = AccountLimits::new(config.account_limit);
-    let store = Store::open(&config.database).await?;
+    let store = config.store().await?;
     let trail = Trail::open(Part::Auth, store.db().clone(), audit_key, clock.clone()).await?;
-    let keys = Keys::open(config.keys_dir, config.token_ttl_s, clock.clone()).await?;
+    let keys = Keys::open(config.keys_dir.clone(), config.token_ttl_s, clock.clone()).await?;
     let keys = Arc::new(keys);
     let feed = Feed::open(store.clone(), Arc::clone(&keys), clock.clone()).await?;
     let feed = Arc::new(feed);
@@ -162,6 +164,9 @@ async fn build_with(
 
     let app = App::new(store.clone(), passwords, clock.clone(), ids, lifetimes);
     let app = Arc::new(app.limited(limits).waking(Arc::clone(&feed)));
+    if !config.demo {
+        app.end_demo().await?;
+    }
     let sign_in = Arc::new(SignIn::new(Arc::clone(&app), Arc::clone(&keys)));
 
     let expiry = app::expiry(Arc::clone(&app));
@@ -194,6 +199,7 @@ impl Config {
             argon2_passes: ARGON2_PASSES_MIN,
             hashes_at_once_max: 2,
             account_limit: Some(RateLimit::every(10, 60)),
+            demo: true,
         }
     }
 
@@ -237,6 +243,11 @@ impl Config {
     fn check(&self) -> Result<(), Error> {
         let faults = self.faults();
         if faults.is_empty() { Ok(()) } else { Err(Error::Config(faults)) }
+    }
+
+    async fn store(&self) -> Result<Store, Error> {
+        let store = Store::open(&self.database).await?;
+        Ok(if self.demo { store } else { store.without_demo() })
     }
 
     const fn lifetimes(&self) -> Lifetimes {

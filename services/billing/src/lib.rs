@@ -16,11 +16,12 @@ mod store;
 use std::sync::Arc;
 
 use kit::{
+    audit::{AuditKey, Trail},
     db::{Db, DbConfig},
     page::Cursors,
     service::{Kit, Service},
 };
-use shared_middleware::identity::Part;
+use shared_middleware::{clock::Clock, identity::Part};
 
 use crate::{
     api::Api,
@@ -38,13 +39,25 @@ pub struct Config {
     pub database: DbConfig,
 }
 
+/// Removes the accounts of the demo's patients; tells how many there were. For the command line,
+/// beside a service that may run.
+pub async fn remove_demo(
+    database: &DbConfig,
+    audit_key: &AuditKey,
+    clock: Clock,
+) -> Result<u64, Error> {
+    let db = Db::open(database, migrations()).await?;
+    Trail::open(Part::Billing, db.clone(), audit_key, clock).await?;
+    Ok(Store::new(db).remove_demo().await?)
+}
+
 /// Builds the service; the binary decides where to serve it.
 pub async fn build(config: Config, kit: &Kit) -> Result<Service, Error> {
     let db = Db::open(&config.database, migrations()).await?;
     let cursors = Cursors::open(&db).await?;
     let trail = kit.trail(Part::Billing, &db).await?;
     let api = Arc::new(Api {
-        store: Store::new(db.clone()),
+        store: Store::new(db.clone()).showing_demo(kit.demo),
         cursors,
         clock: kit.clock.clone(),
         ids: kit.ids.clone(),

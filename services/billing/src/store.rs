@@ -6,6 +6,7 @@ use kit::{
     db::{Db, DbError, Migrations, Row, Tx, Value},
     params,
 };
+use proto::demo;
 use uuid::Uuid;
 
 mod sqlite {
@@ -34,6 +35,8 @@ pub(crate) struct Account {
 #[derive(Clone)]
 pub(crate) struct Store {
     db: Db,
+    /// Whether accounts of the demo's patients are served.
+    demo: bool,
 }
 
 const COLUMNS: &str = "id, patient_id, status, opened_at";
@@ -42,7 +45,12 @@ const COLUMNS: &str = "id, patient_id, status, opened_at";
 
 impl Store {
     pub(crate) const fn new(db: Db) -> Self {
-        Self { db }
+        Self { db, demo: true }
+    }
+
+    /// The same, which serves accounts of the demo's patients or not.
+    pub(crate) fn showing_demo(self, demo: bool) -> Self {
+        Self { demo, ..self }
     }
 
     /// Opens the patient's account, or finds it. Whoever comes second gets the first one's.
@@ -72,11 +80,13 @@ impl Store {
     }
 
     pub(crate) async fn get(&self, id: Uuid) -> Result<Option<Account>, DbError> {
-        self.db.read(move |tx| Box::pin(find(tx, "id", id))).await
+        let found = self.db.read(move |tx| Box::pin(find(tx, "id", id))).await?;
+        Ok(found.filter(|account| self.shows(account)))
     }
 
     pub(crate) async fn of_patient(&self, patient_id: Uuid) -> Result<Option<Account>, DbError> {
-        self.db.read(move |tx| Box::pin(find(tx, "patient_id", patient_id))).await
+        let found = self.db.read(move |tx| Box::pin(find(tx, "patient_id", patient_id))).await?;
+        Ok(found.filter(|account| self.shows(account)))
     }
 
     /// Accounts in the order in which they were opened, from after this one.
@@ -85,7 +95,36 @@ impl Store {
         after: Option<(Timestamp, Uuid)>,
         count: u32,
     ) -> Result<Vec<Account>, DbError> {
-        self.db.read(move |tx| Box::pin(list(tx, after, count))).await
+        // There are no more accounts of the demo's patients than patients.
+        let count_max = if self.demo { count } else { count + demo::COUNT };
+        let mut found = self.db.read(move |tx| Box::pin(list(tx, after, count_max))).await?;
+        found.retain(|account| self.shows(account));
+        found.truncate(count as usize);
+        Ok(found)
+    }
+
+    fn shows(&self, account: &Account) -> bool {
+        self.demo || !demo::is_patient(account.patient_id.as_u128())
+    }
+
+    /// Removes the accounts of the demo's patients; tells how many there were.
+    pub(crate) async fn remove_demo(&self) -> Result<u64, DbError> {
+        self.db
+            .write(|tx| {
+                Box::pin(async move {
+                    let mut removed = 0;
+                    for patient in demo::PATIENTS.map(Uuid::from_u128) {
+                        let sql = "delete from account where patient_id = $1 returning id";
+                        if let Some(row) = tx.query_opt(sql, params![patient]).await? {
+                            let account: Uuid = row.get(0)?;
+                            audit::note(tx, Note::of(account).concerning(patient)).await?;
+                            removed += 1;
+                        }
+                    }
+                    Ok(removed)
+                })
+            })
+            .await
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Kit {
     pub tls: Arc<MeshTls>,
     /// What audit trails are sealed with.
     pub audit_key: AuditKey,
+    /// Whether data of the demo is served.
+    pub demo: bool,
 }
 
 /// A service, built. The binary decides where to serve it.

@@ -9,6 +9,7 @@ use kit::log::Start;
 use shared_middleware::identity::{Part, Role};
 
 use crate::{
+    backup,
     config::{Config, FILE_VARIABLE, Faults, Sources, read, show},
     events::{self, Group, Output},
     pki::Step,
@@ -68,6 +69,9 @@ pub(crate) enum Command {
     /// Users, from the shell: the first administrator of an installation
     #[command(subcommand)]
     User(UserCommand),
+    /// The demo's users and patients
+    #[command(subcommand)]
+    Demo(DemoCommand),
     /// The keys that sign users' tokens
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -181,6 +185,15 @@ pub(crate) enum UserCommand {
     },
     /// List the users
     List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DemoCommand {
+    /// Take all of it out: users, patients, their accounts and messages
+    ///
+    /// Out of every store that this configuration names, also while the mesh is running with the
+    /// demo off. Entries of the audit trails stay, and events that are in the log.
+    Remove,
 }
 
 #[derive(Debug, Subcommand)]
@@ -352,6 +365,19 @@ impl Cli {
     /// All that was set, understood for a process that runs these parts.
     pub(crate) fn configuration(&self, parts: &[Part], up: bool) -> Result<Config, Faults> {
         read(self.sources(), parts, up)
+    }
+
+    /// The same, of a data directory that can be used: not one that is half restored.
+    pub(crate) fn usable(&self, parts: &[Part], up: bool) -> anyhow::Result<Config> {
+        let config = self.configuration(parts, up)?;
+        backup::expect_whole(&config.data_dir)?;
+        Ok(config)
+    }
+
+    /// The same, for a command that reads or changes what is there: where nothing is it makes
+    /// nothing.
+    pub(crate) fn of_what_is_there(&self) -> anyhow::Result<Config> {
+        Ok(Config { stores_must_exist: true, ..self.usable(&[], false)? })
     }
 
     /// Whether the log level was given by a flag, which beats `RUST_LOG`.

@@ -95,6 +95,7 @@ pub(crate) async fn services(
             log: Arc::clone(&log),
             tls: Arc::clone(tls),
             audit_key: audit_key.clone(),
+            demo: config.demo,
         };
         launched.build(part, config, &kit, addresses).await.with_context(|| {
             match config.databases.get(&part) {
@@ -161,6 +162,7 @@ pub(crate) fn auth_config(config: &Config) -> auth::Config {
         argon2_passes: settings.argon2_passes,
         hashes_at_once_max: settings.hashes_at_once_max,
         account_limit: settings.account_limit,
+        demo: config.demo,
         ..auth::Config::new(config.database(Part::Auth), settings.keys_dir.clone())
     }
 }

@@ -11,6 +11,7 @@ mod audit;
 mod backup;
 mod cli;
 mod config;
+mod demo;
 mod documents;
 mod events;
 mod exit;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Command::Run { parts } => run::parts(&cli, parts),
         Command::Pki(command) => pki::command(&cli, command),
         Command::User(command) => users::command(&cli, command),
+        Command::Demo(command) => demo::command(&cli, command),
         Command::Keys(command) => keys::command(&cli, command),
         Command::Events(command) => events::command(&cli, command),
         Command::Audit(command) => audit::command(&cli, command),

@@ -4,13 +4,17 @@
 //! anything is served. On the way down the gateway goes first, then the services behind it, then
 //! what they do beside answering; where the gateways are elsewhere, they are given time to notice.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use gateway::PublicTls;
-use kit::{log::EventLog, service::Service};
+use kit::{files::make_folder, log::EventLog, service::Service};
 use shared_middleware::{
-    audit::{Asked, refusals},
+    audit::refusals,
     clock::{Clock, Ids},
     identity::Part,
     listen::{ListenConfig, Listener, Mode},
@@ -24,9 +28,10 @@ use crate::{
     admin,
     cli::Cli,
     config::{self, Config, log_format},
+    demo,
     health::{Dependency, Health, Stage},
     launch::{self, Addresses, Launched},
-    pki::{Pki, make_private_folder},
+    pki::Pki,
     process::ProcessMetrics,
     readiness::StoresReady,
     running::Running,
@@ -40,6 +45,8 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 const HEADER_WITHIN: Duration = Duration::from_secs(60);
 /// Signing keys are there at once when auth is in this process.
 const KEYS_WITHIN: Duration = Duration::from_secs(10);
+/// A thread that waits for a disk or a server has at least so long, when everything else has ended.
+const LEFT_AFTER_MIN: Duration = Duration::from_millis(100);
 
 /// Listeners that are bound, of the parts of this process.
 struct Bound {
@@ -51,21 +58,21 @@ struct Bound {
 
 /// `medisync up`: every part.
 pub(crate) fn up(cli: &Cli) -> anyhow::Result<()> {
-    let config = cli.configuration(&Part::ALL, true)?;
+    let config = cli.usable(&Part::ALL, true)?;
     start_log(cli)?;
     if !config.brings_certificates() {
         Pki::new(config.pki_dir(), Clock::system()).ensure(&Part::ALL)?;
     }
-    runtime()?.block_on(serve(config, Part::ALL.to_vec()))
+    run(config, Part::ALL.to_vec())
 }
 
 /// `medisync run PART...`: these.
 pub(crate) fn parts(cli: &Cli, asked: &[Part]) -> anyhow::Result<()> {
     // In the order in which they start, each once.
     let parts: Vec<Part> = Part::ALL.into_iter().filter(|part| asked.contains(part)).collect();
-    let config = cli.configuration(&parts, false)?;
+    let config = cli.usable(&parts, false)?;
     start_log(cli)?;
-    runtime()?.block_on(serve(config, parts))
+    run(config, parts)
 }
 
 fn start_log(cli: &Cli) -> anyhow::Result<()> {
@@ -76,12 +83,25 @@ fn start_log(cli: &Cli) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+/// Serves until it is told to stop. What still waits for a disk or a server then, on a thread of its
+/// own, cannot be called off: it is waited for as long as `drain_seconds` lasts, and left.
+fn run(config: Config, parts: Vec<Part>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let drain = config.drain;
+    let stopping = OnceLock::new();
+    let served = runtime.block_on(serve(config, parts, &stopping));
+    let spent = stopping.get().map_or(Duration::ZERO, Instant::elapsed);
+    runtime.shutdown_timeout(drain.saturating_sub(spent).max(LEFT_AFTER_MIN));
+    served
 }
 
-async fn serve(config: Config, parts: Vec<Part>) -> anyhow::Result<()> {
-    make_private_folder(&config.data_dir)?;
+async fn serve(
+    config: Config,
+    parts: Vec<Part>,
+    stopping: &OnceLock<Instant>,
+) -> anyhow::Result<()> {
+    let data = &config.data_dir;
+    make_folder(data).with_context(|| format!("cannot make {}", data.display()))?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let started = async {
@@ -101,6 +121,7 @@ async fn serve(config: Config, parts: Vec<Part>) -> anyhow::Result<()> {
         _ = terminated.recv() => None,
         ended = running.tasks.join_next() => ended,
     };
+    stopping.get_or_init(Instant::now);
     health.enter(Stage::Draining);
     let unexpected = ended.map(|ended| ended.unwrap_or("a task that panicked"));
     tracing::info!("stopping");
@@ -223,7 +244,7 @@ async fn start(
     let Launched { services, auth, patient } = launched;
 
     let dependencies = dependencies(config, &services, log);
-    let warnings = warnings(config, auth.as_deref(), patient.as_deref()).await;
+    let warnings = demo::warnings(config, auth.as_deref(), patient.as_deref()).await;
     let health =
         Arc::new(Health::new(Arc::clone(&verifier), clock.clone(), dependencies, warnings));
     let mut running = Running::new();
@@ -245,7 +266,7 @@ async fn start(
         signing_keys(&verifier, true).await?;
     }
     if config.demo {
-        demo(auth.as_deref(), patient.as_deref()).await?;
+        demo::make(auth.as_deref(), patient.as_deref()).await?;
     }
     // A gateway without keys could only send people away.
     signing_keys(&verifier, false).await?;
@@ -296,56 +317,6 @@ async fn signing_keys(verifier: &Verifier, auth_is_here: bool) -> anyhow::Result
         tracing::warn!("still waiting for auth's signing keys");
     }
     Ok(())
-}
-
-/// Demo users and patients, where those parts run here.
-async fn demo(auth: Option<&auth::App>, patient: Option<&patient::App>) -> anyhow::Result<()> {
-    let users = async {
-        match auth {
-            Some(auth) => {
-                let made = Asked::by_system("user.create").scope(auth.ensure_demo_users());
-                made.await.map(drop).context("cannot make demo users")
-            }
-            None => Ok(()),
-        }
-    };
-    let patients = async {
-        match patient {
-            Some(patient) => {
-                let made = Asked::by_system("patient.create").scope(patient.ensure_demo_patients());
-                made.await.context("cannot make demo patients")
-            }
-            None => Ok(()),
-        }
-    };
-    tokio::try_join!(users, patients)?;
-    Ok(())
-}
-
-/// What an operator should know: demo accounts where real data is kept.
-async fn warnings(
-    config: &Config,
-    auth: Option<&auth::App>,
-    patient: Option<&patient::App>,
-) -> Vec<&'static str> {
-    let mut warnings = Vec::new();
-    if config.is_embedded() {
-        return warnings;
-    }
-    if let Some(auth) = auth
-        && auth.has_demo_users().await.unwrap_or(false)
-    {
-        warnings.push("demo users exist: disable or delete them");
-    }
-    if let Some(patient) = patient
-        && patient.has_demo_patients().await.unwrap_or(false)
-    {
-        warnings.push("demo patients exist: delete them");
-    }
-    for warning in &warnings {
-        tracing::warn!("{warning}");
-    }
-    warnings
 }
 
 /// The one line that says that everything is ready, after what should be read before it.

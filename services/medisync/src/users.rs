@@ -14,14 +14,23 @@ use shared_middleware::{
 use crate::{
     audit,
     cli::{Cli, UserCommand},
+    events::expect_store,
     launch,
 };
 
 pub(crate) fn command(cli: &Cli, command: &UserCommand) -> anyhow::Result<()> {
-    let config = cli.configuration(&[], false)?;
+    // The first user of an installation is added before anything else is there.
+    let config = match command {
+        UserCommand::Add { .. } => cli.usable(&[], false)?,
+        _ => cli.of_what_is_there()?,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let settings = launch::auth_config(&config);
+        // Whoever has the shell sees everybody, also users of a demo that is off.
+        let settings = auth::Config { demo: true, ..launch::auth_config(&config) };
+        if config.stores_must_exist {
+            expect_store(&config, Part::Auth)?;
+        }
         let key = audit::key::ensure(&config.audit_key)?;
         let opened = auth::open_app(settings, &key, Clock::system(), Ids::system()).await;
         let app = opened.with_context(|| {

@@ -8,7 +8,10 @@ use kit::{
     db::Tx,
     log::Delivered,
 };
-use proto::patient_events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED};
+use proto::{
+    demo,
+    patient_events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED},
+};
 use shared_middleware::clock::{Clock, Ids};
 use tokio::sync::Notify;
 
@@ -23,6 +26,8 @@ pub(crate) struct Notifications {
     pub(crate) ids: Ids,
     pub(crate) medium: Medium,
     pub(crate) wake: Arc<Notify>,
+    /// Whether the demo's patients are told anything.
+    pub(crate) demo: bool,
 }
 
 // === impl Notifications ===
@@ -45,7 +50,13 @@ impl Handler for Notifications {
         tx: &'t mut Tx<'_>,
         delivered: &'t Delivered,
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
-        Box::pin(async move { Ok(store::insert(tx, self.notification(delivered)?).await?) })
+        Box::pin(async move {
+            let new = self.notification(delivered)?;
+            if !self.demo && demo::is_patient(new.event.patient.as_u128()) {
+                return Ok(());
+            }
+            Ok(store::insert(tx, new).await?)
+        })
     }
 
     /// What was given up is due again; what was sent, or waits, stays as it is.

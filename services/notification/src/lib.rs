@@ -159,8 +159,27 @@ pub async fn dead_letters(
 ) -> Result<DeadLetters, DbError> {
     let store = Store::open(&config.database).await?;
     let (medium, wake) = (config.medium(), Arc::new(Notify::new()));
-    let handler = Notifications { clock, ids, medium, wake };
+    let handler = Notifications { clock, ids, medium, wake, demo: true };
     Ok(DeadLetters::new(GROUP, store.db(), log, Arc::new(handler)))
+}
+
+/// Removes what the demo's patients were told, and the files of it; tells how much there was. For the
+/// command line, beside a service that may run.
+///
+/// # Errors
+/// When the store cannot be opened or migrated, or a file not be removed.
+pub async fn remove_demo(config: &Config) -> Result<u64, BuildError> {
+    let events = Store::open(&config.database).await?.remove_demo().await?;
+    for event in &events {
+        let file = config.outbox_dir.join(format!("{event}.eml"));
+        match std::fs::remove_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(BuildError::Outbox(error, config.outbox_dir.clone()));
+            }
+            _ => {}
+        }
+    }
+    Ok(events.len() as u64)
 }
 
 /// Builds the service; the binary decides where to serve it.
@@ -170,7 +189,7 @@ pub async fn dead_letters(
 pub async fn build(config: Config, kit: &Kit) -> Result<Service, BuildError> {
     let from = parse_from(&config.from).map_err(BuildError::From)?;
     let channel = config.channel().await?;
-    let store = Store::open(&config.database).await?;
+    let store = Store::open(&config.database).await?.showing_demo(kit.demo);
     let cursors = Cursors::open(&store.db()).await?;
 
     let wake = Arc::new(Notify::new());
@@ -179,6 +198,7 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, BuildError> {
         ids: kit.ids.clone(),
         medium: channel.medium(),
         wake: Arc::clone(&wake),
+        demo: kit.demo,
     };
     let (log, clock) = (Arc::clone(&kit.log), kit.clock.clone());
     let consumer =

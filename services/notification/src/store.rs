@@ -1,5 +1,7 @@
 //! The notifications. Both engines speak this SQL.
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use kit::{
     db::{Db, DbConfig, DbError, Migrations, Row, Tx},
@@ -7,7 +9,7 @@ use kit::{
     log::Delivered,
     params,
 };
-use proto::patient_events::TOPIC;
+use proto::{demo, patient_events::TOPIC};
 use uuid::Uuid;
 
 use crate::{
@@ -24,9 +26,15 @@ mod postgres {
     refinery::embed_migrations!("migrations/postgres");
 }
 
-/// The service's store.
+/// The demo's patients, as SQL lists them.
+static DEMO: LazyLock<String> = LazyLock::new(|| {
+    let ids = demo::PATIENTS.map(|id| format!("'{}'", Uuid::from_u128(id)));
+    format!("({})", ids.join(", "))
+});
+
+/// The service's store; and whether it shows what the demo's patients were told.
 #[derive(Clone)]
-pub(crate) struct Store(Db);
+pub(crate) struct Store(Db, bool);
 
 /// A notification to be.
 pub(crate) struct New<'a> {
@@ -82,7 +90,24 @@ impl Store {
             sqlite: sqlite::migrations::runner(),
             postgres: postgres::migrations::runner(),
         };
-        Db::open(config, migrations).await.map(Self)
+        Ok(Self(Db::open(config, migrations).await?, true))
+    }
+
+    /// The same, which shows what the demo's patients were told or not.
+    pub(crate) fn showing_demo(self, demo: bool) -> Self {
+        Self(self.0, demo)
+    }
+
+    /// Removes what the demo's patients were told; the events that it was for.
+    pub(crate) async fn remove_demo(&self) -> Result<Vec<Uuid>, DbError> {
+        let sql = format!("delete from notification where patient_id in {} returning event_id", *DEMO);
+        self.0
+            .write(move |tx| {
+                Box::pin(async move {
+                    tx.query(&sql, &[]).await?.iter().map(|row| row.get(0)).collect()
+                })
+            })
+            .await
     }
 
     pub(crate) fn db(&self) -> Db {
@@ -140,7 +165,8 @@ impl Store {
         count_max: u32,
     ) -> Result<Vec<Listed>, DbError> {
         let before = before.unwrap_or(i64::MAX);
-        self.0.read(move |tx| Box::pin(list(tx, patient, before, count_max))).await
+        let but = if self.1 { String::new() } else { format!("and patient_id not in {}", *DEMO) };
+        self.0.read(move |tx| Box::pin(list(tx, patient, before, count_max, but))).await
     }
 }
 
@@ -283,23 +309,19 @@ async fn list(
     patient: Option<Uuid>,
     before: i64,
     count_max: u32,
+    but: String,
 ) -> Result<Vec<Listed>, DbError> {
+    let from = "select seq, id, patient_id, kind, channel, status, sent_at from notification";
     let rows = match patient {
         None => {
-            tx.query(
-                "select seq, id, patient_id, kind, channel, status, sent_at from notification
-                 where seq < $1 order by seq desc limit $2",
-                params![before, count_max],
-            )
-            .await?
+            let sql = format!("{from} where seq < $1 {but} order by seq desc limit $2");
+            tx.query(&sql, params![before, count_max]).await?
         }
         Some(patient) => {
-            tx.query(
-                "select seq, id, patient_id, kind, channel, status, sent_at from notification
-                 where patient_id = $1 and seq < $2 order by seq desc limit $3",
-                params![patient, before, count_max],
-            )
-            .await?
+            let sql = format!(
+                "{from} where patient_id = $1 and seq < $2 {but} order by seq desc limit $3"
+            );
+            tx.query(&sql, params![patient, before, count_max]).await?
         }
     };
     rows.iter().map(Listed::read).collect()

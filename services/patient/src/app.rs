@@ -4,6 +4,7 @@ use std::{future::Future, panic::resume_unwind, sync::Arc};
 
 use jiff::civil::Date;
 use kit::{db::DbError, outbox::Outbox};
+use proto::demo;
 use ring::digest::{SHA256, digest};
 use shared_middleware::{
     audit,
@@ -32,6 +33,8 @@ pub struct App {
     pub(crate) reconcile: Arc<Notify>,
     pub(crate) clock: Clock,
     pub(crate) ids: Ids,
+    /// Whether the demo's patients are served.
+    pub(crate) demo: bool,
 }
 
 /// What a registration came to.
@@ -122,6 +125,7 @@ impl App {
         versions: Option<Vec<i64>>,
     ) -> Result<Patient, Error> {
         let details = input.update(self.clock.today())?;
+        self.expect_shown(id)?;
         let change = self.change(id, versions);
         let changed = self.store.update(change, details, PATIENT_UPDATED).await?;
         self.outbox.wake();
@@ -130,6 +134,7 @@ impl App {
 
     /// Removes a patient, if it still has one of these versions.
     pub(crate) async fn remove(&self, id: Uuid, versions: Option<Vec<i64>>) -> Result<(), Error> {
+        self.expect_shown(id)?;
         let change = self.change(id, versions);
         self.store.remove(change, PATIENT_DELETED).await?;
         self.outbox.wake();
@@ -137,11 +142,26 @@ impl App {
     }
 
     pub(crate) async fn get(&self, id: Uuid) -> Result<Patient, Error> {
+        self.expect_shown(id)?;
         self.store.get(id).await?.ok_or(Error::NotFound)
     }
 
-    pub(crate) async fn list(&self, list: List) -> Result<Vec<Patient>, Error> {
-        Ok(self.store.list(list).await?)
+    /// Where the demo's patients are not shown, so many more are read, and they left out: there are
+    /// no more of them than that.
+    pub(crate) async fn list(&self, mut list: List) -> Result<Vec<Patient>, Error> {
+        if self.demo {
+            return Ok(self.store.list(list).await?);
+        }
+        let count = list.count as usize;
+        list.count += demo::COUNT;
+        let mut found = self.store.list(list).await?;
+        found.retain(|patient| !demo::is_patient(patient.id.as_u128()));
+        found.truncate(count);
+        Ok(found)
+    }
+
+    fn expect_shown(&self, id: Uuid) -> Result<(), Error> {
+        if self.demo || !demo::is_patient(id.as_u128()) { Ok(()) } else { Err(Error::NotFound) }
     }
 
     /// Asks billing for the patient's account, and keeps what it says.

@@ -2,11 +2,22 @@
 
 use std::time::Duration;
 
-use shared_middleware::{error::causes, trace_context::TraceContext};
+use proto::demo::PATIENTS;
+use shared_middleware::{
+    clock::{Clock, Ids},
+    error::causes,
+    trace_context::TraceContext,
+};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::{app::App, domain::Input, error::Error};
+use crate::{
+    app::App,
+    domain::Input,
+    error::Error,
+    events::PATIENT_DELETED,
+    store::{Change, Store},
+};
 
 /// Name, date of birth, date of registration, street. Emails are made from names.
 const PEOPLE: [(&str, &str, &str, &str); 15] = [
@@ -30,10 +41,6 @@ const PEOPLE: [(&str, &str, &str, &str); 15] = [
 /// A demo without billing is better than none.
 const ACCOUNTS_WITHIN: Duration = Duration::from_secs(10);
 const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(100);
-
-/// The first five ids begin with 1, the others with 2; all end in the person's place.
-const FIRST: Uuid = Uuid::from_u128(0x123e4567_e89b_12d3_a456_426614174000);
-const SECOND: Uuid = Uuid::from_u128(0x223e4567_e89b_12d3_a456_426614174000);
 
 impl App {
     /// Registers the demo patients in a store that has no patient yet.
@@ -76,16 +83,32 @@ impl App {
 
     /// Whether demo patients are among the patients.
     pub async fn has_demo_patients(&self) -> Result<bool, Error> {
-        Ok(self.store.get(demo_id(0)).await?.is_some())
+        for place in 0..PEOPLE.len() {
+            if self.store.get(demo_id(place)).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
 fn demo_id(place: usize) -> Uuid {
-    // The last digits count in decimal: 009 is followed by 010, written as hex digits.
-    let digits = format!("{place:03}");
-    let offset = u128::from_str_radix(&digits, 16).unwrap_or(0);
-    let base = if place < 5 { FIRST } else { SECOND };
-    Uuid::from_u128(base.as_u128() + offset)
+    Uuid::from_u128(PATIENTS[place])
+}
+
+/// Removes those who are there, as anybody is removed; tells how many.
+pub(crate) async fn remove(store: &Store, clock: &Clock, ids: &Ids) -> Result<u64, Error> {
+    let mut removed = 0;
+    for id in PATIENTS.map(Uuid::from_u128) {
+        let (now, event_id) = (clock.now(), ids.next());
+        let change = Change { id, versions: None, now, event_id, trace: None };
+        match store.remove(change, PATIENT_DELETED).await {
+            Ok(()) => removed += 1,
+            Err(Error::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(removed)
 }
 
 fn input((name, born, registered, address): (&str, &str, &str, &str)) -> Input {

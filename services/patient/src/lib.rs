@@ -36,12 +36,16 @@ use std::{sync::Arc, time::Duration};
 
 use http::Uri;
 use kit::{
+    audit::{AuditKey, Trail},
     db::{Db, DbConfig},
     outbox::Outbox,
     page::Cursors,
     service::{Kit, Service},
 };
-use shared_middleware::identity::Part;
+use shared_middleware::{
+    clock::{Clock, Ids},
+    identity::Part,
+};
 
 pub use crate::{
     api::{RULES, openapi},
@@ -77,6 +81,19 @@ pub struct Patient {
     pub app: Arc<App>,
 }
 
+/// Removes the demo's patients, with an event for each; tells how many there were. For the command
+/// line, beside a service that may run.
+pub async fn remove_demo(
+    database: &DbConfig,
+    audit_key: &AuditKey,
+    clock: Clock,
+    ids: Ids,
+) -> Result<u64, Error> {
+    let db = Db::open(database, migrations()).await?;
+    Trail::open(Part::Patient, db.clone(), audit_key, clock.clone()).await?;
+    demo::remove(&Store::new(db), &clock, &ids).await
+}
+
 /// Builds the service; the binary decides where to serve it.
 pub async fn build(config: Config, kit: &Kit) -> Result<Patient, Error> {
     let db = Db::open(&config.database, migrations()).await?;
@@ -90,6 +107,7 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Patient, Error> {
     let billing = BillingConfig { urls: config.billing_urls, patience };
     let outbox = Outbox::new(Part::Patient, db.clone(), Arc::clone(&kit.log), kit.clock.clone());
     let app = Arc::new(App {
+        demo: kit.demo,
         store: Store::new(db.clone()),
         outbox: outbox.clone(),
         billing: Arc::new(billing::billing(billing, kit)),

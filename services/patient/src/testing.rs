@@ -146,6 +146,7 @@ impl World {
         );
         let time = Time(Arc::new(Mutex::new(NOW)));
         let app = App {
+            demo: true,
             store: Store::new(db.clone()),
             outbox: Outbox::new(Part::Patient, db.clone(), log, time.clock()),
             billing: asked,

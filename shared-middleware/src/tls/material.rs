@@ -5,7 +5,7 @@
 //! counts: to refuse whom it names is right for ever, and to refuse everybody else because a file
 //! was not brought in time would be an outage.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use rustls::{
     CertificateError, ClientConfig, RootCertStore, ServerConfig,
@@ -48,8 +48,8 @@ pub struct Material {
 impl Material {
     pub(super) fn read(part: Part, files: &PemFiles) -> Result<Self, TlsError> {
         let ca = certificates(&files.ca)?;
-        let chain = certificates(&files.cert)?;
         let key = private_key(&files.key)?;
+        let chain = chain_of(&key, certificates(&files.cert)?, &files.key);
         let crls = revocation_lists(&files.crl)?;
         let refused = |error| TlsError::Rustls(error, part);
 
@@ -149,6 +149,23 @@ impl Material {
             _ => Ok(()),
         }
     }
+}
+
+/// The chain that belongs to a key: where whoever renews has written the key's file and not yet the
+/// certificate's, it is in the key's.
+fn chain_of(
+    key: &PrivateKeyDer<'static>,
+    chain: Vec<CertificateDer<'static>>,
+    key_file: &Path,
+) -> Vec<CertificateDer<'static>> {
+    let is_its = |chain: &Vec<CertificateDer<'static>>| {
+        let key = rustls::crypto::ring::sign::any_supported_type(key);
+        key.is_ok_and(|key| CertifiedKey::new(chain.clone(), key).keys_match().is_ok())
+    };
+    if is_its(&chain) {
+        return chain;
+    }
+    certificates(key_file).ok().filter(is_its).unwrap_or(chain)
 }
 
 /// The name that a part's certificate must have, since that is what TLS clients check.

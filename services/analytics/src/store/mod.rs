@@ -10,6 +10,7 @@ use kit::{
     db::{Db, DbConfig, DbError, Engine, Migrations, Row, Tx, Value},
     params,
 };
+use proto::demo;
 use uuid::Uuid;
 
 use crate::{
@@ -31,9 +32,10 @@ pub(crate) const DAYS_MAX: u32 = 90;
 const REGISTERED: &str = "REGISTERED";
 const DELETED: &str = "DELETED";
 
-/// The service's store.
+/// The service's store; and whether it counts the demo's patients among those that there are. Events
+/// are counted whosever they are: that they happened stays true.
 #[derive(Clone)]
-pub(crate) struct Store(Db);
+pub(crate) struct Store(Db, bool);
 
 /// What the counters say, from one consistent state.
 #[derive(Clone, Debug)]
@@ -63,7 +65,12 @@ pub(crate) fn migrations() -> Migrations {
 
 impl Store {
     pub(crate) async fn open(config: &DbConfig) -> Result<Self, DbError> {
-        Db::open(config, migrations()).await.map(Self)
+        Ok(Self(Db::open(config, migrations()).await?, true))
+    }
+
+    /// The same, which counts the demo's patients among those that there are or not.
+    pub(crate) fn counting_demo(self, demo: bool) -> Self {
+        Self(self.0, demo)
     }
 
     pub(crate) fn db(&self) -> Db {
@@ -76,7 +83,8 @@ impl Store {
     }
 
     pub(crate) async fn counts(&self) -> Result<Counts, DbError> {
-        self.0.read(|tx| Box::pin(counts(tx))).await
+        let demo = self.1;
+        self.0.read(move |tx| Box::pin(counts(tx, demo))).await
     }
 }
 
@@ -213,7 +221,28 @@ fn counted(year: Option<BirthYear>) -> Value {
     Value::Int(year.map_or(0, BirthYear::get))
 }
 
-async fn counts(tx: &mut Tx<'_>) -> Result<Counts, DbError> {
+/// Takes the demo's patients out of the years in which patients were born.
+async fn without_demo(
+    tx: &mut Tx<'_>,
+    served: i64,
+    years: &mut Vec<(Option<BirthYear>, i64)>,
+) -> Result<(), DbError> {
+    let ids = demo::PATIENTS.map(|id| format!("'{}'", Uuid::from_u128(id))).join(", ");
+    let sql = format!(
+        "select birth_year from patient
+         where projection = $1 and state = '{REGISTERED}' and id in ({ids})"
+    );
+    for row in tx.query(&sql, params![served]).await? {
+        let year = row.get::<Option<i64>>(0)?.and_then(BirthYear::new);
+        if let Some((_, patients)) = years.iter_mut().find(|(of, _)| *of == year) {
+            *patients -= 1;
+        }
+    }
+    years.retain(|(_, patients)| *patients > 0);
+    Ok(())
+}
+
+async fn counts(tx: &mut Tx<'_>, demo: bool) -> Result<Counts, DbError> {
     let served: i64 = tx.query_one(SERVED, &[]).await?.get(0)?;
     let sql = "select created, updated, deleted from event_count where projection = $1";
     let totals = tx.query_one(sql, params![served]).await?;
@@ -236,11 +265,15 @@ async fn counts(tx: &mut Tx<'_>) -> Result<Counts, DbError> {
         Ok::<_, DbError>(Day { day: row.get(0)?, created: row.get(1)?, deleted: row.get(2)? })
     };
     let year = |row: &Row| Ok::<_, DbError>((BirthYear::new(row.get(0)?), row.get(1)?));
+    let mut by_birth_year = years.iter().map(year).collect::<Result<_, _>>()?;
+    if !demo {
+        without_demo(tx, served, &mut by_birth_year).await?;
+    }
     Ok(Counts {
         created: totals.get(0)?,
         updated: totals.get(1)?,
         deleted: totals.get(2)?,
         by_day: days.iter().rev().map(day).collect::<Result<_, _>>()?,
-        by_birth_year: years.iter().map(year).collect::<Result<_, _>>()?,
+        by_birth_year,
     })
 }

@@ -45,18 +45,25 @@ impl App {
             });
         }
         let hashed: Result<Vec<_>, _> = hashing.join_all().await.into_iter().collect();
-        Ok(self.store.add_missing_users(hashed?).await?)
+        Ok(self.store.add_missing_demo_users(hashed?).await?)
     }
 
-    /// Whether a demo user may sign in: in production, somebody should be told.
+    /// Whether there are users of the demo who are not disabled: somebody should be told.
     pub async fn has_demo_users(&self) -> Result<bool, Error> {
-        for email in DEMO_EMAILS {
-            let email = Email::parse(email).expect("the demo's emails are valid");
-            let found = self.store.user_by_email(&email).await?;
-            if found.is_some_and(|stored| !stored.user.disabled) {
-                return Ok(true);
-            }
+        Ok(self.store.has_demo_users().await?)
+    }
+
+    /// Deletes the demo's users, and ends their sign-ins; tells how many there were.
+    pub async fn remove_demo_users(&self) -> Result<u64, Error> {
+        Ok(self.store.delete_demo_users(self.tokens_gone_s()).await?)
+    }
+
+    /// Ends the sign-ins of the demo's users, as the demo is off.
+    pub(crate) async fn end_demo(&self) -> Result<(), Error> {
+        let ended = self.store.end_demo_sessions(self.tokens_gone_s()).await?;
+        if ended > 0 {
+            tracing::warn!(users = ended, "the demo is off: its users were signed out");
         }
-        Ok(false)
+        Ok(())
     }
 }

@@ -1,16 +1,14 @@
 //! Key files: `<milliseconds since 1970>-<8 random hex digits>.der`, PKCS#8, readable by the owner.
 //!
-//! The name is the key's id, and sorts by age. A file is complete when it has its name: it is
-//! written under another one and renamed. Whoever makes a key holds a lock, so that two processes
-//! that start at once make one.
+//! The name is the key's id, and sorts by age. A file is complete when it has its name. Whoever makes
+//! a key has the folder to itself, so that two processes that start at once make one.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
+use kit::files::Folder;
 use ring::{
     rand::{SecureRandom as _, SystemRandom},
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
@@ -19,8 +17,6 @@ use ring::{
 use super::KeysError;
 
 const ENDING: &str = "der";
-const TEMPORARY: &str = "tmp";
-const LOCK: &str = ".lock";
 
 /// A key file's name, read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,10 +72,8 @@ pub(super) fn names(dir: &Path) -> Result<Vec<Name>, KeysError> {
 /// Makes a key that is newer than all others; returns its id.
 pub(super) fn make(dir: &Path, now_ms: i64, when: When) -> Result<String, KeysError> {
     let unwritten = |error| KeysError::Write(error, dir.to_owned());
-    make_folder(dir).map_err(unwritten)?;
-    let lock = dir.join(LOCK);
-    let lock = owners_own().truncate(false).open(&lock).map_err(unwritten)?;
-    lock.lock().map_err(unwritten)?;
+    let folder = Folder::make(dir).map_err(unwritten)?;
+    folder.sweep().map_err(unwritten)?;
     let created_ms = match names(dir)?.pop() {
         Some(newest) if when == When::IfNone => return Ok(newest.kid),
         Some(newest) => now_ms.max(newest.created_ms + 1),
@@ -93,40 +87,11 @@ pub(super) fn make(dir: &Path, now_ms: i64, when: When) -> Result<String, KeysEr
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
         .map_err(|_| KeysError::NoRandomness)?;
     let kid = format!("{created_ms:013}-{suffix:08x}");
-    write(dir, &kid, pkcs8.as_ref()).map_err(unwritten)?;
-    // Until here nobody else made one; the lock goes with its file.
-    drop(lock);
+    folder.write(format!("{kid}.{ENDING}"), pkcs8.as_ref()).map_err(unwritten)?;
     Ok(kid)
 }
 
 /// Removes a key's file.
 pub(super) fn forget(dir: &Path, kid: &str) -> io::Result<()> {
     fs::remove_file(path(dir, kid))
-}
-
-/// The folder is the owner's alone; those above it are nothing of ours.
-fn make_folder(dir: &Path) -> io::Result<()> {
-    if let Some(above) = dir.parent() {
-        fs::create_dir_all(above)?;
-    }
-    match DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
-    }
-}
-
-fn write(dir: &Path, kid: &str, pkcs8: &[u8]) -> io::Result<()> {
-    // One name for all: what a crash left there is overwritten by the next.
-    let temporary = dir.join(".new").with_extension(TEMPORARY);
-    let mut file = owners_own().truncate(true).open(&temporary)?;
-    file.write_all(pkcs8)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path(dir, kid))?;
-    File::open(dir)?.sync_all()
-}
-
-fn owners_own() -> OpenOptions {
-    let mut options = File::options();
-    options.write(true).create(true).mode(0o600);
-    options
 }

@@ -39,9 +39,28 @@ pub(crate) const KNOWN_PLACE_FOR: SignedDuration = SignedDuration::from_hours(30
 /// So many rows are deleted by one statement of a purge.
 const PURGED_AT_ONCE: u32 = 500;
 
+/// Whether the demo's users are served.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Demo {
+    Shown,
+    Hidden,
+}
+
 /// The service's store.
 #[derive(Clone)]
-pub(crate) struct Store(Db);
+pub(crate) struct Store(Db, Demo);
+
+// === impl Demo ===
+
+impl Demo {
+    /// What a condition on users ends with.
+    const fn and(self) -> &'static str {
+        match self {
+            Self::Shown => "",
+            Self::Hidden => " and demo = 0",
+        }
+    }
+}
 
 // === impl Store ===
 
@@ -51,7 +70,12 @@ impl Store {
             sqlite: sqlite::migrations::runner(),
             postgres: postgres::migrations::runner(),
         };
-        Ok(Self(Db::open(config, migrations).await?))
+        Ok(Self(Db::open(config, migrations).await?, Demo::Shown))
+    }
+
+    /// The same, to which the demo's users are as good as absent.
+    pub(crate) fn without_demo(self) -> Self {
+        Self(self.0, Demo::Hidden)
     }
 
     pub(crate) const fn db(&self) -> &Db {

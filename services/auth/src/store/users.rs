@@ -8,7 +8,7 @@ use kit::{
 };
 use uuid::Uuid;
 
-use super::{Store, sessions::end_sessions_of, take_turn};
+use super::{Demo, Store, sessions::end_sessions_of, take_turn};
 use crate::{
     domain::{Change, Changed, Email, User},
     error::Error,
@@ -33,13 +33,14 @@ impl Store {
     /// The user with this email, in any case.
     pub(crate) async fn user_by_email(&self, email: &Email) -> Result<Option<StoredUser>, DbError> {
         let key = email.key().to_owned();
-        let sql = format!("select {COLUMNS} from users where email_key = $1");
+        let sql = format!("select {COLUMNS} from users where email_key = $1{}", self.1.and());
         let read = self.0.read(move |tx| Box::pin(async move { one(tx, &sql, key).await }));
         read.await
     }
 
     pub(crate) async fn user(&self, id: Uuid) -> Result<Option<StoredUser>, DbError> {
-        self.0.read(move |tx| Box::pin(async move { by_id(tx, id).await })).await
+        let demo = self.1;
+        self.0.read(move |tx| Box::pin(async move { by_id(tx, id, demo).await })).await
     }
 
     /// Users after this place, in the order in which they were added.
@@ -49,15 +50,14 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<User>, DbError> {
         let order = "order by created_at, id limit";
-        let from = format!("select {COLUMNS} from users");
+        let from = format!("select {COLUMNS} from users where 0 = 0{}", self.1.and());
         self.0
             .read(move |tx| {
                 Box::pin(async move {
                     let rows = match after {
                         None => tx.query(&format!("{from} {order} $1"), params![limit]).await?,
                         Some((at, id)) => {
-                            let sql =
-                                format!("{from} where (created_at, id) > ($1, $2) {order} $3");
+                            let sql = format!("{from} and (created_at, id) > ($1, $2) {order} $3");
                             tx.query(&sql, params![at, id, limit]).await?
                         }
                     };
@@ -73,7 +73,7 @@ impl Store {
             .0
             .write(move |tx| {
                 Box::pin(async move {
-                    insert(tx, &user, password_hash, "").await?;
+                    insert(tx, &user, password_hash, false).await?;
                     audit::note(tx, Note::of(user.id)).await
                 })
             })
@@ -84,12 +84,11 @@ impl Store {
         })
     }
 
-    /// Adds those whose email is not there yet; tells how many.
-    pub(crate) async fn add_missing_users(
+    /// Adds those of the demo's users whose email is not there yet; tells how many.
+    pub(crate) async fn add_missing_demo_users(
         &self,
         mut users: Vec<(User, String)>,
     ) -> Result<u64, DbError> {
-        const OR_NOT: &str = "on conflict (email_key) do nothing";
         // Replicas that start together add the same ones: in one order, none waits for the other.
         users.sort_by(|(a, _), (b, _)| a.email.key().cmp(b.email.key()));
         self.0
@@ -97,7 +96,7 @@ impl Store {
                 Box::pin(async move {
                     let mut added = Vec::new();
                     for (user, password_hash) in users {
-                        if insert(tx, &user, password_hash, OR_NOT).await? == 1 {
+                        if insert(tx, &user, password_hash, true).await? == 1 {
                             added.push(user.id);
                         }
                     }
@@ -118,14 +117,15 @@ impl Store {
         password_hash: Option<String>,
         until_s: i64,
     ) -> Result<Changed, Error> {
+        let demo = self.1;
         self.0
             .write(move |tx| {
                 Box::pin(async move {
                     take_turn(tx).await?;
-                    let stored = by_id(tx, id).await?.ok_or(Error::UserNotFound)?;
+                    let stored = by_id(tx, id, demo).await?.ok_or(Error::UserNotFound)?;
                     let changed = stored.user.changed(&change);
                     if changed.leaves_admins {
-                        another_admin(tx, id).await?;
+                        another_admin(tx, id, demo).await?;
                     }
                     // A null keeps the hash, which a login may have renewed since it was read.
                     tx.execute(
@@ -181,6 +181,7 @@ impl Store {
 
     /// Deletes a user, and ends the user's sign-ins.
     pub(crate) async fn delete_user(&self, id: Uuid, until_s: i64) -> Result<(), Error> {
+        let demo = self.1;
         self.0
             .write(move |tx| {
                 Box::pin(async move {
@@ -189,9 +190,9 @@ impl Store {
                     let found = tx
                         .execute("update users set disabled = disabled where id = $1", params![id])
                         .await?;
-                    let stored = by_id(tx, id).await?.filter(|_| found == 1);
+                    let stored = by_id(tx, id, demo).await?.filter(|_| found == 1);
                     if stored.ok_or(Error::UserNotFound)?.user.is_enabled_admin() {
-                        another_admin(tx, id).await?;
+                        another_admin(tx, id, demo).await?;
                     }
                     end_sessions_of(tx, id, until_s).await?;
                     tx.execute("delete from users where id = $1", params![id]).await?;
@@ -202,15 +203,62 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Whether one of the demo's users may sign in while the demo is on.
+    pub(crate) async fn has_demo_users(&self) -> Result<bool, DbError> {
+        let sql = "select id from users where demo = 1 and disabled = 0 limit 1";
+        let read = self.0.read(move |tx| Box::pin(async move { tx.query_opt(sql, &[]).await }));
+        Ok(read.await?.is_some())
+    }
+
+    /// Ends the sign-ins of the demo's users: their tokens are refused everywhere.
+    pub(crate) async fn end_demo_sessions(&self, until_s: i64) -> Result<u64, DbError> {
+        self.0
+            .write(move |tx| {
+                Box::pin(async move {
+                    take_turn(tx).await?;
+                    let ids = demo_users(tx, "and id in (select user_id from sessions)").await?;
+                    for id in &ids {
+                        end_sessions_of(tx, *id, until_s).await?;
+                    }
+                    Ok(ids.len() as u64)
+                })
+            })
+            .await
+    }
+
+    /// Deletes the demo's users, and ends their sign-ins; tells how many there were.
+    pub(crate) async fn delete_demo_users(&self, until_s: i64) -> Result<u64, DbError> {
+        self.0
+            .write(move |tx| {
+                Box::pin(async move {
+                    take_turn(tx).await?;
+                    let ids = demo_users(tx, "").await?;
+                    for id in &ids {
+                        end_sessions_of(tx, *id, until_s).await?;
+                        tx.execute("delete from users where id = $1", params![*id]).await?;
+                        audit::note(tx, Note::of(id)).await?;
+                    }
+                    Ok(ids.len() as u64)
+                })
+            })
+            .await
+    }
+}
+
+/// The demo's users, held until the transaction ends.
+async fn demo_users(tx: &mut Tx<'_>, and: &str) -> Result<Vec<Uuid>, DbError> {
+    let sql = format!("update users set disabled = disabled where demo = 1 {and} returning id");
+    tx.query(&sql, &[]).await?.iter().map(|row| row.get(0)).collect()
+}
+
 /// Somebody else must be able to manage users.
-async fn another_admin(tx: &mut Tx<'_>, id: Uuid) -> Result<(), Error> {
-    let others: i64 = tx
-        .query_one(
-            "select count(*) from users where role = 'ADMIN' and disabled = 0 and id <> $1",
-            params![id],
-        )
-        .await?
-        .get(0)?;
+async fn another_admin(tx: &mut Tx<'_>, id: Uuid, demo: Demo) -> Result<(), Error> {
+    let sql = format!(
+        "select count(*) from users where role = 'ADMIN' and disabled = 0 and id <> $1{}",
+        demo.and()
+    );
+    let others: i64 = tx.query_one(&sql, params![id]).await?.get(0)?;
     if others == 0 { Err(Error::LastAdmin) } else { Ok(()) }
 }
 
@@ -218,11 +266,12 @@ async fn insert(
     tx: &mut Tx<'_>,
     user: &User,
     password_hash: String,
-    or: &str,
+    of_demo: bool,
 ) -> Result<u64, DbError> {
+    let (demo, or) = if of_demo { (1, "on conflict (email_key) do nothing") } else { (0, "") };
     let sql = format!(
-        "insert into users (id, email, email_key, password_hash, role, disabled, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7) {or}"
+        "insert into users (id, email, email_key, password_hash, role, disabled, created_at, demo)
+         values ($1, $2, $3, $4, $5, $6, $7, {demo}) {or}"
     );
     let (email, role) = (&user.email, user.role.as_str());
     let disabled = i64::from(user.disabled);
@@ -238,8 +287,8 @@ async fn insert(
     tx.execute(&sql, values).await
 }
 
-async fn by_id(tx: &mut Tx<'_>, id: Uuid) -> Result<Option<StoredUser>, DbError> {
-    one(tx, &format!("select {COLUMNS} from users where id = $1"), id).await
+async fn by_id(tx: &mut Tx<'_>, id: Uuid, demo: Demo) -> Result<Option<StoredUser>, DbError> {
+    one(tx, &format!("select {COLUMNS} from users where id = $1{}", demo.and()), id).await
 }
 
 async fn one(

@@ -26,6 +26,8 @@ pub struct DbConfig {
     pub acquire: Duration,
     /// PostgreSQL gives up a statement that takes longer.
     pub statement: Duration,
+    /// Whether a store that is not there is an error: for whoever looks at what others have made.
+    pub must_exist: bool,
 }
 
 // === impl DbUrl ===
@@ -64,6 +66,6 @@ impl DbConfig {
     /// A store there, with bounds that fit a small service.
     pub const fn new(owner: &'static str, url: DbUrl) -> Self {
         let (acquire, statement) = (Duration::from_secs(3), Duration::from_secs(10));
-        Self { owner, url, pool_connections_max: 8, acquire, statement }
+        Self { owner, url, pool_connections_max: 8, acquire, statement, must_exist: false }
     }
 }

@@ -52,6 +52,7 @@ impl Metrics {
             | DbError::Column(_)
             | DbError::Corrupt(_)
             | DbError::AnotherAuditKey
+            | DbError::Absent(_)
             | DbError::Migrate(_) => "statement",
         };
         ERRORS.with_label_values(&[self.owner, kind]).inc();

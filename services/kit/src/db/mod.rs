@@ -70,9 +70,12 @@ pub enum DbError {
          replicas and commands need the same"
     )]
     AnotherAuditKey,
+    /// There is none, and it was not to be made.
+    #[error("there is no store of ours at {0} (--data-dir and --config say where to look)")]
+    Absent(String),
     /// The tables could not be made.
-    #[error("cannot migrate the store")]
-    Migrate(#[source] Box<refinery::Error>),
+    #[error("cannot bring the store's tables up to date: {0}")]
+    Migrate(String),
 }
 
 /// Which engine a store runs on.

@@ -3,13 +3,13 @@
 use std::{fs, path::Path};
 
 use anyhow::Context as _;
-use kit::audit::AuditKey;
+use kit::{
+    audit::AuditKey,
+    files::{Folder, parent},
+};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::{
-    config::AuditKeySource,
-    pki::{make_private_folder, write_private},
-};
+use crate::config::AuditKeySource;
 
 /// The key; its file is made when it is not there.
 pub(crate) fn ensure(source: &AuditKeySource) -> anyhow::Result<AuditKey> {
@@ -36,16 +36,12 @@ pub(crate) fn load(source: &AuditKeySource) -> anyhow::Result<AuditKey> {
 fn make(path: &Path) -> anyhow::Result<()> {
     let mut bytes = [0; 32];
     SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow::anyhow!("no randomness"))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    make_private_folder(folder)?;
-    let folder = fs::File::open(folder)?;
-    folder.lock()?;
+    let folder = Folder::make(parent(path))?;
     if path.exists() {
         return Ok(());
     }
-    write_private(path, &format!("{}\n", AuditKey::new(bytes).to_hex()))?;
-    Ok(folder.sync_all()?)
+    let name = path.file_name().context("it is no file")?;
+    Ok(folder.write(name, format!("{}\n", AuditKey::new(bytes).to_hex()).as_bytes())?)
 }
 
 #[cfg(test)]

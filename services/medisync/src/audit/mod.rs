@@ -14,7 +14,7 @@ use kit::{
         checkpoint::Checkpoint,
         verify::{Known, Verdict, verify},
     },
-    db::{Db, DbUrl, Migrations},
+    db::{Db, DbError, Migrations},
 };
 use shared_middleware::{clock::Clock, identity::Part};
 
@@ -31,7 +31,7 @@ pub(crate) const WRITERS: [Part; 5] =
 type AllKnown = HashMap<Part, Vec<Known>>;
 
 pub(crate) fn command(cli: &Cli, command: &AuditCommand) -> anyhow::Result<()> {
-    let config = cli.configuration(&[], false)?;
+    let config = cli.of_what_is_there()?;
     let key = key::load(&config.audit_key)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -90,8 +90,10 @@ async fn verify_all(
 
 /// A line of JSON for each trail that has begun. One that is broken gets none.
 async fn state(config: &Config, key: &AuditKey, parts: &[Part]) -> anyhow::Result<()> {
+    let mut seen = 0;
     for part in asked(parts) {
         let Some(db) = open(config, part).await? else { continue };
+        seen += 1;
         match verify(part, &db, key, &[]).await? {
             Verdict::Intact(None) => {}
             Verdict::Intact(Some(known)) => {
@@ -100,6 +102,9 @@ async fn state(config: &Config, key: &AuditKey, parts: &[Part]) -> anyhow::Resul
             }
             Verdict::Broken(fault) => bail!("the trail of {part} is broken: {fault}"),
         }
+    }
+    if seen == 0 {
+        bail!("there is no store here (--data-dir says where to look)");
     }
     Ok(())
 }
@@ -111,12 +116,10 @@ fn asked(parts: &[Part]) -> impl Iterator<Item = Part> {
 /// A part's store. One in a file is not made.
 async fn open(config: &Config, part: Part) -> anyhow::Result<Option<Db>> {
     let database = config.database(part);
-    if let DbUrl::Sqlite(path) = &database.url
-        && !path.exists()
-    {
-        return Ok(None);
-    }
-    let opened = Db::open(&database, Migrations::none()).await;
+    let opened = match Db::open(&database, Migrations::none()).await {
+        Err(DbError::Absent(_)) => return Ok(None),
+        opened => opened,
+    };
     opened.map(Some).with_context(|| format!("cannot open {:?} ({part}.database)", database.url))
 }
 

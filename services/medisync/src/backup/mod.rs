@@ -15,18 +15,20 @@ mod restore;
 use std::{
     fs::{self, File},
     io::{ErrorKind, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
-use kit::db::DbUrl;
+use kit::{
+    db::DbUrl,
+    files::{UNFINISHED, create, make_folder, parent, sync_folder},
+};
 use ring::digest::{Context as Digest, SHA256};
 use shared_middleware::clock::Clock;
 
-pub(crate) use self::restore::restore;
+pub(crate) use self::restore::{expect_whole, restore};
 use self::{
     cut::Cut,
     manifest::{Entry, Manifest},
@@ -34,7 +36,6 @@ use self::{
 use crate::{
     cli::Cli,
     config::{Config, EventLogConfig, SERVICES},
-    pki::make_private_folder,
     progress::Progress,
 };
 
@@ -45,8 +46,6 @@ const OUTBOX: &str = "outbox";
 /// A folder whose files somebody may be writing is read again so often at most.
 const READS_MAX: u32 = 50;
 const BETWEEN_READS: Duration = Duration::from_millis(20);
-/// Ending of files that are not finished.
-const UNFINISHED: &str = "tmp";
 
 /// What a backup is of, and where each is: names in the backup, and paths here.
 struct Layout {
@@ -72,7 +71,7 @@ struct Found {
 
 /// `medisync backup DIR`.
 pub(crate) fn backup(cli: &Cli, dir: &Path) -> anyhow::Result<()> {
-    let layout = Layout::of(&cli.configuration(&[], false)?, "backed up")?;
+    let layout = Layout::of(&cli.of_what_is_there()?, "backed up")?;
     for (name, path) in &layout.stores {
         if !path.exists() {
             let at = path.display();
@@ -80,13 +79,10 @@ pub(crate) fn backup(cli: &Cli, dir: &Path) -> anyhow::Result<()> {
         }
     }
     expect_empty(dir)?;
-    let mut partial = dir.as_os_str().to_owned();
-    partial.push(format!(".partial-{}", std::process::id()));
-    let partial = PathBuf::from(partial);
-    make_private_folder(&partial)?;
+    let (partial, _lock) = begin_partial(dir)?;
     let written = write(&layout, &partial).and_then(|manifest| {
         fs::rename(&partial, dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        sync_folder(parent(dir))?;
+        sync_folder(parent(dir)).with_context(|| format!("cannot make {}", dir.display()))?;
         Ok(manifest)
     });
     let manifest = match written {
@@ -101,6 +97,25 @@ pub(crate) fn backup(cli: &Cli, dir: &Path) -> anyhow::Result<()> {
     say!("backed up into {}: {files} files, {bytes} bytes, as of {}", dir.display(), manifest.at)?;
     say!("it holds patients and keys: keep it as safe as the mesh itself")?;
     Ok(())
+}
+
+/// A folder beside the backup's, which gets its name when all is there; and the lock on it. What a
+/// backup that was cut off has left in it goes.
+fn begin_partial(dir: &Path) -> anyhow::Result<(PathBuf, File)> {
+    let mut partial = dir.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let cannot = || format!("cannot make {}", partial.display());
+    make_folder(&partial).with_context(cannot)?;
+    let lock = File::open(&partial).with_context(cannot)?;
+    if lock.try_lock().is_err() {
+        bail!("another backup into {} is being made", dir.display());
+    }
+    for entry in fs::read_dir(&partial).with_context(cannot)? {
+        let path = entry?.path();
+        if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+    }
+    Ok((partial, lock))
 }
 
 /// Writes everything into this folder.
@@ -142,10 +157,10 @@ fn write(layout: &Layout, dir: &Path) -> anyhow::Result<Manifest> {
     manifest.write(dir)?;
     for folder in [KEYS, PKI, AUDIT, OUTBOX].map(|name| dir.join(name)) {
         if folder.exists() {
-            sync_folder(&folder)?;
+            sync_folder(&folder).with_context(|| format!("cannot write {}", folder.display()))?;
         }
     }
-    sync_folder(dir)?;
+    sync_folder(dir).with_context(|| format!("cannot write {}", dir.display()))?;
     progress.end();
     Ok(manifest)
 }
@@ -259,17 +274,13 @@ fn read_all(folder: &Path) -> anyhow::Result<Found> {
 
 /// Writes a file that only its owner can read, and sees to it that it is on disk.
 fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    make_private_folder(parent(path))?;
     let write = || {
-        let mut file = create_private(path)?;
+        make_folder(parent(path))?;
+        let mut file = create(path)?;
         file.write_all(bytes)?;
         file.sync_all()
     };
     write().with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn create_private(path: &Path) -> std::io::Result<File> {
-    fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 /// A file as the manifest lists it.
@@ -302,19 +313,6 @@ fn each_block(
 
 fn hex(digest: Digest) -> String {
     digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// Names in a folder are on disk after this.
-fn sync_folder(folder: &Path) -> anyhow::Result<()> {
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.with_context(|| format!("cannot write {}", folder.display()))
 }
 
 #[cfg(test)]

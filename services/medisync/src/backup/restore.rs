@@ -1,23 +1,28 @@
 //! Puts a backup where nothing is yet. Everything is looked at before anything is written.
+//!
+//! While files are put there, a list of them lies in the data directory ([`MARK`]): one that has it
+//! is half restored, and nothing but another restore may use it. That one removes them first.
 
 use std::{
     collections::BTreeSet,
     ffi::OsString,
     fs,
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
+use kit::files::{Folder, create, make_folder, parent, sync_folder};
 use ring::digest::{Context as Digest, SHA256};
 
 use super::{
-    Layout, create_private, each_block, hex,
+    Layout, each_block, hex,
     manifest::{Entry, Manifest},
-    parent, sync_folder,
 };
-use crate::{cli::Cli, pki::make_private_folder, progress::Progress};
+use crate::{cli::Cli, progress::Progress};
 
+/// Names, one a line, what a restore that has not ended puts into a data directory.
+const MARK: &str = "restore.unfinished";
 /// What stands at the end of a file's name until all of them are there.
 const RESTORING: &str = ".restoring";
 
@@ -34,7 +39,8 @@ pub(crate) fn restore(cli: &Cli, dir: &Path) -> anyhow::Result<()> {
     let layout = Layout::of(&config, "restored")?;
     let manifest = Manifest::read(dir)?;
     let moves = moves(&layout, dir, &manifest)?;
-    expect_nothing(&layout, &moves)?;
+    let before = left_by_another(&config.data_dir)?;
+    expect_nothing(&layout, &moves, &before)?;
     let mut progress = Progress::new("bytes");
     let total = 2 * manifest.bytes();
     let mut done = 0;
@@ -44,6 +50,7 @@ pub(crate) fn restore(cli: &Cli, dir: &Path) -> anyhow::Result<()> {
         done += each.entry.bytes;
         progress.show(done, total);
     }
+    let folder = begin(&config.data_dir, &layout, &moves)?;
     let copied = moves.iter().try_for_each(|each| {
         progress.begin(&each.entry.path);
         done += each.entry.bytes;
@@ -54,8 +61,10 @@ pub(crate) fn restore(cli: &Cli, dir: &Path) -> anyhow::Result<()> {
         for each in &moves {
             let _ = fs::remove_file(each.unfinished());
         }
+        let _ = folder.remove(MARK);
         return Err(error);
     }
+    folder.remove(MARK).with_context(|| format!("cannot remove {MARK}"))?;
     progress.end();
     let (files, at, version) = (moves.len(), manifest.at, &manifest.version);
     let data = config.data_dir.display();
@@ -65,6 +74,49 @@ pub(crate) fn restore(cli: &Cli, dir: &Path) -> anyhow::Result<()> {
          after {at} is gone, sign-outs and disabled users among it: look at `medisync user list`"
     )?;
     Ok(())
+}
+
+/// Whether a data directory can be used: what is restored to a half is no mesh's.
+pub(crate) fn expect_whole(data: &Path) -> anyhow::Result<()> {
+    if data.join(MARK).exists() {
+        bail!(
+            "a restore into {} was cut off, or goes on: run `medisync restore` again, with the \
+             same backup or another",
+            data.display()
+        );
+    }
+    Ok(())
+}
+
+/// What a restore that was cut off has put here, or was about to.
+fn left_by_another(data: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
+    match fs::read_to_string(data.join(MARK)) {
+        Ok(list) => Ok(list.lines().map(PathBuf::from).collect()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {MARK}")),
+    }
+}
+
+/// Has the data directory to itself from here on, marks it, and removes what one before us left.
+fn begin(data: &Path, layout: &Layout, moves: &[Move<'_>]) -> anyhow::Result<Folder> {
+    let cannot = || format!("cannot write {}", data.display());
+    let folder = Folder::make(data).with_context(cannot)?;
+    let before = left_by_another(data)?;
+    // Another restore may have been first.
+    expect_nothing(layout, moves, &before)?;
+    let mut all: BTreeSet<_> = moves.iter().map(|each| each.to.clone()).collect();
+    all.extend(before.iter().cloned());
+    let list: String = all.iter().map(|path| format!("{}\n", path.display())).collect();
+    folder.write(MARK, list.as_bytes()).with_context(cannot)?;
+    for path in before.iter().flat_map(|path| [path.clone(), with_end(path, RESTORING)]) {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(folder)
 }
 
 /// Every file's way; a list that is odd, or lacks a store, is refused.
@@ -85,12 +137,18 @@ fn moves<'m>(layout: &Layout, dir: &Path, manifest: &'m Manifest) -> anyhow::Res
 }
 
 /// A store that is there is not written over, and neither is what SQLite keeps beside one: it would
-/// take that for the restored one's.
-fn expect_nothing(layout: &Layout, moves: &[Move<'_>]) -> anyhow::Result<()> {
+/// take that for the restored one's. What a restore before us left is as good as nothing.
+fn expect_nothing(
+    layout: &Layout,
+    moves: &[Move<'_>],
+    before: &BTreeSet<PathBuf>,
+) -> anyhow::Result<()> {
     let beside = ["-wal", "-shm", "-journal"];
     let beside = layout.stores.iter().flat_map(|(_, path)| beside.map(|end| with_end(path, end)));
     let targets = moves.iter().map(|each| each.to.clone());
-    if let Some(there) = targets.chain(beside).find(|path| path.symlink_metadata().is_ok()) {
+    let is_there =
+        |path: &PathBuf| path.symlink_metadata().is_ok() && !before.contains(path);
+    if let Some(there) = targets.chain(beside).find(is_there) {
         bail!(
             "{} is there already: restore into a data directory that has no stores yet \
              (--data-dir)",
@@ -111,7 +169,7 @@ fn finish(moves: &[Move<'_>]) -> anyhow::Result<()> {
         }
     }
     let folders: BTreeSet<_> = moves.iter().map(|each| parent(&each.to)).collect();
-    folders.into_iter().try_for_each(sync_folder)
+    folders.into_iter().try_for_each(sync_folder).context("cannot write the restored folders")
 }
 
 fn with_end(path: &Path, end: &str) -> PathBuf {
@@ -139,10 +197,10 @@ impl Move<'_> {
 
     /// Copies it to a name of its own beside its place, and on disk.
     fn copy(&self) -> anyhow::Result<()> {
-        make_private_folder(parent(&self.to))?;
         let unfinished = self.unfinished();
         let cannot = || format!("cannot write {}", unfinished.display());
-        let mut file = create_private(&unfinished).with_context(cannot)?;
+        make_folder(parent(&self.to)).with_context(cannot)?;
+        let mut file = create(&unfinished).with_context(cannot)?;
         self.read(|block| file.write_all(block))?;
         file.sync_all().with_context(cannot)
     }

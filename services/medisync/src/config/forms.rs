@@ -10,7 +10,7 @@ use shared_middleware::{
     token::KeySource,
 };
 
-use super::{AuditKeySource, LogFormat};
+use super::{AuditKeySource, Demo, LogFormat};
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     let form = "must be an address and a port, such as 127.0.0.1:4004";
@@ -82,11 +82,13 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
     from_to(text, 1, 65_535).map(|port| u16::try_from(port).unwrap_or(u16::MAX))
 }
 
-pub(super) fn truth(text: &str) -> Result<bool, &'static str> {
+/// Whether the demo is on, and then whether wherever this listens.
+pub(super) fn demo(text: &str) -> Result<Demo, &'static str> {
     match text {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("must be true or false"),
+        "true" | "1" | "yes" | "on" => Ok(Demo::OnLoopback),
+        "false" | "0" | "no" | "off" => Ok(Demo::Off),
+        "anywhere" => Ok(Demo::Anywhere),
+        _ => Err("must be true, false or anywhere"),
     }
 }
 

@@ -73,6 +73,17 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) traces: Traces,
     pub(crate) audit_key: AuditKeySource,
+    /// Whether this is for a command that works on what is there, and makes nothing.
+    pub(crate) stores_must_exist: bool,
+}
+
+/// Where the demo is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Demo {
+    Off,
+    /// As long as nobody else reaches it.
+    OnLoopback,
+    Anywhere,
 }
 
 /// Where the audit key is from.
@@ -218,6 +229,7 @@ impl Config {
             pool_connections_max: self.limits.pool_connections_max,
             acquire: self.limits.acquire,
             statement: self.limits.statement,
+            must_exist: self.stores_must_exist,
         }
     }
 

@@ -35,7 +35,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "demo",
         DERIVED,
-        "demo users and patients; true under `up` on the embedded default, else false",
+        "demo users and patients; true under `up` on the embedded default with all listeners on \
+         loopback, else false; true elsewhere is refused, anywhere insists",
     ),
     setting(
         "drain_seconds",

@@ -111,6 +111,21 @@ fn demo_data_is_off_when_a_server_keeps_the_data() {
 }
 
 #[test]
+fn the_demo_is_for_this_machine_only_unless_somebody_insists() {
+    let outside = ("MEDISYNC_GATEWAY__LISTEN", "0.0.0.0:4004");
+    assert!(!up(gather("", &[outside], &[])).unwrap().demo);
+    let found = faults(gather("", &[outside, ("MEDISYNC_DEMO", "true")], &[]));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("gateway.listen = 0.0.0.0:4004"), "{found:?}");
+    assert!(up(gather("", &[outside, ("MEDISYNC_DEMO", "anywhere")], &[])).unwrap().demo);
+    assert!(up(gather("", &[("MEDISYNC_DEMO", "true")], &[])).unwrap().demo);
+    assert!(!up(gather("", &[("MEDISYNC_DEMO", "false")], &[])).unwrap().demo);
+    // What another process listens on is its own affair.
+    let elsewhere = [outside, ("MEDISYNC_DEMO", "true")];
+    assert!(read(gather("", &elsewhere, &[]), &[Part::Auth], false).unwrap().demo);
+}
+
+#[test]
 fn passwords_are_not_shown() {
     let environment = [
         ("MEDISYNC_AUTH__DATABASE", "postgres://user:hunter2@host/db"),

@@ -43,7 +43,7 @@ pub(crate) enum Output {
 }
 
 pub(crate) fn command(cli: &Cli, command: &EventsCommand) -> anyhow::Result<()> {
-    let config = cli.configuration(&[], false)?;
+    let config = cli.of_what_is_there()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match command {
@@ -64,7 +64,7 @@ async fn event_log(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {
 }
 
 /// A part's store has to be there, too.
-fn expect_store(config: &Config, part: Part) -> anyhow::Result<()> {
+pub(crate) fn expect_store(config: &Config, part: Part) -> anyhow::Result<()> {
     match &config.database(part).url {
         DbUrl::Sqlite(path) => expect_file(&format!("store of {part}"), path),
         DbUrl::Postgres(_) => Ok(()),

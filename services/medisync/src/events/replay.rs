@@ -18,6 +18,11 @@ pub(super) async fn run(config: &Config, group: Group, from: Start) -> anyhow::R
             group.name()
         );
     }
+    if let Start::Time(since) = from
+        && since > Clock::system().now()
+    {
+        bail!("--from {since} has not come yet: the projection would count nothing");
+    }
     let log = event_log(config).await?;
     expect_store(config, Part::Analytics)?;
     let settings = analytics::Config { database: config.database(Part::Analytics) };

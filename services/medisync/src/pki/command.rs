@@ -10,7 +10,7 @@ use super::{Pki, revoke::Revoked, rotate::Step};
 use crate::cli::{Cli, PkiCommand};
 
 pub(crate) fn command(cli: &Cli, command: &PkiCommand) -> anyhow::Result<()> {
-    let config = cli.configuration(&[], false)?;
+    let config = cli.usable(&[], false)?;
     let pki = Pki::new(config.pki_dir(), Clock::system());
     let dir = pki.dir.display();
     match command {

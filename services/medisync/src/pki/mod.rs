@@ -6,11 +6,14 @@
 //!
 //! `ca.pem` is what is trusted, `ca.key` who issues: the authority in `ca.pem` that has this key.
 //!
+//! `PART.key` holds a part's key and, after it, the certificate of that key: so the pair appears by
+//! one rename. `PART.pem` is the certificate once more, for whoever wants it in a file of its own.
+//! Whoever writes here has the folder to itself while it looks and writes.
+//!
 //! - `revoke` ends the trust in one certificate, `rotate` replaces the authority.
-//! - `command` is what the command line says, `files` is how they are written.
+//! - `command` is what the command line says.
 
 mod command;
-mod files;
 mod revoke;
 mod rotate;
 
@@ -23,6 +26,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use jiff::{SignedDuration, Timestamp};
+use kit::files::Folder;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType,
@@ -32,11 +36,7 @@ use shared_middleware::{clock::Clock, identity::Part, tls};
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-pub(crate) use self::{
-    command::command,
-    files::{make_private_folder, write_private},
-    rotate::Step,
-};
+pub(crate) use self::{command::command, rotate::Step};
 
 const LEAF_LIVES: SignedDuration = SignedDuration::from_hours(24);
 const AUTHORITY_LIVES: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
@@ -57,26 +57,67 @@ impl Pki {
         Self { dir, clock }
     }
 
-    /// Makes the authority if there is none; tells whether it did. Half of one is left alone: to
-    /// make another in its place would end the trust in every certificate that it issued.
+    /// Makes the authority if there is none; tells whether it did.
     pub(crate) fn init(&self) -> anyhow::Result<bool> {
-        make_private_folder(&self.dir)?;
+        let folder = Folder::make(&self.dir);
+        let folder = folder.with_context(|| format!("cannot make {}", self.dir.display()))?;
+        self.init_in(&folder)
+    }
+
+    /// A key without its certificate is what a process that was killed has left: the certificate is
+    /// made. Other halves are left alone: to make another authority in place of one would end the
+    /// trust in every certificate that it issued.
+    fn init_in(&self, folder: &Folder) -> anyhow::Result<bool> {
+        folder.sweep()?;
         let dir = self.dir.display();
-        match (self.path("ca.pem").exists(), self.path("ca.key").exists()) {
+        let has_issued = || Part::ALL.iter().any(|part| self.leaf_path(*part).exists());
+        let key = match (self.path("ca.pem").exists(), self.path("ca.key").exists()) {
             (true, true) => return Ok(false),
-            (false, false) => {}
-            (true, false) => bail!("there is a ca.pem in {dir}, and no ca.key to go with it"),
-            (false, true) => bail!("there is a ca.key in {dir}, and no ca.pem to go with it"),
-        }
-        let (key, certificate) = self.new_authority()?;
-        write_private(&self.path("ca.key"), &key.serialize_pem())?;
-        write_private(&self.path("ca.pem"), &certificate.pem())?;
+            (false, false) => {
+                let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+                self.write(folder, "ca.key", &key.serialize_pem())?;
+                key
+            }
+            (false, true) if !has_issued() => self.signing_key("ca.key")?,
+            (true, false) => bail!(
+                "there is a ca.pem in {dir}, and no ca.key to go with it: bring ca.key here, or \
+                 run this where it is"
+            ),
+            (false, true) => bail!(
+                "there is a ca.key in {dir}, and no ca.pem to go with it: bring ca.pem from \
+                 another machine of the mesh, or from a backup"
+            ),
+        };
+        self.write(folder, "ca.pem", &self.authority_of(&key)?.pem())?;
         Ok(true)
     }
 
-    /// An authority of a name of its own: a revocation list says by name whose it is.
+    /// The folder of an authority that is there, which nobody else changes meanwhile.
+    fn folder(&self) -> anyhow::Result<Folder> {
+        let dir = self.dir.display();
+        if !self.dir.exists() {
+            bail!("there is no authority in {dir}: run `medisync pki init`");
+        }
+        let folder = Folder::lock(&self.dir).with_context(|| format!("cannot use {dir}"))?;
+        folder.sweep().with_context(|| format!("cannot use {dir}"))?;
+        Ok(folder)
+    }
+
+    fn write(&self, folder: &Folder, name: &str, text: &str) -> anyhow::Result<()> {
+        let written = folder.write(name, text.as_bytes());
+        written.with_context(|| format!("cannot write {}", self.path(name).display()))
+    }
+
+    /// A new authority.
     fn new_authority(&self) -> anyhow::Result<(KeyPair, Certificate)> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let certificate = self.authority_of(&key)?;
+        Ok((key, certificate))
+    }
+
+    /// The authority that has a key. It has a name of its own, since a revocation list says by name
+    /// whose it is.
+    fn authority_of(&self, key: &KeyPair) -> anyhow::Result<Certificate> {
         let digest = ring::digest::digest(&ring::digest::SHA256, &key.subject_public_key_info());
         let id: String = digest.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
         let mut params = CertificateParams::default();
@@ -85,12 +126,15 @@ impl Pki {
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         self.valid_for(&mut params, AUTHORITY_LIVES)?;
-        let certificate = params.self_signed(&key)?;
-        Ok((key, certificate))
+        Ok(params.self_signed(key)?)
     }
 
     /// Issues a part's certificate, in place of the one before.
     pub(crate) fn issue(&self, part: Part) -> anyhow::Result<()> {
+        self.issue_in(&self.folder()?, part)
+    }
+
+    fn issue_in(&self, folder: &Folder, part: Part) -> anyhow::Result<()> {
         let issuer = self.issuer()?;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::default();
@@ -108,10 +152,9 @@ impl Pki {
         params.use_authority_key_identifier_extension = true;
         self.valid_for(&mut params, LEAF_LIVES)?;
         let certificate = params.signed_by(&key, &issuer)?;
-        // A reader between the two writes finds a pair that does not match, and keeps the old one.
-        write_private(&self.path(&format!("{part}.key")), &key.serialize_pem())?;
-        write_private(&self.leaf_path(part), &certificate.pem())?;
-        Ok(())
+        let (key, certificate) = (key.serialize_pem(), certificate.pem());
+        self.write(folder, &format!("{part}.key"), &format!("{key}{certificate}"))?;
+        self.write(folder, &format!("{part}.pem"), &certificate)
     }
 
     /// Makes the authority if there is nothing of one, and the certificates that are due.
@@ -122,23 +165,39 @@ impl Pki {
         self.issue_due(parts)
     }
 
-    /// Renews what is past half of its life, or of an authority that issues no more. An authority
-    /// whose key is kept elsewhere cannot: then whoever keeps it issues, and what is there is used
-    /// as long as it lasts.
-    ///
-    /// What was revoked is not renewed: whoever revoked it decides when the part comes back.
+    /// Renews what is due. Replicas that share the folder look at the same moment: the second one
+    /// finds, once it has the folder, that nothing is due any more.
     fn issue_due(&self, parts: &[Part]) -> anyhow::Result<()> {
-        let issues = self.path("ca.key").exists();
         for part in parts {
-            if self.is_revoked(*part)? {
-                tracing::warn!(%part, "revoked, so not renewed: `medisync pki issue`");
-            } else if !issues && self.is_ending(*part) {
-                tracing::warn!(%part, "a certificate is due, and pki/ca.key is not here");
-            } else if issues && (self.is_ending(*part) || !self.is_of_issuer(*part)?) {
-                self.issue(*part)?;
+            if !self.is_due(*part)? {
+                continue;
+            }
+            let folder = self.folder()?;
+            if self.is_due(*part)? {
+                self.issue_in(&folder, *part)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a certificate is past half of its life, not its key's, or of an authority that issues
+    /// no more. An authority whose key is kept elsewhere cannot renew it: then whoever keeps it
+    /// issues, and what is there is used as long as it lasts.
+    ///
+    /// What was revoked is not renewed: whoever revoked it decides when the part comes back.
+    fn is_due(&self, part: Part) -> anyhow::Result<bool> {
+        if self.is_revoked(part)? {
+            tracing::warn!(%part, "revoked, so not renewed: `medisync pki issue`");
+            return Ok(false);
+        }
+        let is_ending = self.is_ending(part);
+        if !self.path("ca.key").exists() {
+            if is_ending {
+                tracing::warn!(%part, "a certificate is due, and pki/ca.key is not here");
+            }
+            return Ok(false);
+        }
+        Ok(is_ending || !self.is_pair(part) || !self.is_of_issuer(part)?)
     }
 
     /// Renews for ever; the caller drops the future to stop.
@@ -153,13 +212,16 @@ impl Pki {
 
     fn is_ending(&self, part: Part) -> bool {
         let half = LEAF_LIVES.as_secs() / 2;
-        match tls::expiry_s(&self.leaf_path(part)) {
-            Ok(expires_at_s) => {
-                expires_at_s - self.clock.unix_s() < half
-                    || !self.path(&format!("{part}.key")).exists()
-            }
-            Err(_) => true,
-        }
+        let expires_at_s = tls::expiry_s(&self.leaf_path(part));
+        expires_at_s.map_or(true, |at| at - self.clock.unix_s() < half)
+    }
+
+    /// Whether a part's key is the one of its certificate.
+    fn is_pair(&self, part: Part) -> bool {
+        let (Ok(leaf), Ok(key)) = (self.leaf(part), self.signing_key(&format!("{part}.key"))) else {
+            return false;
+        };
+        parsed(&leaf).is_ok_and(|leaf| leaf.public_key().raw == key.subject_public_key_info())
     }
 
     /// Whether the authority that issues now has issued a part's certificate.

@@ -8,12 +8,13 @@ use std::fs;
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
+use kit::files::Folder;
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
 use rustls_pki_types::{CertificateRevocationListDer, pem::PemObject as _};
 use shared_middleware::{identity::Part, tls};
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 
-use super::{AUTHORITY_LIVES, Pki, date, files::write_private, parsed};
+use super::{AUTHORITY_LIVES, Pki, date, parsed};
 
 /// What a list ends with, in PEM.
 const END: &str = "-----END X509 CRL-----";
@@ -44,6 +45,7 @@ impl Pki {
         if !self.leaf_path(part).exists() {
             bail!("there is no certificate of {part} in {}", self.dir.display());
         }
+        let folder = self.folder()?;
         let leaf = self.leaf(part)?;
         let leaf = parsed(&leaf)?;
         let serial_number = leaf.raw_serial_as_string();
@@ -63,7 +65,7 @@ impl Pki {
             reason_code: None,
             invalidity_date: None,
         });
-        self.write(lists)?;
+        self.write_lists(&folder, lists)?;
         Ok(Revoked::Now(serial_number))
     }
 
@@ -111,7 +113,7 @@ impl Pki {
         Ok(lists)
     }
 
-    fn write(&self, lists: Lists) -> anyhow::Result<()> {
+    fn write_lists(&self, folder: &Folder, lists: Lists) -> anyhow::Result<()> {
         let now = self.clock.now();
         let list = CertificateRevocationListParams {
             this_update: date(now)?,
@@ -123,6 +125,6 @@ impl Pki {
             key_identifier_method: KeyIdMethod::Sha256,
         };
         let list = list.signed_by(&self.issuer()?)?.pem()?;
-        write_private(&self.path("crl.pem"), &format!("{}{list}", lists.others))
+        self.write(folder, "crl.pem", &format!("{}{list}", lists.others))
     }
 }

@@ -8,10 +8,11 @@ use std::fs;
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
+use kit::files::Folder;
 use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use shared_middleware::{identity::Part, tls};
 
-use super::{Pki, files::write_private};
+use super::Pki;
 
 /// The key of the authority that is trusted, but does not issue yet.
 const NEXT: &str = "ca.next.key";
@@ -35,45 +36,62 @@ pub(crate) enum Step {
 impl Pki {
     /// Takes a step, if it is its turn.
     pub(super) fn rotate(&self, step: Step) -> anyhow::Result<()> {
+        let folder = self.folder()?;
         match step {
-            Step::Begin => self.begin(),
-            Step::Switch => self.switch(),
-            Step::Finish => self.finish(),
+            Step::Begin => self.begin(&folder),
+            Step::Switch => self.switch(&folder),
+            Step::Finish => self.finish(&folder),
         }
     }
 
-    fn begin(&self) -> anyhow::Result<()> {
+    fn begin(&self, folder: &Folder) -> anyhow::Result<()> {
         let issuing = self.authority("ca.key")?;
         if tls::certificates(&self.path("ca.pem"))?.iter().any(|one| *one != issuing) {
             bail!("pki/ca.pem trusts several authorities already: switch, or finish");
         }
         let (key, certificate) = self.new_authority()?;
         let bundle = fs::read_to_string(self.path("ca.pem")).context("cannot read pki/ca.pem")?;
-        write_private(&self.path(NEXT), &key.serialize_pem())?;
+        self.write(folder, NEXT, &key.serialize_pem())?;
         // The trust comes last: were we killed before, the step is taken again.
-        write_private(&self.path("ca.pem"), &format!("{bundle}{}", certificate.pem()))
+        self.write(folder, "ca.pem", &format!("{bundle}{}", certificate.pem()))
     }
 
-    fn switch(&self) -> anyhow::Result<()> {
+    fn switch(&self, folder: &Folder) -> anyhow::Result<()> {
         if !self.path(NEXT).exists() {
+            if self.trusts_several()? {
+                bail!("the new authority issues already: finish");
+            }
             bail!("there is no other authority to switch to: begin");
         }
         self.authority(NEXT)?;
         // Which authority issues is decided by the key alone, and so at once.
-        fs::rename(self.path(NEXT), self.path("ca.key")).context("cannot rename pki/ca.next.key")
+        folder.rename(NEXT, "ca.key").context("cannot rename pki/ca.next.key")
     }
 
-    fn finish(&self) -> anyhow::Result<()> {
+    fn finish(&self, folder: &Folder) -> anyhow::Result<()> {
         if self.path(NEXT).exists() {
             bail!("the new authority does not issue yet: switch");
         }
+        if !self.trusts_several()? {
+            bail!("there is nothing to finish: pki/ca.pem trusts one authority (begin adds another)");
+        }
         for part in Part::ALL {
+            if self.leaf_path(part).exists() && !self.is_pair(part) {
+                bail!(
+                    "the key and the certificate of {part} do not match: `medisync pki issue {part}`"
+                );
+            }
             if self.leaf_path(part).exists() && !self.is_of_issuer(part)? {
                 bail!("{part} has a certificate of the old authority: `medisync pki issue {part}`");
             }
         }
         let issuing = self.authority("ca.key")?;
-        write_private(&self.path("ca.pem"), &self.pem_of(&issuing)?)
+        self.write(folder, "ca.pem", &self.pem_of(&issuing)?)
+    }
+
+    fn trusts_several(&self) -> anyhow::Result<bool> {
+        self.authority("ca.key")?;
+        Ok(tls::certificates(&self.path("ca.pem"))?.len() > 1)
     }
 
     /// A certificate of the bundle, as it is written there.

@@ -117,8 +117,70 @@ fn a_beginning_that_was_cut_short_is_made_again() {
     let here = Here::with(&BOTH);
     let pki = &here.pki;
     let (key, _) = pki.new_authority().unwrap();
-    write_private(&pki.path("ca.next.key"), &key.serialize_pem()).unwrap();
+    pki.write(&pki.folder().unwrap(), "ca.next.key", &key.serialize_pem()).unwrap();
     assert!(pki.rotate(Step::Switch).is_err());
     pki.rotate(Step::Begin).unwrap();
     pki.rotate(Step::Switch).unwrap();
+}
+
+#[test]
+fn an_authority_that_was_cut_off_before_its_certificate_is_finished() {
+    let here = Here::with(&[]);
+    let pki = &here.pki;
+    let key = fs::read(pki.path("ca.key")).unwrap();
+    fs::remove_file(pki.path("ca.pem")).unwrap();
+    fs::write(pki.path("ca.pem.77.tmp"), "half").unwrap();
+    pki.ensure(&BOTH).unwrap();
+    assert_eq!(fs::read(pki.path("ca.key")).unwrap(), key);
+    assert!(pki.is_of_issuer(Part::Patient).unwrap());
+    assert!(!pki.path("ca.pem.77.tmp").exists());
+    // One that has issued is not made again: nobody may have removed it but by mistake.
+    fs::remove_file(pki.path("ca.pem")).unwrap();
+    assert!(pki.ensure(&BOTH).unwrap_err().to_string().contains("bring ca.pem"));
+}
+
+#[test]
+fn a_key_that_is_not_its_certificates_is_due_and_keeps_a_rotation_from_its_end() {
+    let here = Here::with(&BOTH);
+    let pki = &here.pki;
+    let mismatch = || {
+        let other = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        pki.write(&pki.folder().unwrap(), "billing.key", &other.serialize_pem()).unwrap();
+        assert!(!pki.is_pair(Part::Billing));
+    };
+    mismatch();
+    pki.ensure(&BOTH).unwrap();
+    assert!(pki.is_pair(Part::Billing));
+    pki.rotate(Step::Begin).unwrap();
+    pki.rotate(Step::Switch).unwrap();
+    pki.ensure(&BOTH).unwrap();
+    mismatch();
+    assert!(pki.rotate(Step::Finish).unwrap_err().to_string().contains("do not match"));
+    pki.issue(Part::Billing).unwrap();
+    pki.rotate(Step::Finish).unwrap();
+    assert!(pki.rotate(Step::Finish).unwrap_err().to_string().contains("nothing to finish"));
+}
+
+#[test]
+fn of_many_that_renew_at_once_one_does_and_the_pair_always_matches() {
+    let here = Here::with(&BOTH);
+    let pki = &here.pki;
+    for _ in 0..8 {
+        here.hours_later(13);
+        let before = here.leaf(Part::Billing);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| pki.issue_due(&BOTH).unwrap());
+                scope.spawn(|| pki.issue(Part::Patient).unwrap());
+            }
+        });
+        assert_ne!(here.leaf(Part::Billing), before);
+        for part in BOTH {
+            assert!(pki.is_pair(part), "{part}");
+            // The key's file has the pair whole.
+            let both = fs::read_to_string(pki.path(&format!("{part}.key"))).unwrap();
+            let certificate = fs::read_to_string(pki.leaf_path(part)).unwrap();
+            assert!(both.ends_with(&certificate), "{part}");
+        }
+    }
 }

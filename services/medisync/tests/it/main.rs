@@ -8,6 +8,7 @@
 
 #[path = "../common/caller.rs"]
 mod caller;
+mod before;
 mod canary;
 mod certificate_forms;
 mod certs;
@@ -45,7 +46,10 @@ mod once {
     mod canary;
     mod commands;
     mod crowds;
+    mod cut_off;
     mod drain;
+    mod hanging;
+    mod nothing_there;
     mod observability;
     mod openapi;
     mod outsiders;
@@ -53,6 +57,7 @@ mod once {
     mod public_tls;
     mod rolling;
     mod tidy;
+    mod upgrade;
     mod wrong_certificates;
 }
 
@@ -83,6 +88,7 @@ mod stacks {
     pub(crate) mod audit;
     mod comes_back;
     pub(crate) mod crash;
+    mod demo_off;
     mod documents;
     mod drain;
     mod events;

@@ -85,6 +85,19 @@ impl Servers {
         all
     }
 
+    /// The same, of stores only.
+    pub(crate) fn databases(&self) -> Vec<(String, String)> {
+        let mut all = self.environment();
+        all.retain(|(name, _)| name.ends_with("__DATABASE"));
+        all
+    }
+
+    /// Does something to a part's database.
+    pub(crate) async fn execute(&self, part: &str, sql: &str) {
+        let server = self.postgres.rsplit_once('/').unwrap().0;
+        ask(&format!("{server}/{}_{part}", self.name), sql).await;
+    }
+
     /// Whether every group has read, and kept, all that its topic holds.
     pub(crate) async fn are_drained(&self) -> bool {
         let (topic, watchers) = (format!("{}.patient", self.name), Arc::clone(&self.watchers));

@@ -115,6 +115,11 @@ impl World {
         Self::launch(folder, variables(&[], &[]), None)
     }
 
+    /// The same, with these variables.
+    pub(crate) fn embedded_on_with(folder: TempDir, ours: &[(String, String)]) -> Self {
+        Self::launch(folder, variables(&[], ours), None)
+    }
+
     /// Every part in a process of its own, on PostgreSQL and Kafka.
     async fn on_servers(environment: &[(&str, &str)]) -> Self {
         let servers = Servers::prepare().await;
@@ -177,6 +182,14 @@ impl World {
         mesh.processes.iter_mut().for_each(Process::kill);
         let folder = std::mem::replace(&mut mesh.folder, tempfile::tempdir().unwrap());
         Self::launch(folder, std::mem::take(&mut mesh.environment), mesh.servers.take())
+    }
+
+    /// The same, with another value of a variable.
+    pub(crate) fn restart_with(mut self, name: &str, value: &str) -> Self {
+        let environment = &mut self.own().environment;
+        environment.retain(|(known, _)| known != name);
+        environment.push(owned((name, value)));
+        self.crash_and_restart()
     }
 
     /// Asks every process to end (SIGTERM).

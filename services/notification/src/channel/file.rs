@@ -8,12 +8,13 @@
 //! of failed writes since Linux 5.8): cheaper, but it waits for what others wrote there, too.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    fs::{self, File, Permissions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
+use kit::files::{create, make_folder, sync_folder};
 use rustix::fs::syncfs;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
@@ -21,7 +22,6 @@ use uuid::Uuid;
 use crate::{domain::Refusal, message::Rendered};
 
 const FOLDER_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
 /// So many files are many: only then is it worth to wait for what others wrote there.
 const SYNCED_TOGETHER_MIN: usize = 8;
 
@@ -48,12 +48,9 @@ impl FileChannel {
     }
 
     fn prepare(&self) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&self.folder)?;
+        make_folder(&self.folder)?;
         if fs::metadata(&self.folder)?.permissions().mode() & 0o777 != FOLDER_MODE {
             fs::set_permissions(&self.folder, Permissions::from_mode(FOLDER_MODE))?;
-        }
-        if let Some(parent) = self.folder.canonicalize()?.parent() {
-            sync_folder(parent)?;
         }
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
@@ -94,12 +91,7 @@ impl FileChannel {
 
     /// Under a temporary name.
     fn write(&self, message: &Rendered) -> io::Result<File> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(FILE_MODE)
-            .open(self.folder.join(temporary_name(message.event_id)))?;
+        let mut file = create(&self.folder.join(temporary_name(message.event_id)))?;
         file.write_all(&message.bytes)?;
         Ok(file)
     }
@@ -127,10 +119,6 @@ fn temporary_name(event_id: Uuid) -> String {
 fn is_temporary(name: &str) -> bool {
     let id = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
     id.is_some_and(|id| Uuid::try_parse(id).is_ok())
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 fn passing(error: &io::Error) -> Refusal {

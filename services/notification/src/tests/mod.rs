@@ -116,6 +116,7 @@ impl World {
         let channel = config.channel().await.unwrap();
         let wake = Arc::new(Notify::new());
         let handler = Arc::new(Notifications {
+            demo: true,
             clock: time.clock(),
             ids: Ids::system(),
             medium: channel.medium(),

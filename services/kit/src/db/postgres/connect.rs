@@ -57,6 +57,11 @@ impl Connections {
         if server.get_tcp_user_timeout().is_none() {
             server.tcp_user_timeout(SILENT_AT_MOST).keepalives_idle(SILENT_AT_MOST);
         }
+        if server.get_application_name().is_none() {
+            // What others see in `pg_stat_activity`.
+            let (owner, process) = (config.owner, std::process::id());
+            server.application_name(format!("medisync {owner}, process {process}"));
+        }
         let tls = tls::connector(url.trust())?;
         let manager = PostgresConnectionManager::new(server.clone(), tls.clone());
         let session = format!(

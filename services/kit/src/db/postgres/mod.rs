@@ -8,6 +8,7 @@ mod connect;
 mod error;
 mod lease;
 mod tls;
+mod turn;
 mod types;
 mod url;
 
@@ -70,7 +71,12 @@ impl Postgres {
         let unreached = Unreached::default();
         let connections = Connections::new(url, config, unreached.clone())?;
         // Alone first: the pool would try a wrong password again until the time is up.
-        migrate(&mut connections.first(config.acquire).await?.client, migrations).await?;
+        let mut first = connections.first(config.acquire).await?;
+        if config.must_exist && !has_tables(&first.client).await? {
+            return Err(DbError::Absent(format!("{:?}", config.url)));
+        }
+        migrate(&mut first.client, migrations, config.owner).await?;
+        drop(first);
         let pool = bb8::Pool::builder()
             .max_size(config.pool_connections_max)
             .connection_timeout(config.acquire)
@@ -177,15 +183,20 @@ where
     tx.verdict(done.unwrap_or_else(|_| Err(panicked().into())))
 }
 
+async fn has_tables(client: &Client) -> Result<bool, DbError> {
+    let sql = "select to_regclass('kit_schema_history') is not null";
+    client.query_one(sql, &[]).await.and_then(|row| row.try_get(0)).map_err(failed)
+}
+
 /// Brings the tables up to date, one replica after the other. The lock ends with the connection.
-async fn migrate(client: &mut Client, migrations: Migrations) -> Result<(), DbError> {
+async fn migrate(
+    client: &mut Client,
+    migrations: Migrations,
+    owner: &'static str,
+) -> Result<(), DbError> {
     client.batch_execute(MIGRATION_SESSION).await.map_err(failed)?;
-    client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await.map_err(failed)?;
-    for runner in migrations.postgres_runners() {
-        let done = runner.run_async(&mut *client).await;
-        done.map_err(|error| DbError::Migrate(Box::new(error)))?;
-    }
-    Ok(())
+    turn::take(client, MIGRATION_LOCK, owner).await?;
+    migrations.migrate_postgres(client).await
 }
 
 // === impl Session ===

@@ -29,6 +29,7 @@ use self::{
     types::value,
 };
 use super::{DbConfig, DbError, Metrics, Migrations, Purpose, Row, Tx, TxInner, Value, panicked};
+use crate::files;
 
 /// So many transactions wait for the writer at most; a further one waits to wait.
 pub(super) const WAITING_MAX: usize = 1024;
@@ -85,9 +86,12 @@ impl Sqlite {
         let path = path.to_owned();
         let (acquire, owner) = (config.acquire, config.owner);
         let size = usize::try_from(config.pool_connections_max.clamp(1, 64)).unwrap_or(1);
+        if config.must_exist && !path.exists() {
+            return Err(DbError::Absent(format!("{:?}", config.url)));
+        }
         tokio::task::spawn_blocking(move || {
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder)
+            if let Some(folder) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
+                files::make_folder(folder)
                     .map_err(|error| unavailable(format!("{}: {error}", folder.display())))?;
             }
             let writer = migrated(&path, migrations)?;
@@ -343,9 +347,7 @@ fn migrated(path: &Path, migrations: Migrations) -> Result<Connection, DbError> 
     let lock = std::fs::File::create(lock).map_err(unavailable)?;
     lock.lock().map_err(unavailable)?;
     let mut connection = connect(path, OpenFlags::default())?;
-    for runner in migrations.sqlite_runners() {
-        runner.run(&mut connection).map_err(|error| DbError::Migrate(Box::new(error)))?;
-    }
+    migrations.migrate_sqlite(&mut connection)?;
     // What a savepoint might restore stays in memory. Neither before nor for readers: what a
     // migration or a search sorts would have no bound.
     connection.execute_batch("pragma temp_store = memory").map_err(failed)?;

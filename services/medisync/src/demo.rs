@@ -1,0 +1,161 @@
+//! The demo: its users and patients where it is on, and how they are taken out.
+//!
+//! Users carry a mark in auth's store. Patients are known by their ids, which nobody else is given,
+//! and so are their accounts, messages and counts. With the demo off nobody of it signs in or is
+//! served; `medisync demo remove` takes all of it out. What stays: entries of the audit trails, and
+//! events that are in the log already.
+
+use std::sync::LazyLock;
+
+use anyhow::Context as _;
+use kit::db::DbError;
+use prometheus::IntGauge;
+use shared_middleware::{
+    audit::Asked,
+    clock::{Clock, Ids},
+    identity::Part,
+};
+
+use crate::{
+    audit,
+    cli::{Cli, DemoCommand},
+    config::Config,
+    launch,
+};
+
+/// Where it is on, everybody may sign in.
+const IS_ON: &str =
+    "the demo is on: everybody can sign in with its users' password (demo = false turns it off)";
+const KEPT: &str = "data of the demo is kept, and not served: `medisync demo remove` takes it out";
+
+static ENABLED: LazyLock<IntGauge> = LazyLock::new(|| {
+    let help = "1 where users and patients of the demo are served.";
+    prometheus::register_int_gauge!("demo_enabled", help).expect("its name is used once")
+});
+
+/// `medisync demo remove`.
+pub(crate) fn command(cli: &Cli, command: &DemoCommand) -> anyhow::Result<()> {
+    let config = cli.of_what_is_there()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match command {
+        DemoCommand::Remove => runtime.block_on(remove(&config)),
+    }
+}
+
+async fn remove(config: &Config) -> anyhow::Result<()> {
+    let key = audit::key::load(&config.audit_key)?;
+    let (clock, ids) = (Clock::system(), Ids::system());
+    let removed = async {
+        let patients = config.database(Part::Patient);
+        let patients = patient::remove_demo(&patients, &key, clock.clone(), ids.clone()).await;
+        let patients = there(patients, Part::Patient, |error| {
+            matches!(error, patient::Error::Store(DbError::Absent(_)))
+        })?;
+        let billing = config.database(Part::Billing);
+        let accounts = billing::remove_demo(&billing, &key, clock.clone()).await;
+        let accounts = there(accounts, Part::Billing, |error| {
+            matches!(error, billing::Error::Store(DbError::Absent(_)))
+        })?;
+        let messages = notification::remove_demo(&launch::notification_config(config)).await;
+        let messages = there(messages, Part::Notification, |error| {
+            matches!(error, notification::BuildError::Db(DbError::Absent(_)))
+        })?;
+        let users = match auth::open_app(launch::auth_config(config), &key, clock, ids).await {
+            Ok(auth) => auth.remove_demo_users().await,
+            Err(error) => Err(error),
+        };
+        let users = there(users, Part::Auth, |error| {
+            matches!(error, auth::Error::Store(DbError::Absent(_)))
+        })?;
+        Ok::<_, anyhow::Error>([
+            (users, "users"),
+            (patients, "patients"),
+            (accounts, "accounts"),
+            (messages, "messages"),
+        ])
+    };
+    let removed = Asked::by_shell("demo.remove").scope(removed).await?;
+    let stores = removed.iter().filter_map(|(count, what)| Some((*count.as_ref()?, *what)));
+    let stores: Vec<_> = stores.collect();
+    if stores.iter().all(|(count, _)| *count == 0) {
+        anyhow::bail!("there is nothing of the demo here (--data-dir says where to look)");
+    }
+    let told: Vec<_> = stores.iter().map(|(count, what)| format!("{count} {what}")).collect();
+    say!("removed of the demo: {}", told.join(", "))?;
+    say!("what demo users have made stays: look at `medisync user list`")?;
+    Ok(())
+}
+
+/// How many were removed from a store; none where that is not here.
+fn there<E>(
+    removed: Result<u64, E>,
+    part: Part,
+    is_absent: fn(&E) -> bool,
+) -> anyhow::Result<Option<u64>>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    match removed {
+        Ok(count) => Ok(Some(count)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot take the demo out of {part}")),
+    }
+}
+
+/// Demo users and patients, where those parts run here.
+pub(crate) async fn make(
+    auth: Option<&auth::App>,
+    patient: Option<&patient::App>,
+) -> anyhow::Result<()> {
+    let users = async {
+        match auth {
+            Some(auth) => {
+                let made = Asked::by_system("user.create").scope(auth.ensure_demo_users());
+                made.await.map(drop).context("cannot make demo users")
+            }
+            None => Ok(()),
+        }
+    };
+    let patients = async {
+        match patient {
+            Some(patient) => {
+                let made = Asked::by_system("patient.create").scope(patient.ensure_demo_patients());
+                made.await.context("cannot make demo patients")
+            }
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(users, patients)?;
+    Ok(())
+}
+
+/// What an operator should know: wherever the demo is on, and where something of it is left.
+pub(crate) async fn warnings(
+    config: &Config,
+    auth: Option<&auth::App>,
+    patient: Option<&patient::App>,
+) -> Vec<&'static str> {
+    ENABLED.set(i64::from(config.demo));
+    let mut warnings = Vec::new();
+    if config.demo {
+        warnings.push(IS_ON);
+    } else if has_any(auth, patient).await {
+        warnings.push(KEPT);
+    }
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    warnings
+}
+
+async fn has_any(auth: Option<&auth::App>, patient: Option<&patient::App>) -> bool {
+    let users = match auth {
+        Some(auth) => auth.has_demo_users().await.unwrap_or(false),
+        None => false,
+    };
+    let patients = match patient {
+        Some(patient) => patient.has_demo_patients().await.unwrap_or(false),
+        None => false,
+    };
+    users || patients
+}

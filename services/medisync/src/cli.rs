@@ -189,10 +189,7 @@ pub(crate) enum UserCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DemoCommand {
-    /// Take all of it out: users, patients, their accounts and messages
-    ///
-    /// Out of every store that this configuration names, also while the mesh is running with the
-    /// demo off. Entries of the audit trails stay, and events that are in the log.
+    /// Take it out of every store: users, patients, accounts, messages; also of a running mesh
     Remove,
 }
 

@@ -100,7 +100,8 @@ impl Store {
 
     /// Removes what the demo's patients were told; the events that it was for.
     pub(crate) async fn remove_demo(&self) -> Result<Vec<Uuid>, DbError> {
-        let sql = format!("delete from notification where patient_id in {} returning event_id", *DEMO);
+        let sql =
+            format!("delete from notification where patient_id in {} returning event_id", *DEMO);
         self.0
             .write(move |tx| {
                 Box::pin(async move {

@@ -32,8 +32,8 @@ pub(crate) const DAYS_MAX: u32 = 90;
 const REGISTERED: &str = "REGISTERED";
 const DELETED: &str = "DELETED";
 
-/// The service's store; and whether it counts the demo's patients among those that there are. Events
-/// are counted whosever they are: that they happened stays true.
+/// The service's store; and whether it counts the demo's patients among those that there are.
+/// Events are counted whosever they are: that they happened stays true.
 #[derive(Clone)]
 pub(crate) struct Store(Db, bool);
 

@@ -146,8 +146,7 @@ fn expect_nothing(
     let beside = ["-wal", "-shm", "-journal"];
     let beside = layout.stores.iter().flat_map(|(_, path)| beside.map(|end| with_end(path, end)));
     let targets = moves.iter().map(|each| each.to.clone());
-    let is_there =
-        |path: &PathBuf| path.symlink_metadata().is_ok() && !before.contains(path);
+    let is_there = |path: &PathBuf| path.symlink_metadata().is_ok() && !before.contains(path);
     if let Some(there) = targets.chain(beside).find(is_there) {
         bail!(
             "{} is there already: restore into a data directory that has no stores yet \

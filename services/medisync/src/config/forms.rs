@@ -10,7 +10,7 @@ use shared_middleware::{
     token::KeySource,
 };
 
-use super::{AuditKeySource, Demo, LogFormat};
+use super::{AuditKeySource, LogFormat, demo::Demo};
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     let form = "must be an address and a port, such as 127.0.0.1:4004";

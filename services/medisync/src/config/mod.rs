@@ -1,5 +1,6 @@
 //! The one reader of flags, environment and file; everybody else gets plain values.
 
+mod demo;
 mod forms;
 mod issuers;
 mod parse;
@@ -75,15 +76,6 @@ pub(crate) struct Config {
     pub(crate) audit_key: AuditKeySource,
     /// Whether this is for a command that works on what is there, and makes nothing.
     pub(crate) stores_must_exist: bool,
-}
-
-/// Where the demo is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Demo {
-    Off,
-    /// As long as nobody else reaches it.
-    OnLoopback,
-    Anywhere,
 }
 
 /// Where the audit key is from.

@@ -15,10 +15,10 @@ use secrecy::SecretString;
 use shared_middleware::{identity::Part, listen::Mode, token::KeySource};
 
 use super::{
-    Auth, Config, Demo, EventLogConfig, Faults, Gateway, Limits, Mesh, Notification, Patience,
-    Patient, SERVICES, Sources, Traces,
+    Auth, Config, EventLogConfig, Faults, Gateway, Limits, Mesh, Notification, Patience, Patient,
+    SERVICES, Sources, Traces, demo,
     forms::{
-        address, at_least_one, audit_key, demo, from_to, jwks, limit, log_format, networks,
+        self, address, at_least_one, audit_key, from_to, jwks, limit, log_format, networks,
         origins, port, topic_prefix, urls, urls_of_grpc,
     },
     issuers::token_issuers,
@@ -43,7 +43,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
     let urls = per_part(s, &SERVICES, url_key, urls);
     let databases = per_part(s, &SERVICES, database_key, DbUrl::from_str);
     let events = events(s);
-    let demo = s.read("demo", demo);
+    let asked_demo = s.read("demo", forms::demo);
     let drain = seconds(s, "drain_seconds");
     let leave = leave(s, drain, parts);
     let (gateway, auth) = (gateway(s), auth(s));
@@ -79,35 +79,13 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
         audit_key: audit_key?,
         stores_must_exist: false,
     };
-    let outside = outside(&config, parts);
-    let demo = match demo {
-        Some(Demo::OnLoopback) if !outside.is_empty() => {
-            let listens = outside.join(", ");
-            s.fault(
-                "demo",
-                format!(
-                    "is for this machine only, and {listens} can be reached from others: everybody \
-                     knows the password (anywhere insists)"
-                ),
-            );
-            return None;
+    match demo::is_on(asked_demo, &config, parts, up) {
+        Ok(demo) => Some(Config { demo, ..config }),
+        Err(message) => {
+            s.fault("demo", message);
+            None
         }
-        Some(Demo::OnLoopback | Demo::Anywhere) => true,
-        Some(Demo::Off) => false,
-        None => up && config.is_embedded() && outside.is_empty(),
-    };
-    Some(Config { demo, ..config })
-}
-
-/// Listeners of a process that runs these parts which others than this machine can reach.
-fn outside(config: &Config, parts: &[Part]) -> Vec<String> {
-    let own = parts.iter().filter_map(|part| Some((listen_key(*part), *config.listen.get(part)?)));
-    let grpc = parts.contains(&Part::Billing);
-    let grpc = grpc.then_some(("billing.grpc_listen", config.billing_grpc_listen));
-    own.chain(grpc)
-        .filter(|(_, address)| !address.ip().is_loopback())
-        .map(|(key, address)| format!("{key} = {address}"))
-        .collect()
+    }
 }
 
 fn events(s: &mut Sources) -> Option<EventLogConfig> {
@@ -357,7 +335,7 @@ fn per_part<T, E: Display>(
     parts.iter().filter_map(|part| Some((*part, s.read(key(*part), parse)?))).collect()
 }
 
-const fn listen_key(part: Part) -> &'static str {
+pub(super) const fn listen_key(part: Part) -> &'static str {
     match part {
         Part::Gateway => "gateway.listen",
         Part::Auth => "auth.listen",

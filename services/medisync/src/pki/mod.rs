@@ -218,7 +218,8 @@ impl Pki {
 
     /// Whether a part's key is the one of its certificate.
     fn is_pair(&self, part: Part) -> bool {
-        let (Ok(leaf), Ok(key)) = (self.leaf(part), self.signing_key(&format!("{part}.key"))) else {
+        let (Ok(leaf), Ok(key)) = (self.leaf(part), self.signing_key(&format!("{part}.key")))
+        else {
             return false;
         };
         parsed(&leaf).is_ok_and(|leaf| leaf.public_key().raw == key.subject_public_key_info())

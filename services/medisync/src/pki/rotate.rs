@@ -73,7 +73,9 @@ impl Pki {
             bail!("the new authority does not issue yet: switch");
         }
         if !self.trusts_several()? {
-            bail!("there is nothing to finish: pki/ca.pem trusts one authority (begin adds another)");
+            bail!(
+                "there is nothing to finish: pki/ca.pem trusts one authority (begin adds another)"
+            );
         }
         for part in Part::ALL {
             if self.leaf_path(part).exists() && !self.is_pair(part) {

@@ -6,9 +6,9 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a story that cannot go on fails")]
 
+mod before;
 #[path = "../common/caller.rs"]
 mod caller;
-mod before;
 mod canary;
 mod certificate_forms;
 mod certs;

@@ -58,8 +58,12 @@ fn pass(time: Duration) {
 
 /// Starts a command and kills it at that moment; what it had printed.
 fn cut_off(mut command: Command, at: Duration) -> String {
-    let mut child =
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
     give(&mut child);
     pass(at);
     let _ = child.kill();
@@ -68,8 +72,12 @@ fn cut_off(mut command: Command, at: Duration) -> String {
 
 /// Runs a command to its end.
 fn run(mut command: Command) -> Output {
-    let mut child =
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
     give(&mut child);
     child.wait_with_output().unwrap()
 }
@@ -144,7 +152,12 @@ impl Place {
 }
 
 /// Kills starts in a row in each of these places; in the end one comes through.
-fn starts_come_through(arguments: &[&str], kills: u32, place: impl Fn() -> Place, of: impl Fn(&Place)) {
+fn starts_come_through(
+    arguments: &[&str],
+    kills: u32,
+    place: impl Fn() -> Place,
+    of: impl Fn(&Place),
+) {
     let undisturbed = place();
     let takes = took(|| drop(undisturbed.start(arguments)));
     let moments: Vec<_> = moments(takes, kills).collect();
@@ -213,7 +226,8 @@ async fn a_part_that_was_killed_while_it_made_or_migrated_its_database_is_starte
 #[test]
 fn a_user_who_was_added_is_there_whenever_the_command_was_killed() {
     let undisturbed = Place::new();
-    let add = |place: &Place, email: &str| place.command(&["user", "add", email, "--role", "ADMIN"]);
+    let add =
+        |place: &Place, email: &str| place.command(&["user", "add", email, "--role", "ADMIN"]);
     let takes = took(|| drop(works(run(add(&undisturbed, "first@example.com")))));
     for (n, at) in moments(takes, rounds(12)).enumerate() {
         let place = Place::new();
@@ -285,7 +299,10 @@ fn a_backup_and_a_restore_that_were_killed_are_made_again() {
         let listed = run(to.command(&["user", "list"]));
         let told = String::from_utf8_lossy(&listed.stderr).into_owned();
         // Nothing, a half, which nobody uses, or all.
-        assert!(listed.status.success() || told.contains("restore") || told.contains("no store"), "{told}");
+        assert!(
+            listed.status.success() || told.contains("restore") || told.contains("no store"),
+            "{told}"
+        );
         works_or_says(&run(restore(&to)), "is there already");
         to.verify();
         before::check_files(&to.data());

@@ -253,9 +253,12 @@ async fn start(
     let admin_address = bound.admin.local_addr()?;
     let runtimes = Arc::new(Runtimes::default());
     runtimes.add("services", vec![tokio::runtime::Handle::current()]);
-    let process = ProcessMetrics::register(&clock);
-    let told =
-        admin::Told { health: Arc::clone(&health), runtimes: Arc::clone(&runtimes), process };
+    let told = admin::Told {
+        health: Arc::clone(&health),
+        runtimes: Arc::clone(&runtimes),
+        process: ProcessMetrics::register(&clock),
+        curves: admin::Curves::default(),
+    };
     let admin = admin::serve(bound.admin, told);
     running.until_stopped("the admin listener", admin);
     let watched = Arc::clone(&health);

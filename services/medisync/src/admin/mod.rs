@@ -4,6 +4,7 @@
 //! It has no business with clients: it listens on loopback unless told otherwise, and says nothing
 //! of any person.
 
+mod curves;
 mod log_level;
 mod page;
 
@@ -20,11 +21,15 @@ use axum::{
     routing::get,
 };
 use prometheus::{
-    Encoder as _, IntGauge, IntGaugeVec, TextEncoder, opts, register_int_gauge,
+    IntGauge, IntGaugeVec, TextEncoder, opts, register_int_gauge,
     register_int_gauge_vec,
 };
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    time::{Instant, MissedTickBehavior, interval},
+};
 
+pub(crate) use self::curves::Curves;
 use crate::{health::Health, process::ProcessMetrics, runtimes::Runtimes};
 
 /// What the listener tells of.
@@ -32,6 +37,8 @@ pub(crate) struct Told {
     pub(crate) health: Arc<Health>,
     pub(crate) runtimes: Arc<Runtimes>,
     pub(crate) process: ProcessMetrics,
+    /// What it was a while ago.
+    pub(crate) curves: Curves,
 }
 
 static CONNECTIONS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
@@ -60,19 +67,62 @@ static BUILD_INFO: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     register_int_gauge_vec!(options, &["version"]).expect("the name is registered once")
 });
 
+// === impl Told ===
+
+impl Told {
+    /// All metrics, brought up to now, in Prometheus' text format.
+    fn metrics(&self) -> prometheus::Result<String> {
+        let health = &self.health;
+        self.runtimes.show();
+        self.process.show();
+        for (part, db) in health.stores() {
+            let (used, idle) = db.connections();
+            for (state, count) in [("used", used), ("idle", idle)] {
+                CONNECTIONS.with_label_values(&[part.as_str(), state]).set(count.into());
+            }
+            CONNECTIONS_MAX.with_label_values(&[part.as_str()]).set(db.connections_max().into());
+        }
+        for (dependency, is_up) in health.known() {
+            DEPENDENCY_UP.with_label_values(&[dependency]).set(is_up.into());
+        }
+        READY.set(health.was_ready().into());
+        FEED_AGE.set(health.feed_age_s());
+        TextEncoder::new().encode_to_string(&prometheus::gather())
+    }
+
+    /// Keeps what the metrics say, for ever; the caller drops the future to stop.
+    async fn remember(&self) {
+        let mut looks = interval(curves::EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            if let Ok(metrics) = self.metrics() {
+                self.curves.add(Instant::now(), &metrics);
+            }
+        }
+    }
+}
+
 /// Serves for ever; the caller drops the future to stop.
 pub(crate) async fn serve(listener: TcpListener, told: Told) {
     BUILD_INFO.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    let told = Arc::new(told);
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/healthz", get(readyz))
         .route("/log-level", get(log_level::get).put(log_level::put))
+        .route("/curves", get(async |State(told): State<Arc<Told>>| told.curves.answer()))
         .merge(page::routes())
-        .with_state(Arc::new(told));
-    if let Err(error) = axum::serve(listener, routes).await {
-        tracing::error!(error = %error, "the admin listener failed");
+        .with_state(Arc::clone(&told));
+    tokio::select! {
+        ended = axum::serve(listener, routes) => {
+            if let Err(error) = ended {
+                tracing::error!(error = %error, "the admin listener failed");
+            }
+        }
+        () = told.remember() => {}
     }
 }
 
@@ -82,24 +132,8 @@ pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 async fn metrics(State(told): State<Arc<Told>>) -> Response {
-    let health = &told.health;
-    told.runtimes.show();
-    told.process.show();
-    for (part, db) in health.stores() {
-        let (used, idle) = db.connections();
-        for (state, count) in [("used", used), ("idle", idle)] {
-            CONNECTIONS.with_label_values(&[part.as_str(), state]).set(count.into());
-        }
-        CONNECTIONS_MAX.with_label_values(&[part.as_str()]).set(db.connections_max().into());
-    }
-    for (dependency, is_up) in health.known() {
-        DEPENDENCY_UP.with_label_values(&[dependency]).set(is_up.into());
-    }
-    READY.set(health.was_ready().into());
-    FEED_AGE.set(health.feed_age_s());
-    let mut text = Vec::new();
-    match TextEncoder::new().encode(&prometheus::gather(), &mut text) {
-        Ok(()) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+    match told.metrics() {
+        Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => {
             tracing::error!(error = %error, "cannot write metrics");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

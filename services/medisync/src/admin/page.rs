@@ -1,5 +1,5 @@
-//! A page with the few curves that tell whether all is well, drawn in the browser from `/metrics`:
-//! for those without Grafana at hand. It loads nothing from anywhere else.
+//! A page with the few curves that tell whether all is well, drawn in the browser from `/curves`,
+//! which the process keeps: for those without Grafana at hand. It loads nothing from anywhere else.
 
 use axum::{
     Router,

@@ -16,7 +16,7 @@ use serde::Serialize;
 use shared_middleware::{client, clock::Clock};
 use tokio::time::{Instant, sleep, timeout};
 
-use self::scrape::Scrape;
+pub(crate) use self::scrape::Scrape;
 use crate::{
     cli::{self, Cli},
     events::Output,
@@ -36,21 +36,21 @@ struct Status {
 /// One process. Times are in the unit that their name says; rates are per second.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Process {
+pub(crate) struct Process {
     admin: String,
     /// Why nothing is known of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     unreachable: Option<String>,
-    version: String,
-    ready: bool,
+    pub(crate) version: String,
+    pub(crate) ready: bool,
     /// Stores and logs that do not answer.
-    away: Vec<String>,
+    pub(crate) away: Vec<String>,
     uptime_s: f64,
-    cpu_cores: f64,
-    memory_mib: f64,
-    parts: Vec<Part>,
-    groups: Vec<Group>,
-    outbox: Option<Outbox>,
+    pub(crate) cpu_cores: f64,
+    pub(crate) memory_mib: f64,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) outbox: Option<Outbox>,
     billing: Option<Billing>,
     /// Seconds until each certificate ends.
     certificates_end_s: BTreeMap<String, f64>,
@@ -58,27 +58,27 @@ struct Process {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Part {
-    part: String,
-    requests_per_s: f64,
-    errors_per_s: f64,
+pub(crate) struct Part {
+    pub(crate) part: String,
+    pub(crate) requests_per_s: f64,
+    pub(crate) errors_per_s: f64,
     /// None when nothing was asked meanwhile.
-    p99_ms: Option<f64>,
+    pub(crate) p99_ms: Option<f64>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Group {
-    group: String,
-    lag: f64,
+pub(crate) struct Group {
+    pub(crate) group: String,
+    pub(crate) lag: f64,
     consumed_per_s: f64,
     dead_letters: f64,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Outbox {
-    pending: f64,
+pub(crate) struct Outbox {
+    pub(crate) pending: f64,
     oldest_s: f64,
     published_per_s: f64,
 }
@@ -186,18 +186,21 @@ impl Process {
             }
         };
         let seconds = until.duration_since(*since).as_secs_f64().max(f64::MIN_POSITIVE);
+        let started_s = now.sum("process_start_time_seconds", &[]);
+        let uptime_s = (at.as_millisecond() as f64 / 1000.0 - started_s).max(0.0);
+        Self { admin, uptime_s, ..Self::of(before, now, seconds) }
+    }
+
+    /// What two looks at its metrics, so many seconds apart, say of it.
+    pub(crate) fn of(before: &Scrape, now: &Scrape, seconds: f64) -> Self {
         let rate = |name: &str, only: &[(&str, &str)]| {
             (now.sum(name, only) - before.sum(name, only)).max(0.0) / seconds
         };
         let away = now.by("dependency_up", "dependency").into_iter();
-        let started_s = now.sum("process_start_time_seconds", &[]);
         Self {
-            admin,
-            unreachable: None,
             version: now.labels("build_info", "version").join(" "),
             ready: now.sum("ready", &[]) > 0.0,
             away: away.filter(|(_, up)| *up == 0.0).map(|(name, _)| name).collect(),
-            uptime_s: (at.as_millisecond() as f64 / 1000.0 - started_s).max(0.0),
             cpu_cores: rate("process_cpu_seconds_total", &[]),
             memory_mib: now.sum("process_resident_memory_bytes", &[]) / 1_048_576.0,
             parts: parts(before, now, seconds),
@@ -225,6 +228,7 @@ impl Process {
                 accounts_pending: now.sum("billing_accounts_pending", &[]),
             }),
             certificates_end_s: now.by("mesh_certificate_expiry_seconds", "part"),
+            ..Self::default()
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 const FEED: &str = "route=\"/.well-known/revocations\"";
 
 /// What one answer of `/metrics` said.
-pub(super) struct Scrape(BTreeMap<String, Vec<Sample>>);
+pub(crate) struct Scrape(BTreeMap<String, Vec<Sample>>);
 
 struct Sample {
     labels: Vec<(String, String)>,
@@ -32,7 +32,7 @@ impl Sample {
 impl Scrape {
     /// Reads what can be read; a line of another form is passed over. So is auth's feed: its
     /// requests are held until there is something to say, and would look like slow ones.
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut found: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
         let told = |line: &&str| !line.starts_with('#') && !line.contains(FEED);
         for line in text.lines().filter(told) {
@@ -49,7 +49,7 @@ impl Scrape {
     }
 
     /// The sum of all series of a name with these labels.
-    pub(super) fn sum(&self, name: &str, only: &[(&str, &str)]) -> f64 {
+    pub(crate) fn sum(&self, name: &str, only: &[(&str, &str)]) -> f64 {
         self.all(name).filter(|sample| sample.is(only)).map(|sample| sample.value).sum()
     }
 
@@ -68,7 +68,7 @@ impl Scrape {
     }
 
     /// The sums by a label's value.
-    pub(super) fn by(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
+    pub(crate) fn by(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
         let mut sums = BTreeMap::new();
         for sample in self.all(name) {
             if let Some(value) = sample.label(label) {

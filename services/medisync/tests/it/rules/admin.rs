@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     heavy,
-    world::{RECEPTIONIST, World, a_patient},
+    world::{RECEPTIONIST, World, a_patient, until},
 };
 
 /// A phone.
@@ -19,8 +19,9 @@ fn browse(url: &str, more: &[&str]) -> String {
     let done = Command::new("chromium")
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", SCREEN])
         .arg(format!("--user-data-dir={}", profile.path().display()))
-        // So that ten looks have been drawn. Answers take real time, and the clock waits for them.
-        .arg("--virtual-time-budget=20000")
+        // The first look shows all that is kept; answers take real time, and the clock waits for
+        // them.
+        .arg("--virtual-time-budget=2000")
         .args(more)
         .arg(url)
         .output()
@@ -40,6 +41,14 @@ async fn the_page_draws_curves_in_a_browser() {
         }
     });
     let url = world.url("admin").to_owned();
+    let gateway = world.admin_of("gateway");
+    // Kept by the process, whoever looks or does not.
+    until("the process has curves of its requests", || async {
+        let curves = gateway.get("/curves").await.expect(StatusCode::OK).json();
+        let points = curves["plots"]["requests"]["gateway"].as_array().cloned().unwrap_or_default();
+        points.len() >= 2 && points.iter().any(|point| point.as_f64() > Some(0.0))
+    })
+    .await;
     let image = Path::new(env!("CARGO_TARGET_TMPDIR")).join("admin-page.png");
     let (page, picture) = (url.clone(), format!("--screenshot={}", image.display()));
     let dom = tokio::task::spawn_blocking(move || {
@@ -59,6 +68,11 @@ async fn the_page_draws_curves_in_a_browser() {
     // A process of the gateway alone has one in each plot, and two that wait for nothing.
     assert!(curves >= 6 && empty == 0, "{curves} curves, {empty} empty\n{dom}");
     assert!(dom.contains("gateway <b>"), "{dom}");
+    // What says how high the curves are stands beside them: nothing lies on the newest points.
+    for plot in dom.split("<div class=\"plot\">").skip(1) {
+        let inside = plot.split_once("</div>").unwrap().0;
+        assert!(inside.ends_with("</svg>") && !inside.contains("<span"), "{inside}");
+    }
 }
 
 #[tokio::test]

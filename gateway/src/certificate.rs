@@ -65,15 +65,18 @@ impl PublicTls {
                 continue;
             }
             seen = now;
-            match Certificate::read(&self.cert, &self.key) {
-                Ok(certificate) => {
-                    self.current.store(Arc::new(certificate));
-                    tracing::info!("public certificate reloaded");
-                }
-                Err(error) => {
-                    tracing::warn!(error = causes(&error), "public certificate kept");
-                }
+            self.read_again();
+        }
+    }
+
+    /// Reads the files again; the log tells what came of it.
+    pub fn read_again(&self) {
+        match Certificate::read(&self.cert, &self.key) {
+            Ok(certificate) => {
+                self.current.store(Arc::new(certificate));
+                tracing::info!("public certificate reloaded");
             }
+            Err(error) => tracing::warn!(error = causes(&error), "public certificate kept"),
         }
     }
 

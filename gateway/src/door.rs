@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use shared_middleware::descriptors::{self, Taker};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
@@ -21,14 +22,11 @@ use tokio_util::task::TaskTracker;
 use crate::{
     connection::{self, Common, Proxy},
     metrics, redirect,
-    room::Room,
+    room::{Full, Place, Room},
 };
 
 /// So many clients at once are told that there is no room; beyond that they are cut off.
 const REFUSED_AT_ONCE_MAX: usize = 256;
-
-/// After a failed accept, most likely for want of file descriptors, others get time to close some.
-const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Who accepts connections.
 pub(crate) struct Door {
@@ -120,16 +118,13 @@ impl Door {
             };
             match accepted {
                 Ok((client, remote)) => self.admit(client, remote, entrance.serves),
-                Err(error) => {
-                    tracing::warn!(error = %error, "cannot accept");
-                    sleep(ACCEPT_AGAIN_AFTER).await;
-                }
+                Err(error) => descriptors::accept_failed(&error).await,
             }
         }
     }
 
     fn admit(&self, client: TcpStream, remote: SocketAddr, serves: Serves) {
-        let place = match self.room.admit(remote.ip()) {
+        let place = match self.place(&client, remote) {
             Ok(place) => place,
             Err(full) => {
                 metrics::CONNECTIONS_REFUSED.with_label_values(&[full.as_str()]).inc();
@@ -153,8 +148,21 @@ impl Door {
         self.connections.spawn_on(holding(place, served), runtime);
     }
 
+    /// Room for a client, unless there is none, or its descriptor is one of the last.
+    fn place(&self, client: &TcpStream, remote: SocketAddr) -> Result<Place, Full> {
+        if descriptors::may_keep(client, Taker::Client) {
+            return self.room.admit(remote.ip());
+        }
+        descriptors::tell_scarce();
+        Err(Full::Descriptors)
+    }
+
+    /// Tells a client that there is no room for it, which takes a moment and a descriptor: where
+    /// there are too few it is just cut off.
     fn refuse(&self, client: TcpStream, remote: SocketAddr) {
-        if let Ok(room) = Arc::clone(&self.room_to_refuse).try_acquire_owned() {
+        if descriptors::may_keep(&client, Taker::Caller)
+            && let Ok(room) = Arc::clone(&self.room_to_refuse).try_acquire_owned()
+        {
             let common = Arc::clone(&self.common);
             let refused = async move { connection::turn_away(client, remote, &common).await };
             self.connections.spawn(holding(room, refused));

@@ -172,7 +172,7 @@ pub(crate) fn register() {
     for outcome in ["ok", "missing", "malformed", "expired", "forged", "revoked", "forbidden"] {
         AUTH.with_label_values(&[outcome]);
     }
-    for bound in ["total", "client"] {
+    for bound in ["total", "client", "descriptors"] {
         CONNECTIONS_REFUSED.with_label_values(&[bound]);
     }
     for limit in ["user", "client", "login"] {

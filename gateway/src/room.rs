@@ -41,6 +41,8 @@ pub(crate) enum Full {
     Total,
     /// This client has too many connections.
     Client,
+    /// The process has hardly any file descriptors left.
+    Descriptors,
 }
 
 // === impl Room ===
@@ -103,6 +105,7 @@ impl Full {
         match self {
             Self::Total => "total",
             Self::Client => "client",
+            Self::Descriptors => "descriptors",
         }
     }
 }

@@ -47,6 +47,8 @@ pub mod access;
 pub mod peers;
 pub mod permission;
 
+pub mod descriptors;
+
 pub mod hex;
 
 pub mod identity;

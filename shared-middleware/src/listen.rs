@@ -20,7 +20,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::{identity::Peer, metrics, tls::MeshTls};
+use crate::{
+    descriptors::{self, Taker},
+    identity::Peer,
+    metrics,
+    tls::MeshTls,
+};
 
 /// How a connection can begin, for the metric.
 const OUTCOMES: [&str; 5] = ["mtls", "tls", "failed", "plaintext", "plaintext_refused"];
@@ -133,14 +138,17 @@ impl Listener {
     ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
         let permit = Arc::clone(connections).acquire_owned().await.ok()?;
         match self.socket.accept().await {
-            Ok((stream, remote)) => {
+            Ok((stream, remote)) if descriptors::may_keep(&stream, Taker::Caller) => {
                 let _ = stream.set_nodelay(true);
                 Some((stream, remote, permit))
             }
+            // Closed at once: whoever called tries another replica, or says that we are away.
+            Ok(_) => {
+                descriptors::tell_scarce();
+                None
+            }
             Err(error) => {
-                // Out of file descriptors, most likely: give others time to close theirs.
-                tracing::warn!(error = %error, "cannot accept");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                descriptors::accept_failed(&error).await;
                 None
             }
         }

@@ -34,6 +34,9 @@ MEDISYNC_GATEWAY__LISTEN), then a file (--config), then defaults; `medisync conf
 lists all of them and where each is from. RUST_LOG, NO_COLOR, OTEL_EXPORTER_OTLP_ENDPOINT and \
 OTEL_TRACES_SAMPLER_ARG are honoured.
 
+Signals to `up` and `run`: TERM, INT and QUIT stop the process when what is in flight is done, HUP \
+has certificates and the log level read again, USR1 and USR2 do nothing.
+
 Exit codes: 0 done, 1 it failed, 2 unknown command or flag, 64 the configuration is not valid.";
 
 /// Flags of every command.
@@ -48,7 +51,7 @@ pub(crate) struct Global {
     /// How log lines are written: text or json [default: text]
     #[arg(long, global = true, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// error, warn, info, debug, trace, or a filter such as info,kit=debug [default: info]
+    /// error, warn, info, debug, trace, off, or a filter such as info,kit=debug [default: info]
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
 }
@@ -347,16 +350,13 @@ impl Cli {
         let file = global.config.clone().or_else(|| {
             std::env::var_os(FILE_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
         });
-        let environment = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
         let flags = [
             ("data_dir", &global.data_dir),
             ("log_format", &global.log_format),
             ("log_level", &global.log_level),
         ];
         let flags = flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?)));
-        Sources::gather(file.as_deref(), environment, flags)
+        Sources::gather(file.as_deref(), std::env::vars_os(), flags)
     }
 
     /// All that was set, understood for a process that runs these parts.

@@ -1,21 +1,21 @@
-//! What this process takes of its machine, as metrics: by the names that the client libraries of
-//! Prometheus give them, so that dashboards made for others fit.
+//! What this process takes of its machine. It is told as metrics, by the names that the client
+//! libraries of Prometheus give them, so that dashboards made for others fit.
 //!
 //! Linux tells all of it: processor time by the process's own clock, which counts nanoseconds, the
-//! rest in `/proc/self`. What cannot be read (all file descriptors are taken, say) keeps the value
-//! that it had.
+//! rest in `/proc/self`. What cannot be read keeps the value that it had.
 
 use std::{
-    fs,
+    fs, io,
     sync::{Mutex, PoisonError},
 };
 
+use anyhow::Context as _;
 use prometheus::{Counter, Gauge, IntGauge, register_counter, register_gauge, register_int_gauge};
-use rustix::{
-    process::{Resource, getrlimit},
-    time::{ClockId, clock_gettime},
-};
-use shared_middleware::clock::Clock;
+use rustix::time::{ClockId, clock_gettime};
+use shared_middleware::{clock::Clock, descriptors};
+
+/// All parts together hold some 130 before the first client comes.
+const DESCRIPTORS_LEAST: u64 = 256;
 
 /// The metrics, registered.
 pub(crate) struct ProcessMetrics {
@@ -62,11 +62,13 @@ impl ProcessMetrics {
     pub(crate) fn show(&self) {
         let _look = self.look.lock().unwrap_or_else(PoisonError::into_inner);
         self.cpu_seconds.inc_by((cpu_seconds() - self.cpu_seconds.get()).max(0.0));
-        if let Some(most) = getrlimit(Resource::Nofile).current {
-            self.max_fds.set(i64::try_from(most).unwrap_or(i64::MAX));
-        }
-        if let Some(open) = open_fds() {
-            self.open_fds.set(open);
+        let most = i64::try_from(descriptors::limit()).unwrap_or(i64::MAX);
+        self.max_fds.set(most);
+        match open_fds() {
+            Ok(open) => self.open_fds.set(open),
+            // To count them takes one.
+            Err(error) if descriptors::is_exhausted(&error) => self.open_fds.set(most),
+            Err(_) => {}
         }
         let Ok(status) = fs::read_to_string("/proc/self/status") else { return };
         let shown = [("VmSize", &self.virtual_bytes, 1024), ("VmRSS", &self.resident_bytes, 1024)];
@@ -78,6 +80,18 @@ impl ProcessMetrics {
     }
 }
 
+/// Raises the limit of open files as far as the system allows.
+pub(crate) fn enough_descriptors() -> anyhow::Result<()> {
+    let limit = descriptors::raise_limit().context("cannot raise the limit of open files")?;
+    if limit < DESCRIPTORS_LEAST {
+        anyhow::bail!(
+            "only {limit} files may be open at once, and {DESCRIPTORS_LEAST} are needed at least: \
+             raise the hard limit (ulimit -Hn, LimitNOFILE= of systemd, --ulimit of docker)"
+        );
+    }
+    Ok(())
+}
+
 /// The processor time of all threads so far, those that have ended included.
 fn cpu_seconds() -> f64 {
     let used = clock_gettime(ClockId::ProcessCPUTime);
@@ -85,9 +99,9 @@ fn cpu_seconds() -> f64 {
 }
 
 /// The one by which they are counted is closed again.
-fn open_fds() -> Option<i64> {
-    let open = fs::read_dir("/proc/self/fd").ok()?.count();
-    i64::try_from(open.saturating_sub(1)).ok()
+fn open_fds() -> io::Result<i64> {
+    let open = fs::read_dir("/proc/self/fd")?.count().saturating_sub(1);
+    Ok(i64::try_from(open).unwrap_or(i64::MAX))
 }
 
 /// A number of `/proc/self/status`, whose lines are `Name:   number` and perhaps ` kB`.

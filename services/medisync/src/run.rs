@@ -22,20 +22,21 @@ use shared_middleware::{
     tls::{MeshTls, TlsError},
     token::{Verifier, VerifierConfig},
 };
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    admin,
+    admin::{self, AdminListener},
     cli::Cli,
     config::{self, Config, log_format},
     demo,
     health::{Dependency, Health, Stage},
     launch::{self, Addresses, Launched},
     pki::Pki,
-    process::ProcessMetrics,
+    process::{ProcessMetrics, enough_descriptors},
     readiness::StoresReady,
+    reload::Reload,
     running::Running,
     runtimes::Runtimes,
+    signals::{Signals, Told},
     telemetry,
     traces::Traces,
 };
@@ -53,26 +54,33 @@ struct Bound {
     rest: HashMap<Part, Listener>,
     billing_grpc: Option<Listener>,
     gateway: Option<gateway::Bound>,
-    admin: tokio::net::TcpListener,
+    admin: AdminListener,
+}
+
+/// Since when it is being stopped, and how long that may take.
+struct Stopping {
+    since: Instant,
+    drain: Duration,
 }
 
 /// `medisync up`: every part.
 pub(crate) fn up(cli: &Cli) -> anyhow::Result<()> {
-    let config = cli.usable(&Part::ALL, true)?;
-    start_log(cli)?;
-    if !config.brings_certificates() {
-        Pki::new(config.pki_dir(), Clock::system()).ensure(&Part::ALL)?;
-    }
-    run(config, Part::ALL.to_vec())
+    run(cli, Part::ALL.to_vec(), true)
 }
 
 /// `medisync run PART...`: these.
 pub(crate) fn parts(cli: &Cli, asked: &[Part]) -> anyhow::Result<()> {
     // In the order in which they start, each once.
     let parts: Vec<Part> = Part::ALL.into_iter().filter(|part| asked.contains(part)).collect();
-    let config = cli.usable(&parts, false)?;
-    start_log(cli)?;
-    run(config, parts)
+    run(cli, parts, false)
+}
+
+// === impl Stopping ===
+
+impl Stopping {
+    fn left(&self) -> Duration {
+        self.drain.saturating_sub(self.since.elapsed())
+    }
 }
 
 fn start_log(cli: &Cli) -> anyhow::Result<()> {
@@ -85,50 +93,67 @@ fn start_log(cli: &Cli) -> anyhow::Result<()> {
 
 /// Serves until it is told to stop. What still waits for a disk or a server then, on a thread of its
 /// own, cannot be called off: it is waited for as long as `drain_seconds` lasts, and left.
-fn run(config: Config, parts: Vec<Part>) -> anyhow::Result<()> {
+fn run(cli: &Cli, parts: Vec<Part>, up: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let drain = config.drain;
     let stopping = OnceLock::new();
-    let served = runtime.block_on(serve(config, parts, &stopping));
-    let spent = stopping.get().map_or(Duration::ZERO, Instant::elapsed);
-    runtime.shutdown_timeout(drain.saturating_sub(spent).max(LEFT_AFTER_MIN));
+    let served = runtime.block_on(serve(cli, parts, up, &stopping));
+    let left = stopping.get().map_or(Duration::ZERO, Stopping::left);
+    runtime.shutdown_timeout(left.max(LEFT_AFTER_MIN));
     served
 }
 
-async fn serve(
-    config: Config,
-    parts: Vec<Part>,
-    stopping: &OnceLock<Instant>,
-) -> anyhow::Result<()> {
+/// What the configuration and the machine must allow for, before anything is made.
+fn prepare(cli: &Cli, parts: &[Part], up: bool) -> anyhow::Result<Config> {
+    let config = cli.usable(parts, up)?;
+    start_log(cli)?;
+    enough_descriptors()?;
     let data = &config.data_dir;
     make_folder(data).with_context(|| format!("cannot make {}", data.display()))?;
-    let mut interrupted = signal(SignalKind::interrupt())?;
-    let mut terminated = signal(SignalKind::terminate())?;
+    if up && !config.brings_certificates() {
+        Pki::new(config.pki_dir(), Clock::system()).ensure(parts)?;
+    }
+    Ok(config)
+}
+
+async fn serve(
+    cli: &Cli,
+    parts: Vec<Part>,
+    up: bool,
+    stopping: &OnceLock<Stopping>,
+) -> anyhow::Result<()> {
+    // First of all: a signal that comes too early would end the process anywhere.
+    let mut signals = Signals::install()?;
+    let config = prepare(cli, &parts, up)?;
     let started = async {
         let tls = certificates(&config, &parts)?;
         let public_tls = public_certificate(&config, &parts)?;
         let (bound, addresses) = bind(&config, &tls).await?;
-        start(&config, &tls, public_tls, bound, addresses).await
+        let reload = Reload { tls: tls.clone(), public_tls: public_tls.clone() };
+        let (running, health) = start(&config, &tls, public_tls, bound, addresses).await?;
+        Ok::<_, anyhow::Error>((running, health, reload))
     };
     let traces = traces(&config, &parts)?;
-    let (mut running, health) = tokio::select! {
+    let (mut running, health, reload) = tokio::select! {
         started = started => started?,
-        _ = interrupted.recv() => return Ok(()),
-        _ = terminated.recv() => return Ok(()),
+        () = signals.stop() => return Ok(()),
     };
-    let ended = tokio::select! {
-        _ = interrupted.recv() => None,
-        _ = terminated.recv() => None,
-        ended = running.tasks.join_next() => ended,
+    let ended = loop {
+        tokio::select! {
+            told = signals.next() => match told {
+                Told::Stop => break None,
+                Told::ReadAgain => reload.now(cli),
+            },
+            ended = running.tasks.join_next() => break ended,
+        }
     };
-    stopping.get_or_init(Instant::now);
+    stopping.get_or_init(|| Stopping { since: Instant::now(), drain: config.drain });
     health.enter(Stage::Draining);
     let unexpected = ended.map(|ended| ended.unwrap_or("a task that panicked"));
     tracing::info!("stopping");
     tokio::select! {
         () = running.stop(config.drain, config.leave) => {}
         // Whoever asks twice does not want to wait.
-        _ = interrupted.recv() => tracing::warn!("stopped at once"),
+        () = signals.interrupted() => tracing::warn!("stopped at once"),
     }
     if let Some(traces) = traces {
         traces.stop().await;
@@ -202,7 +227,7 @@ async fn bind(
         gateway = Some(bound);
     }
     let address = config.admin_listen;
-    let admin = admin::bind(address)
+    let admin = AdminListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address} (admin.listen)"))?;
     Ok((Bound { rest, billing_grpc, gateway, admin }, addresses))
@@ -250,7 +275,7 @@ async fn start(
     let mut running = Running::new();
     running.background(config, tls, &verifier, &addresses);
     let (refusals, untold) = refusals::queue();
-    let admin_address = bound.admin.local_addr()?;
+    let admin_address = bound.admin.address()?;
     let runtimes = Arc::new(Runtimes::default());
     runtimes.add("services", vec![tokio::runtime::Handle::current()]);
     let told = admin::Told {

@@ -4,11 +4,11 @@ use std::{panic, sync::OnceLock};
 
 use shared_middleware::log_lines::{self, LogLines};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry, filter::ParseError, fmt, layer::SubscriberExt as _, reload,
+    EnvFilter, Layer as _, Registry, fmt, layer::SubscriberExt as _, reload,
     util::SubscriberInitExt as _,
 };
 
-use crate::config::LogFormat;
+use crate::config::{LogFormat, log_filter};
 
 /// The proxy tells us what we log by ourselves, and calls a client that goes away an error; of the
 /// others we want to hear what is wrong only. At lower levels they tell what passes through them,
@@ -30,8 +30,9 @@ pub(crate) fn log_level() -> String {
 ///
 /// # Errors
 /// When it is no filter.
-pub(crate) fn set_log_level(level: &str) -> Result<(), ParseError> {
-    let filter: EnvFilter = format!("{QUIET},{level}").parse()?;
+pub(crate) fn set_log_level(level: &str) -> Result<(), String> {
+    log_filter(level)?;
+    let filter = EnvFilter::new(format!("{QUIET},{level}"));
     if let Some(handle) = FILTER.get() {
         // It fails only when the log is gone.
         let _ = handle.reload(filter);
@@ -39,13 +40,25 @@ pub(crate) fn set_log_level(level: &str) -> Result<(), ParseError> {
     Ok(())
 }
 
+/// Logs from now on what the setting says, or `RUST_LOG` as it was at the start.
+///
+/// # Errors
+/// When it is no filter.
+pub(crate) fn set_asked(level: &str, by_flag: bool) -> Result<(), String> {
+    set_log_level(&asked(level, by_flag))
+}
+
+/// `RUST_LOG` is stronger than the setting, unless that was given by a flag; empty it is none.
+fn asked(level: &str, by_flag: bool) -> String {
+    let variable = std::env::var_os(EnvFilter::DEFAULT_ENV).filter(|_| !by_flag);
+    let variable = variable.and_then(|asked| asked.into_string().ok());
+    variable.filter(|asked| !asked.is_empty()).unwrap_or_else(|| level.to_owned())
+}
+
 /// Starts the log.
 pub(crate) fn init(format: LogFormat, level: &str, by_flag: bool) {
-    let asked = std::env::var_os(EnvFilter::DEFAULT_ENV).and_then(|asked| asked.into_string().ok());
-    // An empty RUST_LOG is none.
-    let asked = asked.filter(|asked| !by_flag && !asked.is_empty());
-    let asked = asked.and_then(|asked| format!("{QUIET},{asked}").parse().ok());
-    let filter = asked.unwrap_or_else(|| EnvFilter::new(format!("{QUIET},{level}")));
+    // The configuration has been read: both are filters.
+    let filter = EnvFilter::new(format!("{QUIET},{}", asked(level, by_flag)));
     let color = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = fmt::layer().with_writer(LogLines::default);
     let lines = match format {

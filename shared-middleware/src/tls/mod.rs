@@ -203,7 +203,8 @@ impl MeshTls {
         }
     }
 
-    fn read_again(&self) {
+    /// Reads the files again; the log tells what came of it.
+    pub fn read_again(&self) {
         match Material::read(self.part, &self.files) {
             Ok(material) => {
                 self.material.store(Arc::new(material));

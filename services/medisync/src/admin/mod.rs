@@ -5,13 +5,11 @@
 //! of any person.
 
 mod curves;
+mod listener;
 mod log_level;
 mod page;
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, LazyLock},
-};
+use std::sync::{Arc, LazyLock};
 
 use axum::{
     Json, Router,
@@ -21,15 +19,11 @@ use axum::{
     routing::get,
 };
 use prometheus::{
-    IntGauge, IntGaugeVec, TextEncoder, opts, register_int_gauge,
-    register_int_gauge_vec,
+    IntGauge, IntGaugeVec, TextEncoder, opts, register_int_gauge, register_int_gauge_vec,
 };
-use tokio::{
-    net::TcpListener,
-    time::{Instant, MissedTickBehavior, interval},
-};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
-pub(crate) use self::curves::Curves;
+pub(crate) use self::{curves::Curves, listener::AdminListener};
 use crate::{health::Health, process::ProcessMetrics, runtimes::Runtimes};
 
 /// What the listener tells of.
@@ -104,7 +98,7 @@ impl Told {
 }
 
 /// Serves for ever; the caller drops the future to stop.
-pub(crate) async fn serve(listener: TcpListener, told: Told) {
+pub(crate) async fn serve(listener: AdminListener, told: Told) {
     BUILD_INFO.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     let told = Arc::new(told);
     let routes = Router::new()
@@ -124,11 +118,6 @@ pub(crate) async fn serve(listener: TcpListener, told: Told) {
         }
         () = told.remember() => {}
     }
-}
-
-/// Opens the admin listener.
-pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
 }
 
 async fn metrics(State(told): State<Arc<Told>>) -> Response {

@@ -10,6 +10,8 @@ use shared_middleware::{
     token::KeySource,
 };
 
+use tracing_subscriber::EnvFilter;
+
 use super::{AuditKeySource, LogFormat, demo::Demo};
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
@@ -117,4 +119,31 @@ pub(crate) fn log_format(text: &str) -> Result<LogFormat, &'static str> {
         "json" => Ok(LogFormat::Json),
         _ => Err("must be text or json"),
     }
+}
+
+/// What is logged: a level, or levels by target, such as `info,kit=debug`.
+///
+/// A word that is no level would be taken for a target by the log's library, of which everything is
+/// then logged and of all others nothing: who writes `warning` means something else.
+pub(crate) fn log_filter(text: &str) -> Result<(), String> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let mut depth = 0_i32;
+    // Commas within brackets are between the fields of a span.
+    let directives = text.split(|c| {
+        depth += i32::from(matches!(c, '[' | '{')) - i32::from(matches!(c, ']' | '}'));
+        c == ',' && depth <= 0
+    });
+    for directive in directives.map(str::trim) {
+        let level = directive
+            .rsplit_once('=')
+            .map_or(directive, |(target, level)| if target.is_empty() { directive } else { level });
+        if !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+            let level = level.escape_debug();
+            return Err(format!(
+                "`{level}` is no level: error, warn, info, debug, trace or off, or several by \
+                 target, such as info,kit=debug"
+            ));
+        }
+    }
+    text.parse::<EnvFilter>().map(drop).map_err(|error| error.to_string())
 }

@@ -28,7 +28,7 @@ use shared_middleware::{
 };
 
 pub(crate) use self::{
-    forms::log_format,
+    forms::{log_filter, log_format},
     parse::read,
     show::show,
     sources::{FILE_VARIABLE, Faults, Sources},

@@ -18,8 +18,8 @@ use super::{
     Auth, Config, EventLogConfig, Faults, Gateway, Limits, Mesh, Notification, Patience, Patient,
     SERVICES, Sources, Traces, demo,
     forms::{
-        self, address, at_least_one, audit_key, from_to, jwks, limit, log_format, networks,
-        origins, port, topic_prefix, urls, urls_of_grpc,
+        self, address, at_least_one, audit_key, from_to, jwks, limit, log_filter, log_format,
+        networks, origins, port, topic_prefix, urls, urls_of_grpc,
     },
     issuers::token_issuers,
     sources::Origin,
@@ -323,7 +323,7 @@ fn check_ports(
 
 fn check_logging(s: &mut Sources) {
     s.read("log_format", log_format);
-    s.read("log_level", |text| text.parse::<tracing_subscriber::EnvFilter>().map(drop));
+    s.read("log_level", log_filter);
 }
 
 fn per_part<T, E: Display>(

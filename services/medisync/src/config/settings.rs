@@ -30,7 +30,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "log_level",
         "info",
-        "error, warn, info, debug, trace, or a filter such as info,kit=debug",
+        "error, warn, info, debug, trace, off, or a filter such as info,kit=debug",
     ),
     setting(
         "demo",

@@ -1,9 +1,15 @@
 //! Where settings come from: flags over environment over file over defaults.
 
-use std::{collections::BTreeMap, fmt, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fmt, fs,
+    path::Path,
+};
 
 use serde_json::json;
 
+use super::forms::log_filter;
 use super::settings::{self, DERIVED, SETTINGS, TOKEN_ISSUERS};
 
 const PREFIX: &str = "MEDISYNC_";
@@ -14,6 +20,8 @@ const ECOSYSTEMS: [(&str, &str); 2] = [
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "traces.otlp_endpoint"),
     ("OTEL_TRACES_SAMPLER_ARG", "traces.sample_share"),
 ];
+/// What is logged, as programs in Rust are told. It is no setting: it cannot be in a file.
+const LOG_VARIABLE: &str = "RUST_LOG";
 /// The file itself can be named by the environment.
 pub(crate) const FILE_VARIABLE: &str = "MEDISYNC_CONFIG";
 
@@ -97,23 +105,28 @@ impl Sources {
     /// Gathers settings: the stronger source wins.
     pub(crate) fn gather(
         file: Option<&Path>,
-        environment: impl IntoIterator<Item = (String, String)>,
+        environment: impl IntoIterator<Item = (impl Into<OsString>, impl Into<OsString>)>,
         flags: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Self {
         let mut sources = Self { values: BTreeMap::new(), faults: Vec::new() };
         if let Some(file) = file {
             sources.read_file(file);
         }
-        let environment: Vec<_> = environment.into_iter().collect();
+        let variables = environment.into_iter();
+        let environment: Vec<_> = variables
+            .filter_map(|(name, value)| sources.text(&name.into(), &value.into()))
+            .collect();
         for (name, value) in &environment {
             sources.read_ecosystems(name, value);
         }
+        let filter = environment.iter().find(|(name, _)| name == LOG_VARIABLE).cloned();
         for (name, value) in environment {
             sources.read_variable(&name, value);
         }
         for (key, value) in flags {
             sources.set(key, value, Origin::Flag, key);
         }
+        sources.check_log_variable(filter.map(|(_, filter)| filter).unwrap_or_default());
         sources
     }
 
@@ -165,6 +178,35 @@ impl Sources {
         let known = ECOSYSTEMS.iter().find(|(known, _)| *known == name);
         if let Some((name, key)) = known.filter(|_| !value.is_empty()) {
             self.set(key, value.to_owned(), Origin::Environment, name);
+        }
+    }
+
+    /// A variable as text. One that is ours and is none must not be passed over: somebody meant
+    /// something by it.
+    fn text(&mut self, name: &OsStr, value: &OsStr) -> Option<(String, String)> {
+        if let (Some(name), Some(value)) = (name.to_str(), value.to_str()) {
+            return Some((name.to_owned(), value.to_owned()));
+        }
+        let told = name.to_string_lossy();
+        let heard = told.starts_with(PREFIX) && told != FILE_VARIABLE
+            || told == LOG_VARIABLE
+            || ECOSYSTEMS.iter().any(|(known, _)| told == *known);
+        if heard {
+            let part = if name.to_str().is_none() { "its name" } else { "its value" };
+            let at = told.escape_debug().to_string();
+            self.faults.push(Fault::new(at, format!("{part} is not UTF-8")));
+        }
+        None
+    }
+
+    /// It is not heard where a flag says what is logged; empty is none.
+    fn check_log_variable(&mut self, filter: String) {
+        let by_flag = matches!(self.values.get("log_level"), Some((_, Origin::Flag)));
+        if !filter.is_empty()
+            && !by_flag
+            && let Err(error) = log_filter(&filter)
+        {
+            self.faults.push(Fault::new(LOG_VARIABLE, error));
         }
     }
 

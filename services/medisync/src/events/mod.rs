@@ -90,6 +90,15 @@ pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
     })
 }
 
+/// Whoever asks for what came after a time that has not come yet has mistyped it: nothing would be
+/// found, now or for long.
+pub(crate) fn expect_past(what: &str, at: Timestamp, now: Timestamp) -> anyhow::Result<()> {
+    if at > now {
+        bail!("{what}: {at} has not come yet (it is {now:.0})");
+    }
+    Ok(())
+}
+
 fn day_only(text: &str) -> bool {
     text.len() == "2026-03-02".len()
 }

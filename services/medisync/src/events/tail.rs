@@ -1,9 +1,10 @@
 //! `medisync events tail`: a topic as it grows.
 
 use kit::log::Start;
+use shared_middleware::clock::Clock;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Output, event_log, shown};
+use super::{Output, event_log, expect_past, shown};
 use crate::{cli::Tail, config::Config, out};
 
 /// So many records are read at once at most.
@@ -21,6 +22,9 @@ pub(super) async fn run(config: &Config, tail: &Tail) -> anyhow::Result<()> {
 }
 
 async fn print(config: &Config, tail: &Tail) -> anyhow::Result<()> {
+    if let Some(since) = tail.since {
+        expect_past("--since", since, Clock::system().now())?;
+    }
     let log = event_log(config).await?;
     let start = match tail.since {
         Some(since) => Start::Time(since),

@@ -36,6 +36,39 @@ pub(crate) fn medisync() -> Command {
     command
 }
 
+/// The same, where `ulimit` was called with these before.
+pub(crate) fn medisync_under(limits: &[&str]) -> Command {
+    let binary = medisync();
+    let limits: String = limits.iter().map(|limit| format!("ulimit {limit} && ")).collect();
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("{limits}exec \"$0\" \"$@\"")).arg(binary.get_program());
+    for (name, value) in binary.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+fn on(mut command: Command, args: &[&str], data: &Path, all: Vec<(String, String)>) -> Command {
+    command.args(args).arg("--data-dir").arg(data).envs(all);
+    command
+}
+
+/// Every listener on a free port, and what the environment says.
+fn listeners(environment: &[(String, String)]) -> Vec<(String, String)> {
+    let free = "127.0.0.1:0".to_owned();
+    let listen = PARTS.iter().chain(&["admin"]);
+    let mut all: BTreeMap<String, String> = listen
+        .map(|part| (format!("MEDISYNC_{}__LISTEN", part.to_uppercase()), free.clone()))
+        .chain([("MEDISYNC_BILLING__GRPC_LISTEN".to_owned(), free.clone())])
+        .collect();
+    all.extend(environment.iter().cloned());
+    all.into_iter().collect()
+}
+
 /// A port of 127.0.0.1 that nobody listens on, given out once.
 pub(crate) fn free_port() -> u16 {
     testbed::free_port().unwrap()
@@ -61,25 +94,28 @@ impl Process {
         environment: &[(String, String)],
         folder: &Path,
     ) -> Self {
-        let free = "127.0.0.1:0".to_owned();
-        let listen = PARTS.iter().chain(&["admin"]);
-        let mut all: BTreeMap<String, String> = listen
-            .map(|part| (format!("MEDISYNC_{}__LISTEN", part.to_uppercase()), free.clone()))
-            .chain([("MEDISYNC_BILLING__GRPC_LISTEN".to_owned(), free.clone())])
-            .collect();
-        all.extend(environment.iter().cloned());
-        let all: Vec<_> = all.into_iter().collect();
-        let (mut command, container) = match args {
+        let all = listeners(environment);
+        let (command, container) = match args {
             ["run", part] if containers::are_asked_for() => {
                 let (command, name) = containers::run(part, data, &all);
                 (command, Some(name))
             }
-            _ => {
-                let mut command = medisync();
-                command.args(args).arg("--data-dir").arg(data).envs(all);
-                (command, None)
-            }
+            _ => (on(medisync(), args, data, all), None),
         };
+        Self::spawn(command, container, args, folder)
+    }
+
+    /// The same by a command that was prepared, on free ports.
+    pub(crate) fn start_by(command: Command, args: &[&str], data: &Path, folder: &Path) -> Self {
+        Self::spawn(on(command, args, data, listeners(&[])), None, args, folder)
+    }
+
+    fn spawn(
+        mut command: Command,
+        container: Option<String>,
+        args: &[&str],
+        folder: &Path,
+    ) -> Self {
         let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log"));
         let mut child = command.stdout(Stdio::piped()).stderr(log.unwrap()).spawn().unwrap();
         let output = child.stdout.take().map(BufReader::new);

@@ -47,6 +47,7 @@ mod once {
     mod commands;
     mod crowds;
     mod cut_off;
+    mod descriptors;
     mod drain;
     mod hanging;
     mod nothing_there;
@@ -57,8 +58,10 @@ mod once {
     mod public_tls;
     mod rolling;
     mod tidy;
+    mod unix_signals;
     mod upgrade;
     mod wrong_certificates;
+    mod wrong_words;
 }
 
 /// Rules that no store, event log or number of processes can change: of REST, tokens, policy,

@@ -47,6 +47,14 @@ pub(crate) async fn answers(url: &str, bytes: &[u8]) -> Vec<Answer> {
     answers
 }
 
+/// Asks for a path, on a connection of its own.
+pub(crate) async fn get(url: &str, path: &str) -> Answer {
+    let asked = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let mut answers = answers(url, asked.as_bytes()).await;
+    assert_eq!(answers.len(), 1, "{path} is not answered once");
+    answers.remove(0)
+}
+
 fn first(bytes: &[u8]) -> (Answer, &[u8]) {
     let readable = || bytes.escape_ascii().to_string();
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");

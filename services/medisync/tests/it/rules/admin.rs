@@ -114,7 +114,7 @@ async fn what_is_logged_can_be_changed_while_it_runs() {
         log.lines().any(|line| line.contains(id) && line.contains("service=patient"))
     };
     assert!(!by_patient(&quiet) && by_patient(&loud));
-    for bad in ["", "patient=nonsense", "=="] {
+    for bad in ["", "patient=nonsense", "==", "warning", "info,kit=warning", "kit"] {
         assert_eq!(put(bad).await.0, StatusCode::BAD_REQUEST, "{bad}");
     }
 }

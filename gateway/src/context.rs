@@ -17,7 +17,7 @@ use crate::{
     client::TrustedProxies,
     cors::{Cors, Origins},
     headers::{self, Marks, Scheme},
-    limit::Verdict,
+    limit::{SignIn, Verdict},
     metrics::{self, InFlight},
     route::{Route, Row},
     upstream::Attempts,
@@ -40,6 +40,8 @@ pub(crate) struct Context {
     pub(crate) row: Option<&'static Row>,
     /// Of the most specific limit that counted it.
     pub(crate) verdict: Option<Verdict>,
+    /// A sign-in that is not answered yet.
+    pub(crate) sign_in: Option<SignIn>,
     pub(crate) body_bytes: usize,
     pub(crate) attempts: Attempts,
     /// When the part was last asked.
@@ -61,6 +63,7 @@ impl Context {
             route: None,
             row: None,
             verdict: None,
+            sign_in: None,
             body_bytes: 0,
             attempts: Attempts::default(),
             asked: None,
@@ -89,6 +92,13 @@ impl Context {
     pub(crate) fn name(&mut self, headers: &HeaderMap, ids: &Ids) {
         self.request_id = headers::request_id(headers, ids);
         self.trace = Some(headers::trace(headers));
+    }
+
+    /// What becomes of a sign-in with this answer.
+    pub(crate) fn answers(&mut self, status: StatusCode) {
+        if let Some(sign_in) = self.sign_in.take() {
+            self.verdict = Some(sign_in.answered(status));
+        }
     }
 
     /// The request's trace.

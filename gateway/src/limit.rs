@@ -1,8 +1,11 @@
 //! How many requests a caller has left.
 //!
-//! Every request counts against its client's address; a sign-in also against the address's
-//! sign-ins; a request with a token also against its user. The answer tells the state of the most
-//! specific of the limits that counted it (draft-ietf-httpapi-ratelimit-headers-11).
+//! Every request counts against its client's address; a sign-in that fails also against the
+//! address's failures; a request with a token also against its user. The answer tells the state of
+//! the most specific of the limits that counted it (draft-ietf-httpapi-ratelimit-headers-11).
+//!
+//! Sign-ins that succeed cost an address nothing more: a ward signs in from one address when the
+//! shift changes.
 //!
 //! The address is the one of the TCP connection: what a client writes into `X-Forwarded-For` is
 //! never believed, since it would give itself a new allowance with every request.
@@ -10,10 +13,12 @@
 use std::{hash::Hash, net::IpAddr, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use shared_middleware::{
     error::{ErrorCode, Failure},
-    rate_limit::{self, Clock, Count, MonotonicClock, RateLimit, household},
+    rate_limit::{
+        self, Attempt, Attempts, Clock, Count, MonotonicClock, RateLimit, household,
+    },
 };
 
 use crate::{config::Config, metrics};
@@ -22,7 +27,7 @@ use crate::{config::Config, metrics};
 pub(crate) struct Limits {
     user: Option<Limiter<Arc<str>>>,
     client: Option<Limiter<IpAddr>>,
-    login: Option<Limiter<IpAddr>>,
+    login: Option<SignIns>,
 }
 
 /// What a limit is of.
@@ -38,6 +43,18 @@ pub(crate) struct Limiter<K: Eq + Hash + Clone, C: Clock = MonotonicClock> {
     kind: Kind,
     policy: HeaderValue,
     counts: rate_limit::Limiter<K, C>,
+}
+
+/// How often sign-ins from an address may fail.
+struct SignIns {
+    policy: HeaderValue,
+    attempts: Attempts<IpAddr>,
+}
+
+/// A sign-in under way. One whose end is not told has failed.
+pub(crate) struct SignIn {
+    policy: HeaderValue,
+    attempt: Attempt<IpAddr>,
 }
 
 /// What a limit said of a request, for the answer's headers.
@@ -57,7 +74,10 @@ impl Limits {
         Self {
             user: limiter(Kind::User, config.user_limit, tracked_max),
             client: limiter(Kind::Client, config.client_limit, tracked_max),
-            login: limiter(Kind::Login, config.login_limit, tracked_max),
+            login: config.login_limit.map(|limit| SignIns {
+                policy: policy(Kind::Login, limit),
+                attempts: Attempts::new(limit, tracked_max, MonotonicClock),
+            }),
         }
     }
 
@@ -71,9 +91,17 @@ impl Limits {
         self.client.as_ref().map(|limiter| limiter.check(&household(address)))
     }
 
-    /// Counts a sign-in from an address.
-    pub(crate) fn login(&self, address: IpAddr) -> Option<Verdict> {
-        self.login.as_ref().map(|limiter| limiter.check(&household(address)))
+    /// Lets a sign-in from an address begin, unless too many have failed.
+    pub(crate) async fn login(&self, address: IpAddr) -> Option<Result<SignIn, Verdict>> {
+        let SignIns { policy, attempts } = self.login.as_ref()?;
+        let policy = policy.clone();
+        Some(match attempts.begin(&household(address)).await {
+            Ok(attempt) => Ok(SignIn { policy, attempt }),
+            Err(count) => {
+                metrics::RATE_LIMITED.with_label_values(&[Kind::Login.as_str()]).inc();
+                Err(Verdict { kind: Kind::Login, policy, count })
+            }
+        })
     }
 }
 
@@ -93,11 +121,9 @@ impl Kind {
 
 impl<K: Eq + Hash + Clone, C: Clock> Limiter<K, C> {
     pub(crate) fn new(kind: Kind, limit: RateLimit, tracked_max: usize, clock: C) -> Self {
-        let policy = format!("{:?};q={};w={}", kind.as_str(), limit.requests, limit.per.as_secs());
         Self {
             kind,
-            policy: HeaderValue::from_maybe_shared(Bytes::from(policy))
-                .expect("digits and a name are a header value"),
+            policy: policy(kind, limit),
             counts: rate_limit::Limiter::new(limit, tracked_max, clock),
         }
     }
@@ -109,6 +135,19 @@ impl<K: Eq + Hash + Clone, C: Clock> Limiter<K, C> {
             metrics::RATE_LIMITED.with_label_values(&[self.kind.as_str()]).inc();
         }
         Verdict { kind: self.kind, policy: self.policy.clone(), count }
+    }
+}
+
+// === impl SignIn ===
+
+impl SignIn {
+    /// It was answered. What cannot have told whether a password is right does not count: an auth
+    /// that is away or busy locks nobody out.
+    pub(crate) fn answered(self, status: StatusCode) -> Verdict {
+        let Self { policy, attempt } = self;
+        let uncounted = status.is_success() || status.is_server_error();
+        let count = if uncounted { attempt.uncounted() } else { attempt.failed() };
+        Verdict { kind: Kind::Login, policy, count }
     }
 }
 
@@ -148,6 +187,12 @@ fn limiter<K: Eq + Hash + Clone>(
     tracked_max: usize,
 ) -> Option<Limiter<K>> {
     limit.map(|limit| Limiter::new(kind, limit, tracked_max, MonotonicClock))
+}
+
+fn policy(kind: Kind, limit: RateLimit) -> HeaderValue {
+    let policy = format!("{:?};q={};w={}", kind.as_str(), limit.requests, limit.per.as_secs());
+    HeaderValue::from_maybe_shared(Bytes::from(policy))
+        .expect("digits and a name are a header value")
 }
 
 fn put_number(text: &mut BytesMut, number: u64) {

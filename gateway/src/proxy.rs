@@ -87,7 +87,11 @@ impl ProxyHttp for Gateway {
 
     /// 2. Limits, route, token, role, size: refuse, answer, or go on.
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        match self.admit(session, ctx) {
+        let admitted = match self.admit(session, ctx) {
+            Ok(Next::Part) => self.begin_sign_in(ctx).await.map(|()| Next::Part),
+            other => other,
+        };
+        match admitted {
             Ok(Next::Part) => return Ok(false),
             Ok(Next::Gateway(answer)) => {
                 if answer.write_to_session(session, &ctx.marks()).await.is_err() {
@@ -193,6 +197,7 @@ impl ProxyHttp for Gateway {
             }
             headers::outward(answer, strip, put)?;
         }
+        ctx.answers(answer.status);
         headers::stamp(answer, &ctx.marks())
     }
 
@@ -236,6 +241,7 @@ impl ProxyHttp for Gateway {
                     tracing::error!(kind = error.etype().as_str(), "request failed");
                 }
                 session.set_keepalive(None);
+                ctx.answers(failure.code().status());
                 let trace = ctx.trace();
                 refuse::session(session, failure, &trace, &ctx.marks()).await;
             }
@@ -301,8 +307,8 @@ impl Gateway {
             }
         };
         match row.rate {
-            RateClass::Client => {}
-            RateClass::Login => self.count(ctx, |limits, ctx| limits.login(ctx.client))?,
+            // A sign-in is counted when all else is right (`begin_sign_in`).
+            RateClass::Client | RateClass::Login => {}
             RateClass::User => self.identify(request, row, path, ctx)?,
         }
         let length = request.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
@@ -326,6 +332,21 @@ impl Gateway {
         match request.headers.get_all(CONTENT_LENGTH).iter().nth(1) {
             Some(_) => Err(Failure::new(ErrorCode::Invalid, "the request is malformed")),
             None => Ok(()),
+        }
+    }
+
+    /// A sign-in begins, unless too many from its address have failed.
+    async fn begin_sign_in(&self, ctx: &mut Context) -> Result<(), Failure> {
+        if ctx.row.is_none_or(|row| row.rate != RateClass::Login) {
+            return Ok(());
+        }
+        match self.limits.login(ctx.client).await {
+            None => Ok(()),
+            Some(Ok(sign_in)) => {
+                ctx.sign_in = Some(sign_in);
+                Ok(())
+            }
+            Some(Err(refused)) => ctx.verdict.insert(refused).admit(),
         }
     }
 

@@ -81,13 +81,29 @@ async fn an_address_is_limited_whatever_it_says_of_itself() {
 }
 
 #[tokio::test]
-async fn sign_ins_have_a_limit_of_their_own() {
+async fn sign_ins_that_fail_have_a_limit_of_their_own() {
     let world = World::start_with(|config| config.login_limit = few(2)).await;
+    let log_in = || world.send(request("POST", "/auth/login", "", "{}"));
     for _ in 0..2 {
-        assert_eq!(world.send(request("POST", "/auth/login", "", "{}")).await.status(), 200);
+        world.part.will(Act::Send(answer("401 Unauthorized", "", "{}")));
+        assert_eq!(log_in().await.status(), 401);
     }
-    let refused = world.send(request("POST", "/auth/login", "", "{}")).await;
-    assert_eq!(refused.problem(), "rate_limited");
+    assert_eq!(log_in().await.problem(), "rate_limited");
     assert_eq!(world.send(request("POST", "/auth/refresh", "", "{}")).await.status(), 200);
     assert_eq!(world.part.seen().len(), 3);
+}
+
+#[tokio::test]
+async fn sign_ins_that_succeed_or_meet_a_busy_part_cost_an_address_nothing() {
+    let world = World::start_with(|config| config.login_limit = few(2)).await;
+    let log_in = || world.send(request("POST", "/auth/login", "", "{}"));
+    for _ in 0..12 {
+        let right = log_in().await;
+        assert_eq!((right.status(), right.header("ratelimit")), (200, Some("\"login\";r=2;t=1")));
+        world.part.will(Act::Send(answer("503 Service Unavailable", "", "{}")));
+        assert_eq!(log_in().await.status(), 503);
+    }
+    world.part.will(Act::Send(answer("401 Unauthorized", "", "{}")));
+    let wrong = log_in().await;
+    assert_eq!(wrong.header("ratelimit"), Some("\"login\";r=1;t=3600"));
 }

@@ -1,5 +1,6 @@
 //! The public port with TLS: HTTP/1 over it, its certificate, and who gets no further.
 
+use serde_json::json;
 use shared_middleware::{
     identity::{Part, Role},
     rate_limit::RateLimit,
@@ -11,7 +12,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::world::{Client, World, request, soon};
+use super::world::{Act, Client, World, answer, request, soon};
 use crate::test_support::PublicFiles;
 
 /// A connection, after its handshake.
@@ -46,11 +47,14 @@ async fn refusals_say_so_as_well() {
     let (_files, tls) = PublicFiles::new();
     let world = World::start_public(Some(tls), |config| {
         config.body_bytes_max = 1;
-        config.upstreams.remove(&Part::Auth);
+        config.upstreams.remove(&Part::Billing);
         config.login_limit = Some(RateLimit::every(1, 3600));
     })
     .await;
     let login = request("POST", "/auth/login", "", "x");
+    let wrong = json!({"status": 401, "code": "unauthenticated", "traceId": "0".repeat(32)});
+    let head = "Content-Type: application/problem+json\r\n";
+    world.part.will(Act::Send(answer("401 Unauthorized", head, &wrong.to_string())));
     for (status, asked) in [
         (400, "GET //x HTTP/1.1\r\nHost: x\r\n\r\n".to_owned()),
         (401, request("GET", "/api/patients", "", "")),
@@ -58,7 +62,8 @@ async fn refusals_say_so_as_well() {
         (404, request("GET", "/nowhere", "", "")),
         (405, request("DELETE", "/healthz", "", "")),
         (413, world.request_as(Role::Admin, "POST", "/api/patients", "", "{}")),
-        (503, login.clone()),
+        (503, world.request_as(Role::Admin, "GET", "/api/billing/accounts", "", "")),
+        (401, login.clone()),
         (429, login),
     ] {
         let mut client = Client::on(connect(&world, b"http/1.1").await);

@@ -1,4 +1,5 @@
-//! How often anybody may try to sign in to one account.
+//! How often sign-ins to one account may fail. Those that succeed do not count, so that a program or
+//! a person who signs in often is not locked out.
 //!
 //! All strangers together have one allowance for an account, whether it exists or not. A place from
 //! where its user signed in before has one of its own, so that a flood from elsewhere does not keep
@@ -9,7 +10,7 @@
 
 use std::net::IpAddr;
 
-use shared_middleware::rate_limit::{Limiter, MonotonicClock, RateLimit, household};
+use shared_middleware::rate_limit::{self, Attempts, MonotonicClock, RateLimit, household};
 
 use crate::{error::Error, secret::sha256};
 
@@ -20,11 +21,16 @@ const TRACKED_MAX: usize = 100_000;
 pub(crate) struct AccountLimits(Option<Both>);
 
 struct Both {
-    strangers: Limiter<Hash>,
-    places: Limiter<Hash>,
+    strangers: Attempts<Hash>,
+    places: Attempts<Hash>,
 }
 
 type Hash = [u8; 32];
+
+/// An attempt that may go on; none is counted when the limits are off. One whose end is not told
+/// has failed.
+#[must_use]
+pub(crate) struct Admitted(Option<rate_limit::Attempt<Hash>>);
 
 /// Somebody at an address who wants to be this account's user. Holds no more than hashes.
 pub(crate) struct Attempt {
@@ -37,23 +43,41 @@ pub(crate) struct Attempt {
 impl AccountLimits {
     /// As configured.
     pub(crate) fn new(limit: Option<RateLimit>) -> Self {
-        let limiter = |limit| Limiter::new(limit, TRACKED_MAX, MonotonicClock);
-        Self(limit.map(|limit| Both { strangers: limiter(limit), places: limiter(limit) }))
+        let attempts = |limit| Attempts::new(limit, TRACKED_MAX, MonotonicClock);
+        Self(limit.map(|limit| Both { strangers: attempts(limit), places: attempts(limit) }))
     }
 
     pub(crate) const fn are_off(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Counts an attempt, from a place that is known or not.
-    pub(crate) fn check(&self, attempt: &Attempt, known: bool) -> Result<(), Error> {
-        let Some(Both { strangers, places }) = &self.0 else { return Ok(()) };
-        let count =
-            if known { places.check(&attempt.place) } else { strangers.check(&attempt.account) };
-        if count.allowed {
-            return Ok(());
+    /// Lets an attempt begin, from a place that is known or not, unless too many have failed.
+    pub(crate) async fn begin(&self, attempt: &Attempt, known: bool) -> Result<Admitted, Error> {
+        let Some(Both { strangers, places }) = &self.0 else { return Ok(Admitted(None)) };
+        let begun = match known {
+            true => places.begin(&attempt.place).await,
+            false => strangers.begin(&attempt.account).await,
+        };
+        let refused = |count: rate_limit::Count| Error::TooManyAttempts {
+            retry_after_s: count.reset_s,
+        };
+        begun.map(|attempt| Admitted(Some(attempt))).map_err(refused)
+    }
+}
+
+// === impl Admitted ===
+
+impl Admitted {
+    /// None that is counted.
+    pub(crate) const fn unlimited() -> Self {
+        Self(None)
+    }
+
+    /// The password was right, or was not looked at.
+    pub(crate) fn uncounted(self) {
+        if let Some(attempt) = self.0 {
+            attempt.uncounted();
         }
-        Err(Error::TooManyAttempts { retry_after_s: count.reset_s })
     }
 }
 
@@ -82,26 +106,46 @@ mod tests {
         Attempt::new(email, from.parse().unwrap())
     }
 
-    fn passed(limits: &AccountLimits, attempt: &Attempt, known: bool) -> usize {
-        (0..30).filter(|_| limits.check(attempt, known).is_ok()).count()
+    async fn failures(limits: &AccountLimits, attempt: &Attempt, known: bool) -> usize {
+        let mut failed = 0;
+        while failed < 30 && limits.begin(attempt, known).await.is_ok() {
+            failed += 1;
+        }
+        failed
     }
 
-    #[test]
-    fn strangers_share_an_allowance_and_a_known_place_has_its_own() {
+    #[tokio::test]
+    async fn strangers_share_an_allowance_and_a_known_place_has_its_own() {
         let limits = AccountLimits::new(Some(RateLimit::every(10, 3600)));
-        assert_eq!(passed(&limits, &attempt("a@b.org", "192.0.2.1"), false), 10);
-        assert_eq!(passed(&limits, &attempt("A@b.org ", "192.0.2.2"), false), 0);
-        assert_eq!(passed(&limits, &attempt("a@b.org", "192.0.2.3"), true), 10);
-        assert_eq!(passed(&limits, &attempt("a@b.org", "192.0.2.4"), true), 10);
-        assert_eq!(passed(&limits, &attempt("c@b.org", "192.0.2.1"), false), 10);
+        for (email, from, known, failed) in [
+            ("a@b.org", "192.0.2.1", false, 10),
+            ("A@b.org ", "192.0.2.2", false, 0),
+            ("a@b.org", "192.0.2.3", true, 10),
+            ("a@b.org", "192.0.2.4", true, 10),
+            ("c@b.org", "192.0.2.1", false, 10),
+        ] {
+            let attempt = attempt(email, from);
+            assert_eq!(failures(&limits, &attempt, known).await, failed, "{email} {from}");
+        }
     }
 
-    #[test]
-    fn who_is_refused_is_told_when_to_come_back() {
+    #[tokio::test]
+    async fn those_that_succeed_do_not_count() {
+        let limits = AccountLimits::new(Some(RateLimit::every(10, 3600)));
+        let stranger = attempt("a@b.org", "192.0.2.1");
+        for _ in 0..30 {
+            limits.begin(&stranger, false).await.unwrap().uncounted();
+        }
+        assert_eq!(failures(&limits, &stranger, false).await, 10);
+    }
+
+    #[tokio::test]
+    async fn who_is_refused_is_told_when_to_come_back() {
         let limits = AccountLimits::new(Some(RateLimit::every(10, 60)));
         let stranger = attempt("a@b.org", "192.0.2.1");
-        passed(&limits, &stranger, false);
-        let Err(Error::TooManyAttempts { retry_after_s }) = limits.check(&stranger, false) else {
+        failures(&limits, &stranger, false).await;
+        let refused = limits.begin(&stranger, false).await.err();
+        let Some(Error::TooManyAttempts { retry_after_s }) = refused else {
             panic!("it is not refused")
         };
         assert!((1..=6).contains(&retry_after_s), "{retry_after_s}");

@@ -1,5 +1,6 @@
 //! How many requests somebody has left, by the generic cell rate algorithm, in bounded memory.
 
+mod attempts;
 mod form;
 mod store;
 
@@ -19,7 +20,10 @@ use governor::{
 
 pub use governor::clock::{Clock, MonotonicClock};
 
-pub use self::form::{NoRateLimit, RateLimit, parse_limit};
+pub use self::{
+    attempts::{Attempt, Attempts},
+    form::{NoRateLimit, RateLimit, parse_limit},
+};
 use self::store::Bounded;
 
 /// One limit, by key.

@@ -28,7 +28,7 @@ pub(crate) use self::{
 };
 use crate::{
     LEEWAY_S,
-    account_limit::{AccountLimits, Attempt},
+    account_limit::{AccountLimits, Admitted, Attempt},
     domain::{Change, Email, NewUser, Password, User},
     error::Error,
     feed::Feed,
@@ -170,15 +170,15 @@ impl App {
         Ok(())
     }
 
-    /// Counts an attempt to be this account's user, before anything is spent on it. Whether there
-    /// is such an account makes no difference, also to what is asked of the store.
-    async fn admit(&self, attempt: &Attempt) -> Result<(), Error> {
+    /// Lets an attempt to be this account's user begin, before anything is spent on it. Whether
+    /// there is such an account makes no difference, also to what is asked of the store.
+    async fn admit(&self, attempt: &Attempt) -> Result<Admitted, Error> {
         if self.limits.are_off() {
-            return Ok(());
+            return Ok(Admitted::unlimited());
         }
         let since = self.clock.now() - KNOWN_PLACE_FOR;
         let known = self.store.is_known_place(attempt.place(), since).await?;
-        self.limits.check(attempt, known)
+        self.limits.begin(attempt, known).await
     }
 
     /// Entries of all audit trails, newest first.

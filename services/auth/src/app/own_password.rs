@@ -17,7 +17,8 @@ impl App {
     /// Sets the caller's password, and ends all of the caller's sign-ins, this one too: whoever
     /// changes a password since somebody else knows it wants nobody to stay.
     ///
-    /// An attempt counts as one to sign in: a stolen token is no way to guess passwords faster.
+    /// A wrong current password counts as a failed sign-in: a stolen token is no way to guess
+    /// passwords faster.
     pub(crate) async fn change_own_password(
         &self,
         caller: &Caller,
@@ -27,11 +28,15 @@ impl App {
         let user = self.caller(caller).await?;
         let OwnPassword { current, new } = change;
         let new = new.of(&user.email).map_err(|message| invalid("newPassword", message))?;
-        self.admit(&Attempt::new(user.email.key(), from)).await?;
+        let admitted = self.admit(&Attempt::new(user.email.key(), from)).await?;
         let stored = self.store.user(user.id).await?.ok_or(Error::CallerGone)?;
         let hash = stored.password_hash;
-        if !self.passwords.verify(current.clone(), Some(hash.clone())).await? {
-            return Err(wrong_current());
+        match self.passwords.verify(current.clone(), Some(hash.clone())).await {
+            Ok(false) => return Err(wrong_current()),
+            right_or_unknown => {
+                admitted.uncounted();
+                right_or_unknown?;
+            }
         }
         if new.is(&current) {
             return Err(invalid("newPassword", "must not be the current password"));

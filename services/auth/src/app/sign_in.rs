@@ -63,24 +63,33 @@ impl SignIn {
     /// Begins a sign-in. Whoever is refused learns nothing of why, not even by the time it took.
     pub(crate) async fn login(&self, login: Login, from: IpAddr) -> Result<TokenPair, Error> {
         let attempt = Attempt::new(&login.account, from);
-        self.app.admit(&attempt).await.inspect_err(|error| {
+        let admitted = self.app.admit(&attempt).await.inspect_err(|error| {
             if matches!(error, Error::TooManyAttempts { .. }) {
                 LOGINS.with_label_values(&["limited"]).inc();
             }
         })?;
-        // Another login of the same user may renew the hash between ours being read and used.
+        let tried = self.try_twice(&login, &attempt).await;
+        match &tried {
+            Ok(_) => LOGINS.with_label_values(&["ok"]).inc(),
+            Err(Error::SignInRefused) => {
+                LOGINS.with_label_values(&["refused"]).inc();
+                // Dropped, the attempt has failed.
+                return tried;
+            }
+            Err(_) => {}
+        }
+        admitted.uncounted();
+        tried
+    }
+
+    /// Another login of the same user may renew the hash between ours being read and used.
+    async fn try_twice(&self, login: &Login, attempt: &Attempt) -> Result<TokenPair, Error> {
         const TRIES: u32 = 2;
         for _ in 0..TRIES {
-            let tried = self.try_login(&login, &attempt).await;
-            if let Err(Error::SignInRefused) = tried {
-                break;
-            }
-            if let Some(pair) = tried? {
-                LOGINS.with_label_values(&["ok"]).inc();
+            if let Some(pair) = self.try_login(login, attempt).await? {
                 return Ok(pair);
             }
         }
-        LOGINS.with_label_values(&["refused"]).inc();
         Err(Error::SignInRefused)
     }
 

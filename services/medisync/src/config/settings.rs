@@ -75,7 +75,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting("gateway.rate_limit.user", "100/1s", "requests of one user: N/Ts[:BURST], or off"),
     setting("gateway.rate_limit.client", "200/1s", "requests of one client address"),
-    setting("gateway.rate_limit.login", "10/60s", "sign-ins of one client address"),
+    setting("gateway.rate_limit.login", "10/60s", "failed sign-ins of one client address"),
     setting(
         "gateway.jwks",
         DERIVED,
@@ -144,7 +144,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "auth.rate_limit.account",
         "10/60s",
-        "attempts to sign in to one account, by all strangers together and by each address from \
+        "failed sign-ins to one account, by all strangers together and by each address from \
          where its user signed in before: N/Ts[:BURST], or off",
     ),
     setting("patient.listen", "127.0.0.1:4000", "REST"),

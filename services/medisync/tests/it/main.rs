@@ -78,6 +78,7 @@ mod rules {
     mod metrics;
     mod patients;
     mod policy;
+    mod shift_change;
     mod sign_in;
     mod tokens;
     mod traces;

@@ -99,7 +99,7 @@ async fn an_address_has_exactly_so_many_requests_whatever_it_says_that_it_is() {
 }
 
 #[tokio::test]
-async fn an_address_may_sign_in_ten_times_a_minute_and_no_more() {
+async fn an_address_may_fail_to_sign_in_ten_times_a_minute_and_no_more() {
     let shown = medisync().args(["config", "show"]).output().unwrap().stdout;
     let shown = String::from_utf8(shown).unwrap();
     for default in ["\"100/1s\"", "\"200/1s\"", "\"10/60s\""] {

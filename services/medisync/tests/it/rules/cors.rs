@@ -29,7 +29,7 @@ async fn a_listed_page_may_use_the_api_and_no_other() {
         (404, admin.send(Method::GET, "/nowhere", &told, None).await),
         (405, admin.send(Method::DELETE, "/healthz", &told, None).await),
     ];
-    for _ in 0..2 {
+    for _ in 0..3 {
         nobody.log_in(ADMIN, "wrong").await;
     }
     found.push((429, nobody.send(Method::POST, "/auth/login", &told, None).await));

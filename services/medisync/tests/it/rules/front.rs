@@ -44,7 +44,11 @@ async fn every_answer_carries_what_keeps_a_browser_from_harm() {
         (412, clerk.send(Method::PUT, JOHN, &stale, Some(&a_patient())).await),
         (413, clerk.post("/api/patients", &json!({"name": "x".repeat(70_000)})).await),
         (415, world.raw(&clerk, "text/plain", "{}").await),
-        (429, nobody.log_in(ADMIN, "wrong").await),
+        (429, {
+            nobody.log_in(ADMIN, "wrong").await;
+            nobody.log_in(ADMIN, "wrong").await;
+            nobody.log_in(ADMIN, "wrong").await
+        }),
         (503, admin.get("/api/analytics/summary").await),
         (200, nobody.get("/healthz").await),
         (200, nobody.get("/auth/.well-known/jwks.json").await),

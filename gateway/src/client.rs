@@ -1,7 +1,7 @@
 //! Who the client is: the other end of the connection or, where that is a balancer of ours, whoever
 //! the balancer says it is.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
@@ -43,8 +43,8 @@ impl TrustedProxies {
         let values: Vec<_> = headers.get_all(FORWARDED_FOR).iter().collect();
         let said = values.iter().rev().flat_map(|value| value.as_bytes().rsplit(|&b| b == b','));
         for said in said {
-            let said = std::str::from_utf8(said).ok().and_then(|text| text.trim().parse().ok());
-            let Some(said): Option<IpAddr> = said else { return client };
+            let said = std::str::from_utf8(said).ok().and_then(|text| address(text.trim()));
+            let Some(said) = said else { return client };
             client = said.to_canonical();
             if !self.trusts(client) {
                 return client;
@@ -56,6 +56,15 @@ impl TrustedProxies {
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
+}
+
+/// An address as balancers write it: alone, or with the port that the client came from. Not by the
+/// port is somebody told apart.
+fn address(text: &str) -> Option<IpAddr> {
+    let alone = || text.parse().ok();
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok();
+    let with_port = || text.parse::<SocketAddr>().ok();
+    alone().or_else(|| with_port().map(|it| it.ip())).or_else(|| bracketed().map(IpAddr::from))
 }
 
 #[cfg(test)]
@@ -96,7 +105,22 @@ mod tests {
     fn what_is_no_address_ends_the_list() {
         assert_eq!(client("10.1.2.3", &["203.0.113.9, unknown"]), "10.1.2.3");
         assert_eq!(client("10.1.2.3", &[""]), "10.1.2.3");
-        assert_eq!(client("10.1.2.3", &["203.0.113.9:80"]), "10.1.2.3");
+        for odd in ["203.0.113.9:", "203.0.113.9:65536", "[203.0.113.9]", "[2001:db9::5", "x:80"] {
+            assert_eq!(client("10.1.2.3", &[odd]), "10.1.2.3", "{odd}");
+        }
+    }
+
+    #[test]
+    fn balancers_that_write_ports_tell_clients_apart_by_their_addresses() {
+        for (said, it) in [
+            ("203.0.113.20:5050", "203.0.113.20"),
+            ("203.0.113.20:5051", "203.0.113.20"),
+            ("[2001:db9::1]:443", "2001:db9::1"),
+            ("[2001:db9::1]", "2001:db9::1"),
+            ("1.1.1.1:1, 203.0.113.9:2, 192.0.2.7:3", "203.0.113.9"),
+        ] {
+            assert_eq!(client("10.1.2.3", &[said]), it, "{said}");
+        }
     }
 
     #[test]

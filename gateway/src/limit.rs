@@ -16,9 +16,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderValue, StatusCode};
 use shared_middleware::{
     error::{ErrorCode, Failure},
-    rate_limit::{
-        self, Attempt, Attempts, Clock, Count, MonotonicClock, RateLimit, household,
-    },
+    rate_limit::{self, Attempt, Attempts, Clock, Count, MonotonicClock, RateLimit, household},
 };
 
 use crate::{config::Config, metrics};

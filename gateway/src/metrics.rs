@@ -169,7 +169,9 @@ pub(crate) fn register() {
     for part in Part::ALL.into_iter().filter(|part| *part != Part::Gateway) {
         UPSTREAM_DURATIONS.with_label_values(&[part.as_str()]);
     }
-    for outcome in ["ok", "missing", "malformed", "expired", "forged", "revoked", "forbidden"] {
+    for outcome in
+        ["ok", "missing", "malformed", "expired", "not_yet", "forged", "revoked", "forbidden"]
+    {
         AUTH.with_label_values(&[outcome]);
     }
     for bound in ["total", "client", "descriptors"] {

@@ -52,6 +52,7 @@ fn rejected(error: TokenError) -> Failure {
     match error {
         TokenError::Malformed => count("malformed"),
         TokenError::Expired => count("expired"),
+        TokenError::NotYet => count("not_yet"),
         TokenError::Forged => count("forged"),
         TokenError::Revoked => count("revoked"),
         TokenError::NoRole => count("forbidden"),

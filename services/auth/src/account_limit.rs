@@ -58,9 +58,8 @@ impl AccountLimits {
             true => places.begin(&attempt.place).await,
             false => strangers.begin(&attempt.account).await,
         };
-        let refused = |count: rate_limit::Count| Error::TooManyAttempts {
-            retry_after_s: count.reset_s,
-        };
+        let refused =
+            |count: rate_limit::Count| Error::TooManyAttempts { retry_after_s: count.reset_s };
         begun.map(|attempt| Admitted(Some(attempt))).map_err(refused)
     }
 }

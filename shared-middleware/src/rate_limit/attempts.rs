@@ -315,7 +315,7 @@ mod tests {
         let refused = attempts.begin(&1).await.err().unwrap();
         assert_eq!((refused.reset_s, since.elapsed()), (1, WAITS_MAX));
         let later = attempts.begin(&1);
-        let first = async { drop(under_way.pop().unwrap().uncounted()) };
+        let first = async { assert!(under_way.pop().unwrap().uncounted().allowed) };
         let (later, ()) = tokio::join!(later, first);
         assert!(later.is_ok());
     }

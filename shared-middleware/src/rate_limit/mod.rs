@@ -20,11 +20,11 @@ use governor::{
 
 pub use governor::clock::{Clock, MonotonicClock};
 
+use self::store::Bounded;
 pub use self::{
     attempts::{Attempt, Attempts},
     form::{NoRateLimit, RateLimit, parse_limit},
 };
-use self::store::Bounded;
 
 /// One limit, by key.
 pub struct Limiter<K: Eq + Hash + Clone, C: Clock = MonotonicClock> {

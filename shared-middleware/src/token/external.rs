@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::{
     TokenError,
     issuer::{ExternalIssuer, Times},
+    numeric_date,
 };
 use crate::identity::{Caller, Role};
 
@@ -21,8 +22,11 @@ const SUBJECT_BYTES_MAX: usize = 255;
 #[derive(Deserialize)]
 pub(super) struct ExternalClaims {
     sub: String,
+    #[serde(deserialize_with = "numeric_date::required")]
     exp: i64,
+    #[serde(default, deserialize_with = "numeric_date::optional")]
     iat: Option<i64>,
+    #[serde(default, deserialize_with = "numeric_date::optional")]
     nbf: Option<i64>,
     #[serde(flatten)]
     rest: Members,

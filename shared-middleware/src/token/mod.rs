@@ -5,6 +5,7 @@
 //! - `issuer` is one of those who sign: its keys, and how its tokens are read.
 //! - `external` reads the claims of others, who have names of their own for what we call roles.
 //! - `keys` reads a JSON Web Key Set (RFC 7517).
+//! - `numeric_date` reads times, which may have a fraction.
 //! - `revoked` knows the sign-ins that were ended before their tokens expired.
 //! - `feed` keeps keys and revocations up to date, `external_feed` the keys of others.
 //! - `ring_provider` does the cryptography.
@@ -14,6 +15,7 @@ mod external_feed;
 mod feed;
 mod issuer;
 mod keys;
+mod numeric_date;
 mod revoked;
 mod ring_provider;
 mod verifier;
@@ -53,12 +55,21 @@ pub struct Claims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sid: Option<Uuid>,
     /// When it ends, in seconds since 1970.
+    #[serde(deserialize_with = "numeric_date::required")]
     pub exp: i64,
     /// When it was made, in seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "numeric_date::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub iat: Option<i64>,
     /// When it begins, in seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "numeric_date::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub nbf: Option<i64>,
 }
 

@@ -35,9 +35,12 @@ pub enum TokenError {
     /// It is no token, or lacks what ours have.
     #[error("the token is malformed")]
     Malformed,
-    /// Its time is over, or has not come.
+    /// Its time is over.
     #[error("the token has expired")]
     Expired,
+    /// Its time has not come.
+    #[error("the token is not valid yet")]
+    NotYet,
     /// Nobody who is trusted signed it, or not for this recipient.
     #[error("the token is not valid")]
     Forged,
@@ -217,7 +220,7 @@ impl Verifier {
         let latest_s = now_s.saturating_add(self.config.leeway_s);
         let begins_s = times.nbf.into_iter().chain(times.iat).max().unwrap_or(now_s);
         if begins_s > latest_s {
-            return Err(TokenError::Expired);
+            return Err(TokenError::NotYet);
         }
         let from_s = times.iat.unwrap_or(now_s);
         let longest_s = from_s.saturating_add(self.config.lifetime_s_max);

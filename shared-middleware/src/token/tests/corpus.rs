@@ -12,6 +12,7 @@ fn outcome(verdict: &Result<Caller, TokenError>) -> &'static str {
         Ok(_) => "accepted",
         Err(TokenError::Malformed) => "malformed",
         Err(TokenError::Expired) => "expired",
+        Err(TokenError::NotYet) => "not yet",
         Err(TokenError::Forged) => "forged",
         Err(TokenError::Revoked) => "revoked",
         Err(TokenError::NoRole) => "no role",

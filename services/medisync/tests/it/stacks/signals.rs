@@ -114,7 +114,9 @@ async fn every_metric_has_its_name_and_its_labels_and_no_others() {
         let labels = found.get(*name).unwrap_or_else(|| panic!("no {name} in\n{metrics}"));
         assert_eq!(labels, &BTreeSet::from([wanted]), "{name}");
     }
-    for outcome in ["ok", "missing", "malformed", "expired", "forged", "revoked", "forbidden"] {
+    for outcome in
+        ["ok", "missing", "malformed", "expired", "not_yet", "forged", "revoked", "forbidden"]
+    {
         let series = format!("gateway_auth_total{{outcome=\"{outcome}\"}}");
         assert!(metrics.contains(&series), "{series}");
     }

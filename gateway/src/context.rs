@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora_proxy::Session;
 use shared_middleware::{
     clock::Ids,
+    error::Failure,
     identity::Part,
     metrics::method_label,
     spans::{self, Kind, Span, Value},
@@ -17,9 +18,9 @@ use crate::{
     client::TrustedProxies,
     cors::{Cors, Origins},
     headers::{self, Marks, Scheme},
-    limit::{SignIn, Verdict},
+    limit::{Limits, SignIn, Verdict},
     metrics::{self, InFlight},
-    route::{Route, Row},
+    route::{RateClass, Route, Row},
     upstream::Attempts,
 };
 
@@ -92,6 +93,21 @@ impl Context {
     pub(crate) fn name(&mut self, headers: &HeaderMap, ids: &Ids) {
         self.request_id = headers::request_id(headers, ids);
         self.trace = Some(headers::trace(headers));
+    }
+
+    /// A sign-in begins, if it is one, unless too many from its address have failed.
+    pub(crate) async fn begin_sign_in(&mut self, limits: &Limits) -> Result<(), Failure> {
+        if self.row.is_none_or(|row| row.rate != RateClass::Login) {
+            return Ok(());
+        }
+        match limits.login(self.client).await {
+            None => Ok(()),
+            Some(Ok(sign_in)) => {
+                self.sign_in = Some(sign_in);
+                Ok(())
+            }
+            Some(Err(refused)) => self.verdict.insert(refused).admit(),
+        }
     }
 
     /// What becomes of a sign-in with this answer.

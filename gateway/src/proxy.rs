@@ -88,7 +88,7 @@ impl ProxyHttp for Gateway {
     /// 2. Limits, route, token, role, size: refuse, answer, or go on.
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         let admitted = match self.admit(session, ctx) {
-            Ok(Next::Part) => self.begin_sign_in(ctx).await.map(|()| Next::Part),
+            Ok(Next::Part) => ctx.begin_sign_in(&self.limits).await.map(|()| Next::Part),
             other => other,
         };
         match admitted {
@@ -307,7 +307,7 @@ impl Gateway {
             }
         };
         match row.rate {
-            // A sign-in is counted when all else is right (`begin_sign_in`).
+            // A sign-in is counted when all else is right (`request_filter`).
             RateClass::Client | RateClass::Login => {}
             RateClass::User => self.identify(request, row, path, ctx)?,
         }
@@ -332,21 +332,6 @@ impl Gateway {
         match request.headers.get_all(CONTENT_LENGTH).iter().nth(1) {
             Some(_) => Err(Failure::new(ErrorCode::Invalid, "the request is malformed")),
             None => Ok(()),
-        }
-    }
-
-    /// A sign-in begins, unless too many from its address have failed.
-    async fn begin_sign_in(&self, ctx: &mut Context) -> Result<(), Failure> {
-        if ctx.row.is_none_or(|row| row.rate != RateClass::Login) {
-            return Ok(());
-        }
-        match self.limits.login(ctx.client).await {
-            None => Ok(()),
-            Some(Ok(sign_in)) => {
-                ctx.sign_in = Some(sign_in);
-                Ok(())
-            }
-            Some(Err(refused)) => ctx.verdict.insert(refused).admit(),
         }
     }
 

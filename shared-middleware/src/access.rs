@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use http::Method;
 
-use crate::{identity::Part, permission::Permission};
+use crate::{audit::is_action, identity::Part, permission::Permission};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,7 @@ impl Rule {
 
     /// The same, kept in the audit trail as this action.
     pub const fn audited(self, action: &'static str) -> Self {
+        assert!(is_action(action), "an action that is not on the list (`audit::actions`)");
         Self { action: Some(action), ..self }
     }
 

@@ -3,10 +3,10 @@
 use axum::{Json, Router, extract::State};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use kit::{
-    http::QueryParams,
+    http::QueryFields,
     service::{BearerAuth, DOCUMENT_RULE, document, with_problems},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use shared_middleware::{
     access::{Access, Rule},
     clock::Clock,
@@ -50,11 +50,6 @@ struct Api {
     store: Store,
     clock: Clock,
 }
-
-/// This route takes no parameters.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NoParams {}
 
 /// Patients and their events, counted.
 #[derive(Serialize, ToSchema)]
@@ -141,8 +136,9 @@ fn described() -> OpenApiRouter<Api> {
 )]
 async fn summary(
     State(api): State<Api>,
-    QueryParams(NoParams {}): QueryParams<NoParams>,
+    QueryFields(query): QueryFields,
 ) -> Result<Json<Summary>, Failure> {
+    query.none()?;
     let counts = api.store.counts().await?;
     Ok(Json(Summary::new(counts, api.clock.now())))
 }

@@ -14,9 +14,10 @@
 //! - `store` commits. Only it knows SQL.
 //!
 //! **A sign-in** (session) begins with a login and has one access token at a time, which lives for
-//! `token_ttl_s`, and one refresh token, which works once and gives a new pair. A session ends when
-//! it was not refreshed for `refresh_ttl_s`, at a logout, when a spent refresh token comes back, or
-//! when its user is disabled, deleted, or gets another role or password. However it is ended, a row
+//! `token_ttl_s`, and one refresh token, which works once and gives a new pair. Within
+//! `refresh_reuse_s` it gives the same pair again: two tabs refresh at once, or an answer is lost. A
+//! session ends when it was not refreshed for `refresh_ttl_s`, at a logout, when a spent refresh
+//! token comes back later than that, or when its user is disabled, deleted, or gets another role or password. However it is ended, a row
 //! in `revocations` commits with it, and every part learns of it by the feed.
 //!
 //! A program signs in by its service account's key, as often as it needs a token: each is a
@@ -87,6 +88,9 @@ pub use crate::{
 /// bounds how long old keys and revocations are kept.
 pub(crate) const LEEWAY_S: i64 = 60;
 
+/// A refresh token that comes back later than that was stolen, or its client is broken.
+pub(crate) const REFRESH_REUSE_S_MAX: i64 = 60;
+
 /// What OWASP asks of argon2id at least; a weaker configuration is refused.
 const ARGON2_MEMORY_KIB_MIN: u32 = 19_456;
 const ARGON2_PASSES_MIN: u32 = 2;
@@ -102,6 +106,8 @@ pub struct Config {
     pub token_ttl_s: i64,
     /// How long a sign-in lives after it was last refreshed.
     pub refresh_ttl_s: i64,
+    /// For so long after a refresh token was spent, whoever has it gets the same pair.
+    pub refresh_reuse_s: i64,
     /// Memory of one password hash.
     pub argon2_memory_kib: u32,
     /// Passes of one password hash.
@@ -195,6 +201,7 @@ impl Config {
             keys_dir,
             token_ttl_s: 900,
             refresh_ttl_s: 30 * 86_400,
+            refresh_reuse_s: 10,
             argon2_memory_kib: ARGON2_MEMORY_KIB_MIN,
             argon2_passes: ARGON2_PASSES_MIN,
             hashes_at_once_max: 2,
@@ -218,6 +225,11 @@ impl Config {
                 "refresh_ttl_s",
                 "must be from token_ttl_s to 31536000",
                 (self.token_ttl_s..=31_536_000).contains(&self.refresh_ttl_s),
+            ),
+            bound(
+                "refresh_reuse_s",
+                "must be from 0 to 60",
+                (0..=REFRESH_REUSE_S_MAX).contains(&self.refresh_reuse_s),
             ),
             bound(
                 "argon2_memory_kib",
@@ -251,6 +263,10 @@ impl Config {
     }
 
     const fn lifetimes(&self) -> Lifetimes {
-        Lifetimes { token_s: self.token_ttl_s, refresh_s: self.refresh_ttl_s }
+        Lifetimes {
+            token_s: self.token_ttl_s,
+            refresh_s: self.refresh_ttl_s,
+            reuse_s: self.refresh_reuse_s,
+        }
     }
 }

@@ -14,7 +14,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::Config;
+use crate::{Config, domain::composed};
 
 /// So many wait for a permit at most.
 const WAITING_MAX: usize = 64;
@@ -80,7 +80,7 @@ impl Passwords {
 
     /// The password's hash, as a PHC string with a salt of its own.
     pub(crate) async fn hash(&self, password: SecretString) -> Result<String, PasswordError> {
-        let argon2 = self.argon2();
+        let (argon2, password) = (self.argon2(), composed(&password));
         self.in_turn(move || {
             let hash = argon2.hash_password(password.expose_secret().as_bytes()).map_err(failed)?;
             Ok(hash.to_string())
@@ -89,6 +89,9 @@ impl Passwords {
     }
 
     /// Whether it is the password of this hash. Without a hash it is not, after as much work.
+    ///
+    /// It is compared in the form in which it is hashed, and then as it was typed: hashes from
+    /// before there was one form are of that.
     pub(crate) async fn verify(
         &self,
         password: SecretString,
@@ -98,11 +101,16 @@ impl Passwords {
         let hash = hash.unwrap_or_else(|| String::from(&*self.decoy));
         self.in_turn(move || {
             let hash = PasswordHash::new(&hash).map_err(failed)?;
-            match argon2.verify_password(password.expose_secret().as_bytes(), &hash) {
+            let is = |password: &SecretString| match argon2
+                .verify_password(password.expose_secret().as_bytes(), &hash)
+            {
                 Ok(()) => Ok(true),
                 Err(password_hash::Error::PasswordInvalid) => Ok(false),
                 Err(error) => Err(failed(error)),
-            }
+            };
+            let composed = composed(&password);
+            let as_typed = password.expose_secret() != composed.expose_secret();
+            Ok(is(&composed)? || (as_typed && is(&password)?))
         })
         .await
     }
@@ -176,6 +184,23 @@ mod tests {
         assert!(passwords.verify("violet tram 19".into(), Some(first.clone())).await.unwrap());
         assert!(!passwords.verify("violet tram 20".into(), Some(first.clone())).await.unwrap());
         assert!(!passwords.is_outdated(&first));
+    }
+
+    #[tokio::test]
+    async fn a_password_is_known_again_in_whichever_form_it_was_typed_or_hashed() {
+        let passwords = Passwords::cheap();
+        let (composed, apart) = ("crème à midi", "cre\u{300}me a\u{300} midi");
+        let is = async |typed: &str, hash: &String| {
+            passwords.verify(typed.into(), Some(hash.clone())).await.unwrap()
+        };
+        for typed in [composed, apart] {
+            let hash = passwords.hash(typed.into()).await.unwrap();
+            assert!(is(composed, &hash).await && is(apart, &hash).await);
+            assert!(!is("creme a midi", &hash).await);
+        }
+        // From before.
+        let old = passwords.argon2().hash_password(apart.as_bytes()).unwrap().to_string();
+        assert!(is(apart, &old).await && !is(composed, &old).await);
     }
 
     #[tokio::test]

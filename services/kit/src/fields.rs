@@ -35,9 +35,11 @@ struct Members(Option<Vec<(String, Value)>>);
 // === impl Fields ===
 
 impl Fields {
-    /// Of a body, which must be a JSON object.
+    /// Of a body, which must be a JSON object. A byte order mark before it, as some programs write
+    /// it, is passed over (RFC 8259, 8.1).
     pub fn of_json(body: &[u8]) -> Result<Self, Failure> {
         use serde_json::error::Category;
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         let invalid = |detail: Cow<'static, str>| Failure::new(ErrorCode::Invalid, detail);
         let Members(members) = serde_json::from_slice(body).map_err(|error| {
             let (line, column) = (error.line(), error.column());
@@ -83,6 +85,35 @@ impl Fields {
         }
     }
 
+    /// A field that is true or false; none when it is absent, null or refused.
+    pub fn flag(&mut self, name: &'static str) -> Option<bool> {
+        match self.take(name)? {
+            Value::Bool(flag) => Some(flag),
+            _ => self.refuse(name, "must be true or false"),
+        }
+    }
+
+    /// What was made of the fields that were read; or everything that is wrong, with them or with
+    /// others.
+    pub fn all<T>(self, parsed: Result<T, Vec<FieldError>>) -> Result<T, Failure> {
+        let mut faults = Faults::new(self.end());
+        let value = match parsed {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                for FieldError { field, message } in wrong {
+                    faults.wrong(field, message);
+                }
+                None
+            }
+        };
+        faults.all(value)
+    }
+
+    /// That no field is there.
+    pub fn none(self) -> Result<(), Failure> {
+        self.all(Ok(()))
+    }
+
     /// What was refused: fields in the order in which they were read, then those that nobody read.
     pub fn end(mut self) -> Vec<FieldError> {
         for (name, _) in &self.members {
@@ -125,11 +156,32 @@ impl Faults {
     where
         M: Into<Cow<'static, str>>,
     {
-        if let Some(place) = self.refused.iter().position(|error| error.field == name) {
-            self.found.push(self.refused.remove(place));
+        if self.was_refused(name) {
             return None;
         }
         parsed.map_err(|message| self.found.push(FieldError::new(name, message))).ok()
+    }
+
+    /// The value that was made of all of them, or everything that is wrong.
+    pub fn all<T>(self, value: Option<T>) -> Result<T, Failure> {
+        let wrong = self.end();
+        match value {
+            Some(value) if wrong.is_empty() => Ok(value),
+            _ => Err(Failure::invalid_fields(wrong)),
+        }
+    }
+
+    fn wrong(&mut self, name: Cow<'static, str>, message: Cow<'static, str>) {
+        if !self.was_refused(&name) {
+            self.found.push(FieldError::new(name, message));
+        }
+    }
+
+    /// Whether it was refused when it was read: then that is what is told of it.
+    fn was_refused(&mut self, name: &str) -> bool {
+        let place = self.refused.iter().position(|error| error.field == name);
+        self.found.extend(place.map(|place| self.refused.remove(place)));
+        place.is_some()
     }
 
     /// Everything that is wrong: known fields in the order in which they were asked for, then the
@@ -182,9 +234,9 @@ fn whole(number: &Number) -> Option<u64> {
     number.as_u64().or_else(written_otherwise)
 }
 
-/// A field's name as it is told: it is the client's text, and may be anything.
+/// A field's name, or a coding's, as it is told: it is the client's text, and may be anything.
 pub(crate) fn told(name: &str) -> String {
-    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     let told = plain && !name.is_empty() && name.len() <= NAME_CHARS_MAX;
     if told { name.to_owned() } else { "?".to_owned() }
 }
@@ -209,6 +261,37 @@ mod tests {
         let told = faults.end();
         assert_eq!(names(&told), ["c", "a", "b", "zzz", "?"]);
         assert!(!format!("{told:?}").contains("12345678"));
+    }
+
+    #[test]
+    fn what_is_made_of_the_fields_is_told_with_what_was_refused() {
+        let fields = |body: &[u8]| {
+            let mut fields = Fields::of_json(body).unwrap();
+            (fields.text("email"), fields.flag("on"), fields)
+        };
+        let (email, on, read) = fields(br#"{"email":"x","on":true}"#);
+        assert_eq!((email.as_deref(), on), (Some("x"), Some(true)));
+        assert_eq!(read.all(Ok(7)).unwrap(), 7);
+        let (.., read) = fields(br#"{"email":5,"on":"yes","zzz":1}"#);
+        let required = ["role", "email"].map(|name| FieldError::new(name, "is required"));
+        let told = read.all(Err::<(), _>(required.to_vec())).unwrap_err();
+        let told = String::from_utf8(told.body(None)).unwrap();
+        let places = ["\"role\"", "\"email\"", "\"on\"", "\"zzz\""].map(|name| told.find(name));
+        assert!(places.is_sorted() && places[0].is_some(), "{told}");
+        assert!(
+            told.contains("must be a text") && told.matches("\"email\"").count() == 1,
+            "{told}"
+        );
+        let (.., read) = fields(br#"{"zzz":1}"#);
+        assert!(read.none().is_err());
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_json_is_passed_over() {
+        let mut fields = Fields::of_json(b"\xef\xbb\xbf{\"a\":\"b\"}").unwrap();
+        assert_eq!(fields.text("a").as_deref(), Some("b"));
+        assert!(Fields::of_json(b"\xef\xbb\xbf\xef\xbb\xbf{}").is_err());
+        assert!(Fields::of_json(b"\xef\xbb{}").is_err());
     }
 
     #[test]

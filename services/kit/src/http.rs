@@ -4,23 +4,24 @@
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
+    extract::{
+        FromRequest, FromRequestParts, Path, Query, Request,
+        path::ErrorKind,
+        rejection::{BytesRejection, PathRejection},
+    },
 };
-use http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts};
-use serde::de::DeserializeOwned;
-use shared_middleware::error::{ErrorCode, Failure, FieldError};
+use http::{
+    HeaderMap, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+    request::Parts,
+};
+use shared_middleware::error::{ErrorCode, Failure};
 use uuid::Uuid;
 
 use crate::fields::{self, Fields};
 
-/// A JSON body, no longer than the mesh allows.
-pub struct JsonBody<T>(pub T);
-
 /// A JSON object, no longer than the mesh allows, to be read field by field.
 pub struct JsonFields(pub Fields);
-
-/// A query string, of which every parameter is known.
-pub struct QueryParams<T>(pub T);
 
 /// A query string, to be read parameter by parameter.
 pub struct QueryFields(pub Fields);
@@ -28,31 +29,35 @@ pub struct QueryFields(pub Fields);
 /// The id in a path. One that is no UUID names nothing: 404.
 pub struct IdInPath(pub Uuid);
 
-// === impl JsonBody ===
+// === impl JsonFields ===
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+impl<S: Send + Sync> FromRequest<S> for JsonFields {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        parse_object(&json(request, state).await?).map(Self)
+        check_headers(request.headers())?;
+        let body = Bytes::from_request(request, state).await.map_err(unread)?;
+        Fields::of_json(&body).map(Self)
     }
 }
 
-async fn json<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Failure> {
-    if !is_json(request.headers()) {
+/// That the body is JSON, as it is.
+fn check_headers(headers: &HeaderMap) -> Result<(), Failure> {
+    if !is_json(headers) {
         let detail = "the content type must be application/json";
         return Err(Failure::new(ErrorCode::UnsupportedMediaType, detail));
     }
-    Bytes::from_request(request, state).await.map_err(unread)
-}
-
-/// Every body is an object; serde alone would also take a list of the fields' values in order.
-fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
-    let parsed = serde_json::from_slice(body).map_err(|error| not_that_json(&error))?;
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Failure::new(ErrorCode::Invalid, "the body is not a JSON object"));
-    }
-    Ok(parsed)
+    let codings = headers.get_all(CONTENT_ENCODING).iter();
+    let mut codings = codings.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    // `identity` stands for none (RFC 9110, 12.5.3).
+    let unknown = codings.find(|coding| {
+        let coding = coding.trim_ascii();
+        !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")
+    });
+    let Some(coding) = unknown else { return Ok(()) };
+    let coding = fields::told(&String::from_utf8_lossy(coding.trim_ascii()));
+    let detail = format!("the content coding {coding} is not understood: send the body as it is");
+    Err(Failure::new(ErrorCode::UnsupportedMediaType, detail))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -68,67 +73,15 @@ fn unread(rejection: BytesRejection) -> Failure {
     Failure::new(ErrorCode::Invalid, "the body broke off")
 }
 
-/// Tells where and what, without the values that serde's own text would quote.
-fn not_that_json(error: &serde_json::Error) -> Failure {
-    use serde_json::error::Category;
-    let place = format!("line {}, column {}", error.line(), error.column());
-    match error.classify() {
-        Category::Data => {
-            let text = error.to_string();
-            if let Some(field) = named_field(&text, "unknown field `") {
-                return Failure::invalid_fields(vec![FieldError::new(field, "is not known here")]);
-            }
-            if let Some(field) = named_field(&text, "missing field `") {
-                return Failure::invalid_fields(vec![FieldError::new(field, "is required")]);
-            }
-            if let Some(field) = named_field(&text, "duplicate field `") {
-                return Failure::invalid_fields(vec![FieldError::new(field, "is there twice")]);
-            }
-            let detail = format!("a value has the wrong type at {place}");
-            Failure::new(ErrorCode::Invalid, detail)
-        }
-        _ => Failure::new(ErrorCode::Invalid, format!("the body is not JSON at {place}")),
-    }
-}
-
-/// The field that serde names, if it looks like one: it is the client's text.
-fn named_field(text: &str, before: &str) -> Option<String> {
-    let (name, _) = text.strip_prefix(before)?.split_once('`')?;
-    Some(fields::told(name))
-}
-
-// === impl JsonFields ===
-
-impl<S: Send + Sync> FromRequest<S> for JsonFields {
-    type Rejection = Failure;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        Fields::of_json(&json(request, state).await?).map(Self)
-    }
-}
-
-// === impl QueryParams ===
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T> {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        match Query::<T>::from_request_parts(parts, state).await {
-            Ok(Query(params)) => Ok(Self(params)),
-            Err(_) => Err(Failure::new(
-                ErrorCode::Invalid,
-                "a query parameter is unknown, there twice, or not of its form",
-            )),
-        }
-    }
-}
-
 // === impl QueryFields ===
 
 impl<S: Send + Sync> FromRequestParts<S> for QueryFields {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        if !parts.uri.query().is_none_or(is_text) {
+            return Err(not_text());
+        }
         let Query(params) = Query::from_request_parts(parts, state)
             .await
             .map_err(|_| Failure::new(ErrorCode::Invalid, "the query is not of its form"))?;
@@ -144,37 +97,77 @@ impl<S: Send + Sync> FromRequestParts<S> for IdInPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         match Path::<Uuid>::from_request_parts(parts, state).await {
             Ok(Path(id)) => Ok(Self(id)),
+            Err(PathRejection::FailedToDeserializePathParams(error))
+                if matches!(error.kind(), ErrorKind::InvalidUtf8InPathParam { .. }) =>
+            {
+                Err(not_text())
+            }
             Err(_) => Err(Failure::new(ErrorCode::NotFound, "there is nothing with this id")),
         }
     }
 }
 
+/// Whether what is percent-encoded are bytes of UTF-8. The decoder would put something else in the
+/// place of others, and a search for that finds nobody.
+fn is_text(query: &str) -> bool {
+    let mut bytes = Vec::with_capacity(query.len());
+    let mut rest = query.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let hex = || {
+            let (digits, after) = after.split_at_checked(2)?;
+            let digits = std::str::from_utf8(digits).ok()?;
+            let plain = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let byte = u8::from_str_radix(digits, 16).ok().filter(|_| plain)?;
+            Some((byte, after))
+        };
+        let encoded = if byte == b'%' { hex() } else { None };
+        let (byte, after) = encoded.unwrap_or((byte, after));
+        bytes.push(byte);
+        rest = after;
+    }
+    std::str::from_utf8(&bytes).is_ok()
+}
+
+fn not_text() -> Failure {
+    Failure::new(ErrorCode::Invalid, "what is percent-encoded in the URL must be UTF-8")
+}
+
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
+    use http::HeaderValue;
 
     use super::*;
 
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only parsed")]
-    struct Input {
-        name: String,
-    }
-
-    fn told(json: &str) -> String {
-        let error = parse_object::<Input>(json.as_bytes()).unwrap_err();
-        String::from_utf8(error.body(None)).unwrap()
+    fn refused(lines: &[(&'static str, &'static str)]) -> Option<(StatusCode, String)> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        let failure = check_headers(&headers).err()?;
+        Some((failure.code().status(), String::from_utf8(failure.body(None)).unwrap()))
     }
 
     #[test]
-    fn an_error_names_fields_and_never_values() {
-        assert!(told(r#"{"name":"a","x":1}"#).contains(r#""field":"x""#));
-        assert!(told("{}").contains("is required"));
-        assert!(told(r#"{"name":"#).contains("not JSON"));
-        for secret in [r#"{"name":12345678}"#, r#"{"<script>":1}"#, r#"["12345678"]"#] {
-            let told = told(secret);
-            assert!(!told.contains("12345678") && !told.contains("script"), "{told}");
+    fn a_coding_that_is_not_understood_is_named() {
+        let json = ("content-type", "application/json; charset=utf-8");
+        assert_eq!(refused(&[json]), None);
+        assert_eq!(refused(&[json, ("content-encoding", "identity, IDENTITY")]), None);
+        for (coding, named) in [("gzip", "gzip"), ("identity, br", "br"), ("<i>", "?")] {
+            let (status, told) = refused(&[json, ("content-encoding", coding)]).unwrap();
+            assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+            assert!(told.contains(&format!("coding {named} is not understood")), "{told}");
+        }
+        assert!(refused(&[("content-type", "text/plain")]).is_some());
+        assert!(refused(&[]).is_some());
+    }
+
+    #[test]
+    fn a_query_is_text() {
+        for query in ["", "search=J%C3%B6hn+Doe&q[]=1", "a=%", "a=%zz&b=%4", "a=%+1"] {
+            assert!(is_text(query), "{query}");
+        }
+        for query in ["search=%E9", "search=%FF", "%C3=1", "a=%C3&b=%A9", "a=%ed%a0%80"] {
+            assert!(!is_text(query), "{query}");
         }
     }
 }

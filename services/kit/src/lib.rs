@@ -11,6 +11,7 @@
 //! - [`consumer`] and [`position`]: how a service reads them, once in effect.
 //! - [`dead_letter`]: what becomes of events that cannot be handled.
 //! - [`http`], [`fields`] and [`page`]: what handlers read of a request, and how lists are paged.
+//! - [`email`]: addresses, one type for all.
 //! - [`client`] and [`breaker`]: how a service calls another.
 //! - `testing`: stores for tests, on every engine, and what tests ask of documents.
 
@@ -32,6 +33,7 @@ pub mod position;
 
 pub mod task;
 
+pub mod email;
 pub mod fields;
 pub mod http;
 pub mod page;

@@ -12,7 +12,7 @@ use ring::{
     rand::{SecureRandom as _, SystemRandom},
 };
 use serde::{Deserialize, Serialize};
-use shared_middleware::error::{ErrorCode, Failure, FieldError};
+use shared_middleware::error::{ErrorCode, Failure};
 use uuid::Uuid;
 
 use crate::{
@@ -109,15 +109,15 @@ impl Cursors {
     /// As a client sent it back.
     ///
     /// # Errors
-    /// `Invalid` when we did not make it, or made it for another list.
-    pub fn unseal(&self, text: &str, list: &str) -> Result<Cursor, Failure> {
+    /// [`NOT_OURS`] when we did not make it, or made it for another list.
+    pub fn unseal(&self, text: &str, list: &str) -> Result<Cursor, &'static str> {
         let opened = self.unseal_any(text)?;
-        if opened.list == list { Ok(opened) } else { Err(not_ours()) }
+        if opened.list == list { Ok(opened) } else { Err(NOT_OURS) }
     }
 
     /// As [`Self::unseal`], for a service that asks the cursor which list it is of.
-    pub fn unseal_any(&self, text: &str) -> Result<Cursor, Failure> {
-        self.try_unseal(text).ok_or_else(not_ours)
+    pub fn unseal_any(&self, text: &str) -> Result<Cursor, &'static str> {
+        self.try_unseal(text).ok_or(NOT_OURS)
     }
 
     fn try_unseal(&self, text: &str) -> Option<Cursor> {
@@ -133,18 +133,7 @@ impl Cursors {
     }
 }
 
-/// The refusal of a cursor that cannot be used.
-pub fn not_ours() -> Failure {
-    Failure::invalid_fields(vec![FieldError::new("cursor", NOT_OURS)])
-}
-
 /// A page's size as a client asked for it: 1 to [`SIZE_MAX`].
-pub fn size(asked: Option<u32>) -> Result<u32, Failure> {
-    let refused = |message| Failure::invalid_fields(vec![FieldError::new("size", message)]);
-    size_in_bounds(asked).map_err(refused)
-}
-
-/// As [`size`], for a service that tells what else is wrong too.
 pub fn size_in_bounds(asked: Option<u32>) -> Result<u32, &'static str> {
     let size = asked.unwrap_or(SIZE_DEFAULT);
     if (1..=SIZE_MAX).contains(&size) { Ok(size) } else { Err("must be from 1 to 200") }
@@ -187,8 +176,8 @@ mod tests {
 
     #[test]
     fn sizes_out_of_bounds_are_refused() {
-        assert_eq!(size(None).unwrap(), 20);
-        assert_eq!(size(Some(200)).unwrap(), 200);
-        assert!(size(Some(0)).is_err() && size(Some(201)).is_err());
+        assert_eq!(size_in_bounds(None), Ok(20));
+        assert_eq!(size_in_bounds(Some(200)), Ok(200));
+        assert!(size_in_bounds(Some(0)).is_err() && size_in_bounds(Some(201)).is_err());
     }
 }

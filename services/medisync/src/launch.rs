@@ -158,6 +158,7 @@ pub(crate) fn auth_config(config: &Config) -> auth::Config {
     auth::Config {
         token_ttl_s: settings.token_ttl_s,
         refresh_ttl_s: settings.refresh_ttl_s,
+        refresh_reuse_s: settings.refresh_reuse_s,
         argon2_memory_kib: settings.argon2_memory_kib,
         argon2_passes: settings.argon2_passes,
         hashes_at_once_max: settings.hashes_at_once_max,

@@ -84,16 +84,34 @@ fn told(error: auth::Error) -> anyhow::Error {
     anyhow::anyhow!("{}", fields.join("; "))
 }
 
+/// A line as it was meant: some shells begin what they pipe with a byte order mark.
+fn piped(line: &str) -> &str {
+    line.strip_prefix('\u{feff}').unwrap_or(line).trim_end_matches(['\n', '\r'])
+}
+
 /// Asked for without showing it; a line of standard input when that is no terminal.
 fn password() -> anyhow::Result<SecretString> {
     if !std::io::stdin().is_terminal() {
         let mut line = String::new();
         std::io::stdin().lock().read_line(&mut line).context("cannot read standard input")?;
-        return Ok(line.trim_end_matches(['\n', '\r']).into());
+        return Ok(piped(&line).into());
     }
     let first = rpassword::prompt_password("Password: ")?;
     if first != rpassword::prompt_password("Once more: ")? {
         bail!("the two are not the same");
     }
     Ok(first.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_before_a_piped_password_is_no_part_of_it() {
+        for line in ["\u{feff}violet tram 19\r\n", "violet tram 19\n", "violet tram 19"] {
+            assert_eq!(piped(line), "violet tram 19");
+        }
+        assert_eq!(piped("\u{feff}\u{feff} a \n"), "\u{feff} a ");
+    }
 }

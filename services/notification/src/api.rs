@@ -5,15 +5,16 @@ use std::sync::Arc;
 use axum::{Extension, Json, Router, extract::State};
 use jiff::Timestamp;
 use kit::{
-    http::QueryParams,
-    page::{self, Cursor, Cursors},
+    fields::Faults,
+    http::QueryFields,
+    page::{self, Cursor, Cursors, NOT_OURS},
     service::{BearerAuth, DOCUMENT_RULE, document, with_problems},
 };
 use serde::{Deserialize, Serialize};
 use shared_middleware::{
     access::{Access, Rule},
     audit::Shown,
-    error::{Failure, FieldError},
+    error::Failure,
     permission::Permission,
 };
 use utoipa::{IntoParams, OpenApi, ToSchema};
@@ -56,6 +57,7 @@ struct Api {
 #[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a document of what `list` reads")]
 struct Params {
     /// Only this patient's.
     #[param(value_type = Option<Uuid>, example = "123e4567-e89b-12d3-a456-426614174000")]
@@ -139,12 +141,18 @@ fn described() -> OpenApiRouter<Api> {
 )]
 async fn list(
     State(api): State<Api>,
-    QueryParams(params): QueryParams<Params>,
+    QueryFields(mut query): QueryFields,
 ) -> Result<(Extension<Shown>, Json<Notifications>), Failure> {
-    let size = page::size(params.size)?;
-    let patient = params.patient_id.as_deref().map(parse_patient).transpose()?;
+    let (patient, size) = (query.text("patientId"), query.number("size"));
+    let cursor = query.text("cursor");
+    let mut faults = Faults::new(query.end());
+    let patient = patient.map(|text| text.parse::<Uuid>().map_err(|_| "must be a UUID"));
+    let patient = faults.field("patientId", patient.transpose()).flatten();
+    let size = faults.field("size", page::size_in_bounds(size));
     let list = patient.map_or("notifications".to_owned(), |id| format!("notifications {id}"));
-    let before = params.cursor.as_deref().map(|text| api.before(text, &list)).transpose()?;
+    let before = cursor.map(|text| api.before(&text, &list)).transpose();
+    let before = faults.field("cursor", before).flatten();
+    let size = faults.all(size)?;
 
     // One more tells whether there is another page.
     let mut found = api.store.list(patient, before, size + 1).await?;
@@ -160,9 +168,8 @@ async fn list(
 // === impl Api ===
 
 impl Api {
-    fn before(&self, cursor: &str, list: &str) -> Result<i64, Failure> {
-        let cursor = self.cursors.unseal(cursor, list)?;
-        cursor.key.parse().map_err(|_| invalid("cursor", "is not a cursor of this list"))
+    fn before(&self, cursor: &str, list: &str) -> Result<i64, &'static str> {
+        self.cursors.unseal(cursor, list)?.key.parse().map_err(|_| NOT_OURS)
     }
 
     fn cursor_after(&self, last: &Listed, list: String) -> Result<String, Failure> {
@@ -183,14 +190,6 @@ impl From<Listed> for Notification {
             sent_at: listed.sent_at,
         }
     }
-}
-
-fn parse_patient(text: &str) -> Result<Uuid, Failure> {
-    text.parse().map_err(|_| invalid("patientId", "must be a UUID"))
-}
-
-fn invalid(field: &'static str, message: &'static str) -> Failure {
-    Failure::invalid_fields(vec![FieldError::new(field, message)])
 }
 
 #[cfg(test)]

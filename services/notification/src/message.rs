@@ -7,6 +7,7 @@
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use kit::email::Email;
 use lettre::{
     Address, Message,
     address::Envelope,
@@ -24,8 +25,6 @@ use crate::{
 
 /// A longer name is cut: it came from an event, not from our own validation.
 const NAME_CHARS_MAX: usize = 100;
-/// RFC 5321, 4.5.3.1.3: a path is no longer, brackets included.
-const EMAIL_BYTES_MAX: usize = 254;
 
 /// What a message is made of.
 pub(crate) struct Letter<'a> {
@@ -112,8 +111,8 @@ const fn words(kind: Kind) -> (&'static str, &'static str) {
 }
 
 fn address(email: &str) -> Result<Address, Refusal> {
-    let plausible = email.len() <= EMAIL_BYTES_MAX && !email.chars().any(char::is_control);
-    let address = if plausible { email.parse().ok() } else { None };
+    // In the form in which every server takes it, also where the event is from before that.
+    let address = Email::parse(email).ok().and_then(|email| email.as_str().parse().ok());
     address.ok_or_else(|| Refusal::Permanent("the recipient's address cannot be used".to_owned()))
 }
 
@@ -216,7 +215,24 @@ mod tests {
         assert!(message.contains("\r\n\r\nHello,\r\n"), "{message}");
     }
 
+    #[test]
+    fn a_domain_beyond_ascii_is_written_as_every_server_takes_it() {
+        let message = render(Kind::Welcome, "Ann", "ann@exämple.org").unwrap();
+        assert!(message.contains("ann@xn--exmple-cua.org") && message.is_ascii(), "{message}");
+    }
+
     proptest! {
+        /// What is registered gets its mail.
+        #[test]
+        fn a_message_to_every_valid_address_can_be_built(
+            email in "[^@\\s]{1,70}@\\PC{1,20}(\\.[a-zäø]{2,4})?",
+        ) {
+            if let Ok(email) = Email::parse(&email) {
+                let built = render(Kind::Welcome, "X", email.as_str());
+                prop_assert!(built.is_ok(), "{}: {:?}", email.as_str(), built);
+            }
+        }
+
         #[test]
         fn no_name_breaks_out_of_its_header(name in any::<String>(), kind in 0_usize..3) {
             let message = render(Kind::ALL[kind], &name, "x@example.com").unwrap();

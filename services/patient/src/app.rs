@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     billing::OpenAccount,
-    domain::{Billing, Details, Input, Patient},
+    domain::{Billing, Condition, Details, Input, Patient},
     error::Error,
     events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED},
     store::{Change, FirstAnswer, IdempotencyKey, List, Registration, Store},
@@ -117,25 +117,25 @@ impl App {
         Ok(())
     }
 
-    /// Changes a patient, if it still has one of these versions.
+    /// Changes a patient, if it has a version that is meant.
     pub(crate) async fn update(
         &self,
         id: Uuid,
         input: Input,
-        versions: Option<Vec<i64>>,
+        condition: Condition,
     ) -> Result<Patient, Error> {
         let details = input.update(self.clock.today())?;
         self.expect_shown(id)?;
-        let change = self.change(id, versions);
+        let change = self.change(id, condition);
         let changed = self.store.update(change, details, PATIENT_UPDATED).await?;
         self.outbox.wake();
         Ok(changed)
     }
 
-    /// Removes a patient, if it still has one of these versions.
-    pub(crate) async fn remove(&self, id: Uuid, versions: Option<Vec<i64>>) -> Result<(), Error> {
+    /// Removes a patient, if it has a version that is meant.
+    pub(crate) async fn remove(&self, id: Uuid, condition: Condition) -> Result<(), Error> {
         self.expect_shown(id)?;
-        let change = self.change(id, versions);
+        let change = self.change(id, condition);
         self.store.remove(change, PATIENT_DELETED).await?;
         self.outbox.wake();
         Ok(())
@@ -204,9 +204,9 @@ impl App {
         crate::events::event(kind, id, patient, version, at, trace_context::current())
     }
 
-    fn change(&self, id: Uuid, versions: Option<Vec<i64>>) -> Change {
+    fn change(&self, id: Uuid, condition: Condition) -> Change {
         let (now, event_id) = (self.clock.now(), self.ids.next());
-        Change { id, versions, now, event_id, trace: trace_context::current() }
+        Change { id, condition, now, event_id, trace: trace_context::current() }
     }
 }
 

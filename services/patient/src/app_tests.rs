@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     app::{Registered, RequestKey},
     billing::{BillingError, CallBilling, Insistent, OpenAccount, Patience},
-    domain::{Billing, Patient},
+    domain::{Billing, Condition, Patient},
     error::Error,
     reconcile::Rounds,
     testing::{FakeBilling, World, account_of, count, events, input, traces},
@@ -57,6 +57,10 @@ impl OpenAccount for Held {
     }
 }
 
+fn of_version(version: i64) -> Condition {
+    Condition { among: Some(vec![version]), ..Condition::default() }
+}
+
 fn render(patient: &Patient) -> String {
     format!("{} {}", patient.id, patient.billing.as_str())
 }
@@ -68,7 +72,7 @@ impl World {
     }
 
     async fn registered(&self, email: &str) -> Patient {
-        match self.register(email, None).await.unwrap() {
+        match self.register(email, Condition::default()).await.unwrap() {
             Registered::New(patient) => patient,
             Registered::Before { .. } => panic!("there was no key"),
         }
@@ -226,8 +230,12 @@ async fn every_event_is_of_the_trace_that_caused_it() {
         let trace = TraceContext::start();
         let told = trace.scope(async {
             let jane = world.registered("jane@example.com").await;
-            world.app.update(jane.id, input("Jane", "doe@example.com"), None).await.unwrap();
-            world.app.remove(jane.id, None).await.unwrap();
+            world
+                .app
+                .update(jane.id, input("Jane", "doe@example.com"), Condition::default())
+                .await
+                .unwrap();
+            world.app.remove(jane.id, Condition::default()).await.unwrap();
             traces(&world.db).await
         });
         assert_eq!(told.await, vec![Some(trace.traceparent()); 3]);
@@ -259,9 +267,9 @@ async fn every_change_is_told_once_and_in_order() {
         let world = World::on(engine).await;
         let jane = world.registered("jane@example.com").await;
         let changed = input("Jane Doe", "doe@example.com");
-        assert!(world.app.update(jane.id, input("", ""), None).await.is_err());
-        world.app.update(jane.id, changed, Some(vec![1])).await.unwrap();
-        world.app.remove(jane.id, Some(vec![2])).await.unwrap();
+        assert!(world.app.update(jane.id, input("", ""), Condition::default()).await.is_err());
+        world.app.update(jane.id, changed, of_version(1)).await.unwrap();
+        world.app.remove(jane.id, of_version(2)).await.unwrap();
         assert!(matches!(world.app.get(jane.id).await, Err(Error::NotFound)));
         let told = events(&world.db).await;
         let types: Vec<_> = told.iter().map(|event| event.event_type.as_str()).collect();

@@ -97,6 +97,8 @@ pub async fn remove_demo(
 /// Builds the service; the binary decides where to serve it.
 pub async fn build(config: Config, kit: &Kit) -> Result<Patient, Error> {
     let db = Db::open(&config.database, migrations()).await?;
+    let store = Store::new(db.clone());
+    store.rewrite_email_domains().await?;
     let cursors = Cursors::open(&db).await?;
     let trail = kit.trail(Part::Patient, &db).await?;
     let patience = Patience {
@@ -108,7 +110,7 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Patient, Error> {
     let outbox = Outbox::new(Part::Patient, db.clone(), Arc::clone(&kit.log), kit.clock.clone());
     let app = Arc::new(App {
         demo: kit.demo,
-        store: Store::new(db.clone()),
+        store,
         outbox: outbox.clone(),
         billing: Arc::new(billing::billing(billing, kit)),
         reconcile: Arc::default(),

@@ -9,6 +9,7 @@
 //! **Invariant:** an entry holds ids, times, addresses of machines and names of actions; no name,
 //! email, search text or other personal data.
 
+mod actions;
 pub mod layer;
 pub mod refusals;
 
@@ -23,6 +24,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::actions::{ACTIONS, is_action};
 use crate::{
     error::Failure,
     identity::{Caller, Peer, Role, TRUST_DOMAIN},
@@ -151,6 +153,7 @@ impl Asked {
 
     /// By a command on the machine.
     pub fn by_shell(action: &'static str) -> Self {
+        debug_assert!(is_action(action), "an action that is not on the list");
         let asked = Self::new(action, None, None, None);
         asked.by(Actor { name: SHELL.into(), role: None });
         asked
@@ -158,6 +161,7 @@ impl Asked {
 
     /// By nobody: the mesh does it by itself.
     pub fn by_system(action: &'static str) -> Self {
+        debug_assert!(is_action(action), "an action that is not on the list");
         let asked = Self::new(action, None, None, None);
         asked.by(Actor { name: SYSTEM.into(), role: None });
         asked

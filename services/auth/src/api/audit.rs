@@ -8,13 +8,14 @@ use axum::{
 use jiff::Timestamp;
 use kit::{
     audit::copies::{Copies as _, CopyError, Page, Taken},
-    http::QueryParams,
-    page::{self, Cursor},
+    fields::{Faults, Fields},
+    http::QueryFields,
+    page::{self, Cursor, NOT_OURS},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shared_middleware::{
-    audit::{Entry, Outcome, refusals},
-    error::{ErrorCode, Failure, FieldError, causes},
+    audit::{ACTIONS, ANONYMOUS, Entry, Outcome, SHELL, SYSTEM, refusals},
+    error::{ErrorCode, Failure, causes},
     identity::{Part, Peer},
     listen::Connection,
 };
@@ -37,8 +38,11 @@ const TEXT_CHARS_MAX: usize = 300;
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a document of what `search` reads")]
 pub(super) struct AuditQuery {
-    /// Who: a user's or service account's id, a part's SPIFFE id, `anonymous`, `shell`, `system`.
+    /// Who: a user's or service account's id, a part's SPIFFE id, `anonymous`, `shell`, `system`;
+    /// or the email address of a user who is there now. The id keeps addresses out of URLs, and
+    /// finds those who were deleted.
     user: Option<String>,
     /// Whose data were read or changed.
     #[param(value_type = Option<Uuid>)]
@@ -124,11 +128,9 @@ pub(super) struct EntriesBody {
 )]
 pub(super) async fn search(
     State(api): State<Api>,
-    QueryParams(query): QueryParams<AuditQuery>,
+    QueryFields(query): QueryFields,
 ) -> Result<Json<EntriesBody>, Failure> {
-    let size = page::size(query.size)?;
-    let before = query.cursor.as_deref().map(|text| place(&api, text)).transpose()?;
-    let wanted = Wanted { before, ..wanted(query)? };
+    let (wanted, size) = asked(&api, query).await?;
     let mut found = api.app.audit_entries(wanted, size + 1).await?;
     let more = found.len() > size as usize;
     found.truncate(size as usize);
@@ -179,48 +181,68 @@ async fn from_part<T: DeserializeOwned>(body: Body) -> Result<T, Failure> {
     serde_json::from_slice(&bytes).map_err(|_| odd())
 }
 
-fn wanted(query: AuditQuery) -> Result<Wanted, Failure> {
-    let mut faults = Vec::new();
-    let mut odd = |field: &'static str, message: &'static str| {
-        faults.push(FieldError::new(field, message));
+/// Which entries, and how many in a page. A condition that nothing can meet is refused: an empty
+/// list would read as if nothing had been done.
+async fn asked(api: &Api, mut query: Fields) -> Result<(Wanted, u32), Failure> {
+    let names = ["user", "patientId", "action", "outcome", "part", "from", "to", "cursor"];
+    let [user, patient, action, outcome, part, from, to, cursor] =
+        names.map(|name| query.text(name));
+    let size = query.number("size");
+    let mut faults = Faults::new(query.end());
+    let actor = match user {
+        Some(text) => actor(api, text).await?.map(Some),
+        None => Ok(None),
     };
-    let short = |text: &String| text.chars().count() <= TEXT_CHARS_MAX;
-    for (field, text) in [("user", &query.user), ("action", &query.action)] {
-        if !text.as_ref().is_none_or(short) {
-            odd(field, "is too long");
-        }
+    let patient = patient.map(|text| text.parse::<Uuid>().map_err(|_| "must be a UUID"));
+    let outcome = outcome.map(|text| {
+        let named = Outcome::named(&text).map(Outcome::as_str);
+        named.ok_or("must be allowed, refused or failed")
+    });
+    let part = part.map(|text| {
+        let parts = "must be auth, patient, billing, analytics or notification";
+        text.parse::<Part>().map_err(|_| parts)
+    });
+    let moment = |text: Option<String>| {
+        let form = "must be a time such as 2026-03-02T09:00:00Z (RFC 3339)";
+        text.map(|text| text.parse::<Timestamp>().map_err(|_| form)).transpose()
+    };
+    let wanted = Wanted {
+        actor: faults.field("user", actor).flatten(),
+        patient: faults.field("patientId", patient.transpose()).flatten(),
+        action: faults.field("action", action.map(known_action).transpose()).flatten(),
+        outcome: faults.field("outcome", outcome.transpose()).flatten(),
+        writer: faults.field("part", part.transpose()).flatten(),
+        from: faults.field("from", moment(from)).flatten(),
+        to: faults.field("to", moment(to)).flatten(),
+        before: faults.field("cursor", cursor.map(|text| place(api, &text)).transpose()).flatten(),
+    };
+    let size = faults.field("size", page::size_in_bounds(size));
+    faults.all(size.map(|size| (wanted, size)))
+}
+
+fn known_action(text: String) -> Result<String, &'static str> {
+    // Where a route has no name in the trail, a refusal has its path.
+    let known = ACTIONS.contains(&&*text) || text.starts_with('/');
+    let known = known && text.chars().count() <= TEXT_CHARS_MAX;
+    if known { Ok(text) } else { Err("must be an action of the trail, such as patient.read") }
+}
+
+/// Who is meant, as the trail names them.
+async fn actor(api: &Api, text: String) -> Result<Result<String, &'static str>, Failure> {
+    const NOBODY: &str = "names nobody whom the trail knows: give an id, a part's SPIFFE id, \
+                          anonymous, shell or system";
+    let named = [ANONYMOUS, SHELL, SYSTEM].contains(&&*text)
+        || text.strip_prefix("spiffe://medisync/").is_some_and(|part| part.parse::<Part>().is_ok());
+    if named {
+        return Ok(Ok(text));
     }
-    let patient = query.patient_id.map(|text| text.parse());
-    let outcome = query.outcome.map(|text| Outcome::named(&text).map(Outcome::as_str));
-    let writer = query.part.map(|text| text.parse());
-    let (from, to) = (query.from.map(|text| text.parse()), query.to.map(|text| text.parse()));
-    if matches!(patient, Some(Err(_))) {
-        odd("patientId", "must be a UUID");
+    if let Ok(id) = text.parse::<Uuid>() {
+        return Ok(Ok(id.to_string()));
     }
-    if matches!(outcome, Some(None)) {
-        odd("outcome", "must be allowed, refused or failed");
+    if text.chars().count() > TEXT_CHARS_MAX || text.chars().any(char::is_control) {
+        return Ok(Err(NOBODY));
     }
-    if matches!(writer, Some(Err(_))) {
-        odd("part", "must be auth, patient, billing, analytics or notification");
-    }
-    for (field, moment) in [("from", &from), ("to", &to)] {
-        if matches!(moment, Some(Err(_))) {
-            odd(field, "must be a time such as 2026-03-02T09:00:00Z (RFC 3339)");
-        }
-    }
-    if !faults.is_empty() {
-        return Err(Failure::invalid_fields(faults));
-    }
-    Ok(Wanted {
-        actor: query.user,
-        patient: patient.and_then(Result::ok),
-        action: query.action,
-        outcome: outcome.flatten(),
-        writer: writer.and_then(|part: Result<Part, _>| part.ok()),
-        from: from.and_then(Result::ok),
-        to: to.and_then(Result::ok),
-        before: None,
-    })
+    Ok(api.app.actor_named(text).await?.ok_or(NOBODY))
 }
 
 /// What a page's last entry was, as a cursor remembers it.
@@ -229,7 +251,7 @@ fn after(last: &Copied) -> Cursor {
     Cursor { list: LIST.to_owned(), key, id: Uuid::nil() }
 }
 
-fn place(api: &Api, text: &str) -> Result<Place, Failure> {
+fn place(api: &Api, text: &str) -> Result<Place, &'static str> {
     let cursor = api.cursors.unseal(text, LIST)?;
     let read = || {
         let mut fields = cursor.key.splitn(3, ' ');
@@ -237,7 +259,7 @@ fn place(api: &Api, text: &str) -> Result<Place, Failure> {
         let seq = fields.next()?.parse().ok()?;
         Some(Place { at, seq, writer: fields.next()?.to_owned() })
     };
-    read().ok_or_else(page::not_ours)
+    read().ok_or(NOT_OURS)
 }
 
 impl From<Copied> for EntryBody {

@@ -1,21 +1,27 @@
 //! Lists by the time at which their rows were added: what a cursor of them says.
 
 use jiff::Timestamp;
-use kit::page::{self, Cursor};
-use shared_middleware::error::{ErrorCode, Failure};
+use kit::{
+    fields::{Faults, Fields},
+    page::{self, Cursor, NOT_OURS},
+};
+use shared_middleware::error::Failure;
 
-use super::{Api, words::PageQuery};
+use super::Api;
 use crate::store::Place;
 
 /// So many rows of this list, after this place.
 pub(super) fn asked(
     api: &Api,
-    query: &PageQuery,
+    mut query: Fields,
     list: &str,
 ) -> Result<(u32, Option<Place>), Failure> {
-    let size = page::size(query.size)?;
-    let Some(text) = &query.cursor else { return Ok((size, None)) };
-    Ok((size, Some(place(&api.cursors.unseal(text, list)?)?)))
+    let (size, cursor) = (query.number("size"), query.text("cursor"));
+    let mut faults = Faults::new(query.end());
+    let size = faults.field("size", page::size_in_bounds(size));
+    let after = cursor.map(|text| place(&api.cursors.unseal(&text, list)?)).transpose();
+    let after = faults.field("cursor", after);
+    faults.all(size.zip(after))
 }
 
 /// The cursor of the page after this place.
@@ -25,8 +31,7 @@ pub(super) fn next(api: &Api, list: &str, (at, id): Place) -> Result<String, Fai
 }
 
 /// Where a cursor's page begins.
-fn place(cursor: &Cursor) -> Result<Place, Failure> {
+fn place(cursor: &Cursor) -> Result<Place, &'static str> {
     let at = cursor.key.parse().ok().and_then(|at| Timestamp::from_microsecond(at).ok());
-    let odd = || Failure::new(ErrorCode::Invalid, "the cursor is not of this list");
-    Ok((at.ok_or_else(odd)?, cursor.id))
+    Ok((at.ok_or(NOT_OURS)?, cursor.id))
 }

@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::StatusCode;
-use kit::http::{IdInPath, JsonBody, QueryParams};
+use kit::http::{IdInPath, JsonFields, QueryFields};
 use shared_middleware::{error::Failure, identity::Caller};
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ use super::{
     Api, pages,
     words::{NewServiceAccountBody, PageQuery, ServiceAccountBody, ServiceAccountsBody},
 };
-use crate::{domain::NewServiceAccount, error::Error};
+use crate::domain::NewServiceAccount;
 
 /// Which list a cursor is of.
 const LIST: &str = "service accounts createdAt asc";
@@ -35,9 +35,9 @@ const LIST: &str = "service accounts createdAt asc";
 )]
 pub(super) async fn list_service_accounts(
     State(api): State<Api>,
-    QueryParams(query): QueryParams<PageQuery>,
+    QueryFields(query): QueryFields,
 ) -> Result<Json<ServiceAccountsBody>, Failure> {
-    let (size, after) = pages::asked(&api, &query, LIST)?;
+    let (size, after) = pages::asked(&api, query, LIST)?;
     let (accounts, more) = api.app.service_accounts(after, size).await?;
     let last = accounts.last().filter(|_| more).map(|last| (last.created_at, last.id));
     let next_cursor = last.map(|last| pages::next(&api, LIST, last)).transpose()?;
@@ -64,11 +64,12 @@ pub(super) async fn list_service_accounts(
 pub(super) async fn create_service_account(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    JsonBody(body): JsonBody<NewServiceAccountBody>,
+    JsonFields(mut body): JsonFields,
 ) -> Result<Response, Failure> {
-    let NewServiceAccountBody { name, role, expires_in_days } = body;
-    let new = NewServiceAccount::parse(name.as_deref(), role.as_deref(), expires_in_days);
-    let made = api.app.create_service_account(new.map_err(Error::Invalid)?).await?;
+    let (name, role) = (body.text("name"), body.text("role"));
+    let days = body.number("expiresInDays").map(i64::from);
+    let new = NewServiceAccount::parse(name.as_deref(), role.as_deref(), days);
+    let made = api.app.create_service_account(body.all(new)?).await?;
     told(&caller, made.0.id, "service account added");
     Ok((StatusCode::CREATED, Json(ServiceAccountBody::from(made))).into_response())
 }

@@ -6,32 +6,31 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderName, StatusCode, header::CACHE_CONTROL};
-use kit::http::{JsonBody, QueryParams};
+use kit::{
+    fields::{Faults, Fields},
+    http::{JsonFields, QueryFields},
+};
+use secrecy::SecretString;
 use serde::Serialize;
 use shared_middleware::{
-    client_address::ClientAddress,
-    error::{Failure, FieldError},
-    identity::Caller,
-    token::RevocationPage,
+    client_address::ClientAddress, error::Failure, identity::Caller, token::RevocationPage,
 };
 
 use super::{
     Api,
     words::{
-        FeedQuery, KeyBody, KeySetBody, LoginBody, MeBody, OwnPasswordBody, RefreshBody,
-        ServiceTokenBody, TokensBody,
+        KeyBody, KeySetBody, LoginBody, MeBody, OwnPasswordBody, RefreshBody, ServiceTokenBody,
+        TokensBody,
     },
 };
-use crate::{
-    domain::{Login, OwnPassword},
-    error::Error,
-};
+use crate::domain::{Login, OwnPassword};
 
 /// Sign in
 ///
 /// Unknown email, wrong password and disabled user get the same answer after the same time. An
-/// account, there or not, takes so many attempts a minute (`auth.rate_limit.account`); addresses
-/// from where its user signed in within 30 days have an allowance each.
+/// account, there or not, takes so many failures a minute (`auth.rate_limit.account`); addresses
+/// from where its user signed in within 30 days have an allowance each. Those who are right are not
+/// limited.
 #[utoipa::path(
     post, path = "/login", operation_id = "login", tag = "sign-in",
     request_body = LoginBody,
@@ -39,23 +38,25 @@ use crate::{
         (status = 200, description = "A new sign-in", body = TokensBody),
         (status = 400, description = "A field is missing or too long"),
         (status = 401, description = "Email or password is wrong"),
-        (status = 429, description = "Too many logins from this address, or to this account"),
+        (status = 429, description = "Too many failures from this address, or for this account"),
         (status = 503, description = "Too many logins at once"),
     ),
 )]
 pub(super) async fn login(
     State(api): State<Api>,
     ClientAddress(from): ClientAddress,
-    JsonBody(body): JsonBody<LoginBody>,
+    JsonFields(mut body): JsonFields,
 ) -> Result<Response, Failure> {
-    let login = Login::parse(body.email.as_deref(), body.password).map_err(Error::Invalid)?;
+    let (email, password) = (body.text("email"), secret(&mut body, "password"));
+    let login = body.all(Login::parse(email.as_deref(), password))?;
     Ok(not_kept(TokensBody::from(api.sign_in.login(login, from).await?)))
 }
 
 /// Refresh a sign-in
 ///
-/// Spends the refresh token and gives a new pair, with the user's role of today. A token that was
-/// spent before ends its sign-in: both pairs are refused from then on.
+/// Spends the refresh token and gives a new pair, with the user's role of today. Used again within
+/// `auth.refresh_reuse_seconds` (two tabs at once, a lost answer), it gives the same pair again; a
+/// token that was spent before that ends its sign-in: both pairs are refused from then on.
 #[utoipa::path(
     post, path = "/refresh", operation_id = "refresh", tag = "sign-in",
     request_body = RefreshBody,
@@ -67,10 +68,9 @@ pub(super) async fn login(
 )]
 pub(super) async fn refresh(
     State(api): State<Api>,
-    JsonBody(body): JsonBody<RefreshBody>,
+    JsonFields(body): JsonFields,
 ) -> Result<Response, Failure> {
-    let required = || Error::Invalid(vec![FieldError::new("refreshToken", "is required")]);
-    let token = body.refresh_token.ok_or_else(required)?;
+    let token = one_secret(body, "refreshToken")?;
     Ok(not_kept(TokensBody::from(api.sign_in.refresh(token).await?)))
 }
 
@@ -90,10 +90,9 @@ pub(super) async fn refresh(
 )]
 pub(super) async fn token(
     State(api): State<Api>,
-    JsonBody(body): JsonBody<KeyBody>,
+    JsonFields(body): JsonFields,
 ) -> Result<Response, Failure> {
-    let required = || Error::Invalid(vec![FieldError::new("apiKey", "is required")]);
-    let key = body.api_key.ok_or_else(required)?;
+    let key = one_secret(body, "apiKey")?;
     Ok(not_kept(ServiceTokenBody::from(api.sign_in.by_key(key).await?)))
 }
 
@@ -119,8 +118,8 @@ pub(super) async fn logout(
 
 /// Change one's password
 ///
-/// Ends all of the user's sign-ins, this one too. An attempt counts as one to sign in, and a wrong
-/// current password is a field that is wrong: 400, since the caller stays signed in.
+/// Ends all of the user's sign-ins, this one too. A wrong current password counts as a failed
+/// sign-in; it is a field that is wrong, so 400: the caller stays signed in.
 #[utoipa::path(
     post, path = "/password", operation_id = "changeOwnPassword", tag = "sign-in",
     security(("bearer" = [])),
@@ -136,10 +135,11 @@ pub(super) async fn password(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     ClientAddress(from): ClientAddress,
-    JsonBody(body): JsonBody<OwnPasswordBody>,
+    JsonFields(mut body): JsonFields,
 ) -> Result<StatusCode, Failure> {
-    let change = OwnPassword::parse(body.current_password, body.new_password);
-    api.app.change_own_password(&caller, change.map_err(Error::Invalid)?, from).await?;
+    let (current, new) = (secret(&mut body, "currentPassword"), secret(&mut body, "newPassword"));
+    let change = body.all(OwnPassword::parse(current, new))?;
+    api.app.change_own_password(&caller, change, from).await?;
     tracing::info!(actor.id = %caller.subject, "own password changed");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -191,9 +191,25 @@ pub(super) async fn jwks(State(api): State<Api>) -> Json<KeySetBody> {
 /// The feed of ended sign-ins and of the keys' version: a long poll.
 pub(super) async fn revocations(
     State(api): State<Api>,
-    QueryParams(query): QueryParams<FeedQuery>,
+    QueryFields(mut query): QueryFields,
 ) -> Result<Json<RevocationPage>, Failure> {
-    Ok(Json(api.feed.poll(query.after, &query.keys).await?))
+    let (after, keys) = (query.text("after"), query.text("keys").unwrap_or_default());
+    let mut faults = Faults::new(query.end());
+    let after = after.map_or(Ok(0), |text| text.parse::<i64>());
+    let after = faults.field("after", after.map_err(|_| "must be a whole number"));
+    Ok(Json(api.feed.poll(faults.all(after)?, &keys).await?))
+}
+
+fn secret(body: &mut Fields, name: &'static str) -> Option<SecretString> {
+    body.text(name).map(SecretString::from)
+}
+
+/// Of a body that has nothing else.
+fn one_secret(mut body: Fields, name: &'static str) -> Result<SecretString, Failure> {
+    let secret = secret(&mut body, name);
+    let mut faults = Faults::new(body.end());
+    let secret = faults.field(name, secret.ok_or("is required"));
+    faults.all(secret)
 }
 
 /// Tokens are for one client: nothing between us may keep them (RFC 6749, 5.1).

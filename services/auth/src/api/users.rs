@@ -6,7 +6,8 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{StatusCode, header::LOCATION};
-use kit::http::{IdInPath, JsonBody, QueryParams};
+use kit::http::{IdInPath, JsonFields, QueryFields};
+use secrecy::SecretString;
 use shared_middleware::{error::Failure, identity::Caller};
 use uuid::Uuid;
 
@@ -14,10 +15,7 @@ use super::{
     Api, pages,
     words::{ChangeBody, NewUserBody, PageQuery, UserBody, UsersBody},
 };
-use crate::{
-    domain::{Change, NewUser},
-    error::Error,
-};
+use crate::domain::{Change, NewUser};
 
 /// Which list a cursor is of.
 const USERS_LIST: &str = "users createdAt asc";
@@ -36,9 +34,9 @@ const USERS_LIST: &str = "users createdAt asc";
 )]
 pub(super) async fn list_users(
     State(api): State<Api>,
-    QueryParams(query): QueryParams<PageQuery>,
+    QueryFields(query): QueryFields,
 ) -> Result<Json<UsersBody>, Failure> {
-    let (size, after) = pages::asked(&api, &query, USERS_LIST)?;
+    let (size, after) = pages::asked(&api, query, USERS_LIST)?;
     let (users, more) = api.app.page(after, size).await?;
     let last = users.last().filter(|_| more).map(|last| (last.created_at, last.id));
     let next_cursor = last.map(|last| pages::next(&api, USERS_LIST, last)).transpose()?;
@@ -60,10 +58,11 @@ pub(super) async fn list_users(
 pub(super) async fn create_user(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    JsonBody(body): JsonBody<NewUserBody>,
+    JsonFields(mut body): JsonFields,
 ) -> Result<Response, Failure> {
-    let new = NewUser::parse(body.email.as_deref(), body.password, body.role.as_deref());
-    let user = UserBody::from(api.app.create(new.map_err(Error::Invalid)?).await?);
+    let (email, password) = (body.text("email"), body.text("password").map(SecretString::from));
+    let new = NewUser::parse(email.as_deref(), password, body.text("role").as_deref());
+    let user = UserBody::from(api.app.create(body.all(new)?).await?);
     told(&caller, user.id, "user added");
     let location = [(LOCATION, format!("/api/users/{}", user.id))];
     Ok((StatusCode::CREATED, location, Json(user)).into_response())
@@ -105,10 +104,11 @@ pub(super) async fn change_user(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
     IdInPath(id): IdInPath,
-    JsonBody(body): JsonBody<ChangeBody>,
+    JsonFields(mut body): JsonFields,
 ) -> Result<Json<UserBody>, Failure> {
-    let change = Change::parse(body.role.as_deref(), body.password, body.disabled);
-    let user = api.app.change(id, change.map_err(Error::Invalid)?).await?;
+    let (role, password) = (body.text("role"), body.text("password").map(SecretString::from));
+    let change = Change::parse(role.as_deref(), password, body.flag("disabled"));
+    let user = api.app.change(id, body.all(change)?).await?;
     told(&caller, id, "user changed");
     Ok(Json(user.into()))
 }

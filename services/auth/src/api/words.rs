@@ -1,8 +1,7 @@
 //! What goes over the wire, and what the document says of it.
 
 use jiff::Timestamp;
-use secrecy::SecretString;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use shared_middleware::{identity::Role, token::Jwk};
 use utoipa::{IntoParams, OpenApi as _, ToSchema, openapi::OpenApi};
 use uuid::Uuid;
@@ -17,25 +16,25 @@ use crate::{
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Login)]
+#[expect(dead_code, reason = "a document of what `login` reads")]
 pub(super) struct LoginBody {
     #[schema(required, value_type = String, format = Email, max_length = 254,
         example = "testuser@test.com")]
-    pub(super) email: Option<String>,
-    #[serde(default, deserialize_with = "secret")]
+    email: Option<String>,
     #[schema(required, value_type = String, format = Password, min_length = 1, max_length = 1024,
         example = "password123")]
-    pub(super) password: Option<SecretString>,
+    password: Option<String>,
 }
 
 /// A refresh token that was not used yet.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schema(as = Refresh)]
+#[expect(dead_code, reason = "a document of what `refresh` reads")]
 pub(super) struct RefreshBody {
-    #[serde(default, deserialize_with = "secret")]
     #[schema(required, value_type = String, format = Password,
         example = "Yx0b3v8Zr1nq5pJ7kT2mW9sD4fG6hL8aQ3eR5tY7uI0")]
-    pub(super) refresh_token: Option<SecretString>,
+    refresh_token: Option<String>,
 }
 
 /// An access token, and what gives the next one.
@@ -64,11 +63,11 @@ pub(super) struct TokensBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schema(as = Key)]
+#[expect(dead_code, reason = "a document of what `token` reads")]
 pub(super) struct KeyBody {
-    #[serde(default, deserialize_with = "secret")]
     #[schema(required, value_type = String, format = Password,
         example = "msk_0198c5a27e1b7c3d9a4f2b6d8e0f1a3c_Yx0b3v8Z…")]
-    pub(super) api_key: Option<SecretString>,
+    api_key: Option<String>,
 }
 
 /// A service account's access token; its key gives the next one.
@@ -91,16 +90,15 @@ pub(super) struct ServiceTokenBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schema(as = OwnPassword)]
+#[expect(dead_code, reason = "a document of what `password` reads")]
 pub(super) struct OwnPasswordBody {
-    #[serde(default, deserialize_with = "secret")]
     #[schema(required, value_type = String, format = Password, max_length = 1024,
         example = "violet tram 19 umbrella")]
-    pub(super) current_password: Option<SecretString>,
+    current_password: Option<String>,
     /// Not one of the most common, and not the email address.
-    #[serde(default, deserialize_with = "secret")]
     #[schema(required, value_type = String, format = Password, min_length = 12, max_length = 256,
         example = "umbrella 19 tram violet")]
-    pub(super) new_password: Option<SecretString>,
+    new_password: Option<String>,
 }
 
 /// Who is behind a token: a user with an email, or a service account with a name.
@@ -163,33 +161,33 @@ pub(super) struct UsersBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewUser)]
+#[expect(dead_code, reason = "a document of what `create_user` reads")]
 pub(super) struct NewUserBody {
     /// Unique without regard to case.
     #[schema(required, value_type = String, format = Email, max_length = 254,
         example = "ann.lee@example.org")]
-    pub(super) email: Option<String>,
+    email: Option<String>,
     /// Not one of the most common, and not the email address.
-    #[serde(default, deserialize_with = "secret")]
     #[schema(required, value_type = String, format = Password, min_length = 12, max_length = 256,
         example = "violet tram 19 umbrella")]
-    pub(super) password: Option<SecretString>,
+    password: Option<String>,
     #[schema(required, value_type = RoleName)]
-    pub(super) role: Option<String>,
+    role: Option<String>,
 }
 
 /// What is to be different; what is absent stays as it is.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = UserChange)]
+#[expect(dead_code, reason = "a document of what `change_user` reads")]
 pub(super) struct ChangeBody {
     #[schema(value_type = Option<RoleName>)]
-    pub(super) role: Option<String>,
-    #[serde(default, deserialize_with = "secret")]
+    role: Option<String>,
     #[schema(value_type = Option<String>, format = Password, min_length = 12, max_length = 256,
         example = "umbrella 19 tram violet")]
-    pub(super) password: Option<SecretString>,
+    password: Option<String>,
     #[schema(example = true)]
-    pub(super) disabled: Option<bool>,
+    disabled: Option<bool>,
 }
 
 /// A program that may sign in by a key.
@@ -233,38 +231,29 @@ pub(super) struct ServiceAccountsBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schema(as = NewServiceAccount)]
+#[expect(dead_code, reason = "a document of what `create_service_account` reads")]
 pub(super) struct NewServiceAccountBody {
     /// Unique without regard to case.
     #[schema(required, value_type = String, min_length = 1, max_length = 100,
         example = "laboratory link")]
-    pub(super) name: Option<String>,
+    name: Option<String>,
     #[schema(required, value_type = ServiceRoleName)]
-    pub(super) role: Option<String>,
-    #[serde(default, deserialize_with = "whole_number")]
+    role: Option<String>,
     #[schema(minimum = 1, maximum = 365, default = 90)]
-    pub(super) expires_in_days: Option<i64>,
+    expires_in_days: Option<i64>,
 }
 
 /// Which page of a list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a document of what `pages::asked` reads")]
 pub(super) struct PageQuery {
     /// Rows in a page.
     #[param(minimum = 1, maximum = 200, default = 20)]
-    pub(super) size: Option<u32>,
+    size: Option<u32>,
     /// The `nextCursor` of the page before.
-    pub(super) cursor: Option<String>,
-}
-
-/// What a poll of the feed has already.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FeedQuery {
-    #[serde(default)]
-    pub(super) after: i64,
-    #[serde(default)]
-    pub(super) keys: String,
+    cursor: Option<String>,
 }
 
 /// What a user may do: see the table of roles in the documentation.
@@ -385,16 +374,4 @@ impl From<User> for UserBody {
 /// The document's title.
 pub(super) fn title() -> OpenApi {
     Title::openapi()
-}
-
-/// `90.0` is a whole number as well, as in JSON Schema.
-fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    match Option::<f64>::deserialize(deserializer)? {
-        Some(it) if it.fract() != 0.0 => Err(serde::de::Error::custom("not a whole number")),
-        number => Ok(number.map(|it| it as i64)),
-    }
-}
-
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
 }

@@ -61,6 +61,8 @@ pub struct App {
 pub(crate) struct Lifetimes {
     pub(crate) token_s: i64,
     pub(crate) refresh_s: i64,
+    /// How long a spent refresh token gives what it gave before.
+    pub(crate) reuse_s: i64,
 }
 
 // === impl App ===
@@ -179,6 +181,17 @@ impl App {
         let since = self.clock.now() - KNOWN_PLACE_FOR;
         let known = self.store.is_known_place(attempt.place(), since).await?;
         self.limits.begin(attempt, known).await
+    }
+
+    /// Whom the trail names when this is what somebody calls them: a user by the address, or
+    /// another issuer's user by the subject of their tokens.
+    pub(crate) async fn actor_named(&self, text: String) -> Result<Option<String>, Error> {
+        if let Ok(email) = Email::parse(&text)
+            && let Some(stored) = self.store.user_by_email(&email).await?
+        {
+            return Ok(Some(stored.user.id.to_string()));
+        }
+        Ok(self.store.is_in_trail(text.clone()).await?.then_some(text))
     }
 
     /// Entries of all audit trails, newest first.

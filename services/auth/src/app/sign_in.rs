@@ -5,8 +5,11 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use jiff::SignedDuration;
+use kit::db::DbError;
 use prometheus::IntCounterVec;
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use shared_middleware::{
     audit,
     identity::{Caller, Role},
@@ -22,7 +25,7 @@ use crate::{
     error::Error,
     keys::Keys,
     refresh_token::RefreshToken,
-    store::{NewSession, NewToken, Refreshed, StoredUser},
+    store::{NewSession, NewToken, Refreshed, Spending, StoredUser},
 };
 
 /// The verbs of sign-ins.
@@ -37,6 +40,15 @@ pub(crate) struct TokenPair {
     pub(crate) expires_in_s: i64,
     pub(crate) refresh: RefreshToken,
     pub(crate) role: Role,
+}
+
+/// What took the place of a spent refresh token, as it is sealed.
+#[derive(Serialize, Deserialize)]
+struct Successor {
+    access: String,
+    refresh: String,
+    role: Role,
+    expires_at_s: i64,
 }
 
 /// Whose token it is.
@@ -62,7 +74,7 @@ impl SignIn {
 
     /// Begins a sign-in. Whoever is refused learns nothing of why, not even by the time it took.
     pub(crate) async fn login(&self, login: Login, from: IpAddr) -> Result<TokenPair, Error> {
-        let attempt = Attempt::new(&login.account, from);
+        let attempt = Attempt::new(login.account(), from);
         let admitted = self.app.admit(&attempt).await.inspect_err(|error| {
             if matches!(error, Error::TooManyAttempts { .. }) {
                 LOGINS.with_label_values(&["limited"]).inc();
@@ -118,18 +130,30 @@ impl SignIn {
         }
     }
 
-    /// Gives a new pair for a refresh token, once. A spent one ends the sign-in: of two who have
-    /// it, one is not its owner.
+    /// Gives a new pair for a refresh token, and the same again for a moment: to another tab, or to
+    /// a client that the answer did not reach. One that was spent before that ends the sign-in: of
+    /// two who have it, one is not its owner.
     pub(crate) async fn refresh(&self, token: SecretString) -> Result<TokenPair, Error> {
         let old = RefreshToken::parse(token).ok_or(Error::RefreshRefused)?;
-        let now_s = self.app.clock.unix_s();
         let fresh = RefreshToken::random()?;
-        let new = self.to_store(&fresh);
-        let (now, until_s) = (self.app.clock.now(), self.app.tokens_gone_s());
-        match self.app.store.refresh(old.hash(), new, now, until_s).await? {
-            Refreshed::Done { user_id, session, role } => {
-                self.pair(user_id, session, role, now_s, fresh)
-            }
+        let now_s = self.app.clock.unix_s();
+        let spending = Spending {
+            hash: old.hash(),
+            new: self.to_store(&fresh),
+            now: self.app.clock.now(),
+            reuse: SignedDuration::from_secs(self.app.lifetimes.reuse_s),
+            until_s: self.app.tokens_gone_s(),
+        };
+        let (keys, lives_s) = (Arc::clone(&self.keys), self.app.lifetimes.token_s);
+        let seals = old.clone();
+        let make = move |user_id, session, role| {
+            let access = sign(&keys, (user_id, role), session, now_s, lives_s)?;
+            let refresh = fresh.expose().to_owned();
+            let pair = Successor { access, refresh, role, expires_at_s: now_s + lives_s };
+            seals.seal(serde_json::to_vec(&pair).expect("texts are JSON"))
+        };
+        match self.app.store.refresh(spending, make).await? {
+            Refreshed::Done { successor } => self.succeeded(&old, &successor),
             Refreshed::Spent { session } => {
                 tracing::warn!(session.id = %session, "a spent refresh token came back");
                 self.app.wake_feed();
@@ -137,6 +161,18 @@ impl SignIn {
             }
             Refreshed::Refused => Err(Error::RefreshRefused),
         }
+    }
+
+    fn succeeded(&self, old: &RefreshToken, sealed: &[u8]) -> Result<TokenPair, Error> {
+        let odd = || Error::Store(DbError::Corrupt("a successor that its token does not open"));
+        let opened = old.open(sealed).ok_or_else(odd)?;
+        let pair: Successor = serde_json::from_slice(&opened).map_err(|_| odd())?;
+        Ok(TokenPair {
+            access: pair.access,
+            expires_in_s: pair.expires_at_s - self.app.clock.unix_s(),
+            refresh: RefreshToken::parse(pair.refresh.into()).ok_or_else(odd)?,
+            role: pair.role,
+        })
     }
 
     /// Ends the caller's sign-in. A token of none (without a `sid`: not we signed it) has nothing
@@ -217,10 +253,7 @@ impl SignIn {
         refresh: RefreshToken,
     ) -> Result<TokenPair, Error> {
         let expires_in_s = self.app.lifetimes.token_s;
-        let access = self.keys.sign(&Claims {
-            exp: now_s + expires_in_s,
-            ..Self::claims(user_id, role, session, now_s)
-        })?;
+        let access = sign(&self.keys, (user_id, role), session, now_s, expires_in_s)?;
         Ok(TokenPair { access, expires_in_s, refresh, role })
     }
 
@@ -238,4 +271,15 @@ impl SignIn {
             nbf: None,
         }
     }
+}
+
+fn sign(
+    keys: &Keys,
+    (user_id, role): (Uuid, Role),
+    session: Uuid,
+    now_s: i64,
+    lives_s: i64,
+) -> Result<String, Error> {
+    let claims = SignIn::claims(user_id, role, session, now_s);
+    Ok(keys.sign(&Claims { exp: now_s + lives_s, ..claims })?)
 }

@@ -1,20 +1,20 @@
 //! Users, emails, passwords and service accounts: the nouns and their rules. Pure.
 
-mod email;
 mod password;
 mod service_account;
 
 use jiff::Timestamp;
+use kit::email::EMAIL_BYTES_MAX;
 use secrecy::{ExposeSecret as _, SecretString};
 use shared_middleware::{error::FieldError, identity::Role};
 use uuid::Uuid;
 
-pub use self::email::Email;
-use self::{email::EMAIL_BYTES_MAX, password::LOGIN_PASSWORD_BYTES_MAX};
+use self::password::LOGIN_PASSWORD_BYTES_MAX;
 pub(crate) use self::{
-    password::Password,
+    password::{Password, composed},
     service_account::{NewServiceAccount, ServiceAccount},
 };
+pub use kit::email::Email;
 
 /// Somebody who may sign in, or might once more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct User {
 /// What a login brings, bounded but not yet believed.
 pub(crate) struct Login {
     /// Whose it wants to be: what came as the email, whatever it is.
-    pub(crate) account: String,
+    account: String,
     /// None when it cannot be anybody's.
     pub(crate) email: Option<Email>,
     pub(crate) password: SecretString,
@@ -114,6 +114,13 @@ impl Login {
             }
             _ => Err(errors),
         }
+    }
+}
+
+impl Login {
+    /// Whose it wants to be, in one form: attempts are counted by it.
+    pub(crate) fn account(&self) -> &str {
+        self.email.as_ref().map_or(&*self.account, Email::key)
     }
 }
 

@@ -6,6 +6,7 @@
 use std::{collections::HashSet, sync::LazyLock};
 
 use secrecy::{ExposeSecret as _, SecretString};
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::Email;
 
@@ -29,6 +30,7 @@ pub(crate) struct Password(SecretString);
 impl Password {
     /// Takes a password that is long enough and not everybody's.
     pub(crate) fn parse(text: SecretString) -> Result<Self, &'static str> {
+        let text = composed(&text);
         let chars = text.expose_secret().chars().count();
         if chars == 0 {
             return Err("is required");
@@ -56,12 +58,18 @@ impl Password {
 
     /// Whether it is this one.
     pub(crate) fn is(&self, other: &SecretString) -> bool {
-        self.0.expose_secret() == other.expose_secret()
+        self.0.expose_secret() == composed(other).expose_secret()
     }
 
     pub(crate) fn into_secret(self) -> SecretString {
         self.0
     }
+}
+
+/// The same text in one form (NFC): one keyboard types `é` as one character, another as two, and a
+/// password is what its user sees (NIST SP 800-63B, 5.1.1.2).
+pub(crate) fn composed(text: &SecretString) -> SecretString {
+    text.expose_secret().nfc().collect::<String>().into()
 }
 
 #[cfg(test)]
@@ -76,6 +84,17 @@ mod tests {
         for text in ["violet tram 19 umbrella", "äöüäöüäöüäöü", &"x".repeat(256)] {
             assert!(Password::parse(text.into()).is_ok(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_password_is_one_however_it_was_typed() {
+        let (composed, apart) =
+            ("crème brûlée à midi", "cre\u{300}me bru\u{302}le\u{301}e a\u{300} midi");
+        let password = Password::parse(apart.into()).unwrap();
+        assert!(password.is(&composed.into()) && password.is(&apart.into()));
+        assert_eq!(password.into_secret().expose_secret(), composed);
+        // Twelve characters as they are seen.
+        assert!(Password::parse("e\u{301}".repeat(11).into()).is_err());
     }
 
     #[test]

@@ -65,6 +65,14 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Whether some entry is of this actor.
+    pub(crate) async fn is_in_trail(&self, actor: String) -> Result<bool, DbError> {
+        let wanted = Wanted { actor: Some(actor), ..Wanted::default() };
+        Ok(!self.audit_entries(wanted, 1).await?.is_empty())
+    }
+}
+
 impl Copies for Store {
     fn take(&self, writer: Part, page: Page) -> BoxFuture<'_, Result<Taken, CopyError>> {
         Box::pin(self.take_copies(writer, page.entries))

@@ -9,6 +9,7 @@
 //!   waits for the other, and then sees what it did.
 
 pub(crate) mod audit;
+mod email_domains;
 mod places;
 mod service_accounts;
 mod sessions;
@@ -22,9 +23,10 @@ use kit::{
 
 pub(crate) use self::{
     service_accounts::NewServiceSession,
-    sessions::{NewSession, NewToken, Refreshed},
+    sessions::{NewSession, NewToken, Refreshed, Spending},
     users::{Place, StoredUser},
 };
+use crate::REFRESH_REUSE_S_MAX;
 
 mod sqlite {
     refinery::embed_migrations!("migrations/sqlite");
@@ -36,6 +38,8 @@ mod postgres {
 
 /// A place is known for so long after a sign-in.
 pub(crate) const KNOWN_PLACE_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// What came after a spent refresh token is kept longer than it may be asked for again.
+const SUCCESSOR_KEPT_FOR: SignedDuration = SignedDuration::from_secs(2 * REFRESH_REUSE_S_MAX);
 /// So many rows are deleted by one statement of a purge.
 const PURGED_AT_ONCE: u32 = 500;
 
@@ -70,7 +74,9 @@ impl Store {
             sqlite: sqlite::migrations::runner(),
             postgres: postgres::migrations::runner(),
         };
-        Ok(Self(Db::open(config, migrations).await?, Demo::Shown))
+        let db = Db::open(config, migrations).await?;
+        email_domains::rewrite(&db).await?;
+        Ok(Self(db, Demo::Shown))
     }
 
     /// The same, to which the demo's users are as good as absent.
@@ -100,6 +106,15 @@ impl Store {
                         let deleted = tx.execute(statement, params![now, PURGED_AT_ONCE]).await?;
                         deleted_max = deleted.max(deleted_max);
                     }
+                    let erased = tx
+                        .execute(
+                            "update refresh_tokens set successor = null where token_hash in
+                             (select token_hash from refresh_tokens
+                              where successor is not null and spent_at < $1 limit $2)",
+                            params![now - SUCCESSOR_KEPT_FOR, PURGED_AT_ONCE],
+                        )
+                        .await?;
+                    deleted_max = erased.max(deleted_max);
                     let forgotten = now - KNOWN_PLACE_FOR;
                     let deleted = tx
                         .execute(

@@ -1,6 +1,6 @@
 //! Sign-ins: begun, refreshed, ended; and what was ended, in order.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kit::{
     audit::{self, Note},
     db::{DbError, Tx},
@@ -10,6 +10,7 @@ use shared_middleware::{identity::Role, token::RevokedSession};
 use uuid::Uuid;
 
 use super::{Demo, Store, places, take_turn, users::parse_role};
+use crate::error::Error;
 
 /// A sign-in to be.
 pub(crate) struct NewSession {
@@ -31,11 +32,23 @@ pub(crate) struct NewToken {
     pub(crate) expires_at: Timestamp,
 }
 
+/// A refresh token that came back, and what is to take its place.
+pub(crate) struct Spending {
+    /// The hash of the old token.
+    pub(crate) hash: Vec<u8>,
+    pub(crate) new: NewToken,
+    pub(crate) now: Timestamp,
+    /// For so long after it was spent, whoever has it gets the same successor.
+    pub(crate) reuse: SignedDuration,
+    /// When all tokens that were signed until now are gone.
+    pub(crate) until_s: i64,
+}
+
 /// What came of a refresh.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refreshed {
-    /// The old token is spent, the new one is in force.
-    Done { user_id: Uuid, session: Uuid, role: Role },
+    /// The old token is spent, the new one is in force: now, or since a moment ago.
+    Done { successor: Vec<u8> },
     /// The token was spent before: somebody else has it too. Its sign-in was ended.
     Spent { session: Uuid },
     /// There is no such token, or its sign-in is over.
@@ -77,21 +90,15 @@ impl Store {
             .await
     }
 
-    /// Spends a refresh token for a new one. When it was spent before, its sign-in ends, and tokens
-    /// of it are refused until then.
-    pub(crate) async fn refresh(
-        &self,
-        old_hash: Vec<u8>,
-        new: NewToken,
-        now: Timestamp,
-        until_s: i64,
-    ) -> Result<Refreshed, DbError> {
+    /// Spends a refresh token for a new one; what its client is to get is made of user, session and
+    /// role. When the token was spent a moment ago, that is given again; when it was spent before,
+    /// its sign-in ends, and tokens of it are refused until then.
+    pub(crate) async fn refresh<F>(&self, spending: Spending, make: F) -> Result<Refreshed, Error>
+    where
+        F: FnOnce(Uuid, Uuid, Role) -> Result<Vec<u8>, Error> + Send + 'static,
+    {
         let demo = self.1;
-        self.0
-            .write(move |tx| {
-                Box::pin(async move { refresh(tx, old_hash, new, now, until_s, demo).await })
-            })
-            .await
+        self.0.write(move |tx| Box::pin(refresh(tx, spending, demo, make))).await
     }
 
     /// Ends a sign-in. It may be one that we do not know (any more): its tokens are refused too.
@@ -134,19 +141,21 @@ impl Store {
     }
 }
 
-async fn refresh(
+async fn refresh<F>(
     tx: &mut Tx<'_>,
-    old_hash: Vec<u8>,
-    new: NewToken,
-    now: Timestamp,
-    until_s: i64,
+    spending: Spending,
     demo: Demo,
-) -> Result<Refreshed, DbError> {
+    make: F,
+) -> Result<Refreshed, Error>
+where
+    F: FnOnce(Uuid, Uuid, Role) -> Result<Vec<u8>, Error> + Send,
+{
+    let Spending { hash, new, now, reuse, until_s } = spending;
     // Read, not written: whoever guesses tokens costs nobody a turn.
     let found = tx
         .query_opt(
             "select session_id, expires_at from refresh_tokens where token_hash = $1",
-            params![old_hash.clone()],
+            params![hash.clone()],
         )
         .await?;
     let Some(found) = found else { return Ok(Refreshed::Refused) };
@@ -168,11 +177,13 @@ async fn refresh(
     let user_id: Uuid = user.get(0)?;
     let spent = tx
         .execute(
-            "update refresh_tokens set spent = 1 where token_hash = $1 and spent = 0",
-            params![old_hash],
+            "update refresh_tokens set spent = 1, spent_at = $2
+             where token_hash = $1 and spent = 0",
+            params![hash.clone(), now],
         )
         .await?;
-    if spent == 0 {
+    let before = if spent == 0 { successor(tx, &hash, now, reuse).await? } else { None };
+    if spent == 0 && before.is_none() {
         end_session(tx, session, until_s).await?;
         audit::note(tx, Note::of(session).by(user_id, None).refused()).await?;
         return Ok(Refreshed::Spent { session });
@@ -182,9 +193,36 @@ async fn refresh(
     let user = tx.query_opt(&sql, params![user_id]).await?;
     let Some(user) = user else { return Ok(Refreshed::Refused) };
     let role = parse_role(&user.get::<String>(0)?)?;
-    insert_token(tx, session, new).await?;
+    let successor = match before {
+        Some(before) => before,
+        None => {
+            let made = make(user_id, session, role)?;
+            insert_token(tx, session, new).await?;
+            tx.execute(
+                "update refresh_tokens set successor = $2 where token_hash = $1",
+                params![hash, made.clone()],
+            )
+            .await?;
+            made
+        }
+    };
     audit::note(tx, Note::of(session).by(user_id, Some(role))).await?;
-    Ok(Refreshed::Done { user_id, session, role })
+    Ok(Refreshed::Done { successor })
+}
+
+/// What took the place of a token that was spent so short a time ago.
+async fn successor(
+    tx: &mut Tx<'_>,
+    hash: &[u8],
+    now: Timestamp,
+    reuse: SignedDuration,
+) -> Result<Option<Vec<u8>>, DbError> {
+    let sql = "select spent_at, successor from refresh_tokens where token_hash = $1";
+    let row = tx.query_one(sql, params![hash.to_vec()]).await?;
+    // Clocks of replicas may differ a little, in either direction.
+    let recent = |at: Timestamp| now.duration_since(at).abs() < reuse;
+    let spent_at: Option<Timestamp> = row.get(0)?;
+    if spent_at.is_some_and(recent) { row.get(1) } else { Ok(None) }
 }
 
 async fn insert_token(tx: &mut Tx<'_>, session: Uuid, token: NewToken) -> Result<(), DbError> {

@@ -5,15 +5,13 @@ use std::sync::Arc;
 use axum::{Extension, Json, Router, extract::State};
 use jiff::Timestamp;
 use kit::{
-    http::{IdInPath, QueryParams},
-    page::{self, Cursor},
+    fields::Faults,
+    http::{IdInPath, QueryFields},
+    page::{self, Cursor, NOT_OURS},
     service::{BearerAuth, document, with_problems},
 };
 use serde::{Deserialize, Serialize};
-use shared_middleware::{
-    audit::Shown,
-    error::{Failure, FieldError},
-};
+use shared_middleware::{audit::Shown, error::Failure};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -51,6 +49,7 @@ struct AccountsOut {
 #[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a document of what `list_accounts` reads")]
 struct AccountsQuery {
     /// Only this patient's account.
     #[param(value_type = Option<Uuid>)]
@@ -105,19 +104,23 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
 )]
 async fn list_accounts(
     State(api): State<Arc<Api>>,
-    QueryParams(query): QueryParams<AccountsQuery>,
+    QueryFields(mut query): QueryFields,
 ) -> Result<(Extension<Shown>, Json<AccountsOut>), Failure> {
-    let size = page::size(query.size)?;
-    if let Some(patient_id) = query.patient_id {
-        let patient_id: Uuid = patient_id.parse().map_err(|_| {
-            Failure::invalid_fields(vec![FieldError::new("patientId", "must be a UUID")])
-        })?;
+    let (patient_id, size) = (query.text("patientId"), query.number("size"));
+    let cursor = query.text("cursor");
+    let mut faults = Faults::new(query.end());
+    let patient_id = patient_id.map(|text| text.parse::<Uuid>().map_err(|_| "must be a UUID"));
+    let patient_id = faults.field("patientId", patient_id.transpose()).flatten();
+    let size = faults.field("size", page::size_in_bounds(size));
+    let after = cursor.map(|text| after(&api, &text)).transpose();
+    let after = faults.field("cursor", after).flatten();
+    let size = faults.all(size)?;
+    if let Some(patient_id) = patient_id {
         let found = api.store.of_patient(patient_id).await.map_err(Error::from)?;
         let accounts = found.into_iter().map(AccountOut::from).collect();
         let shown = Extension(Shown(vec![patient_id]));
         return Ok((shown, Json(AccountsOut { accounts, next_cursor: None })));
     }
-    let after = query.cursor.map(|text| after(&api, &text)).transpose()?;
     let mut found = api.store.list(after, size + 1).await.map_err(Error::from)?;
     let more = found.len() > size as usize;
     found.truncate(size as usize);
@@ -156,10 +159,10 @@ async fn get_account(
     Ok((Extension(Shown(vec![account.patient_id])), Json(account.into())))
 }
 
-fn after(api: &Api, text: &str) -> Result<(Timestamp, Uuid), Failure> {
+fn after(api: &Api, text: &str) -> Result<(Timestamp, Uuid), &'static str> {
     let cursor = api.cursors.unseal(text, LIST)?;
     let opened_at = cursor.key.parse().ok().and_then(|us| Timestamp::from_microsecond(us).ok());
-    Ok((opened_at.ok_or_else(page::not_ours)?, cursor.id))
+    Ok((opened_at.ok_or(NOT_OURS)?, cursor.id))
 }
 
 impl From<Account> for AccountOut {

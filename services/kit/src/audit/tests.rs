@@ -110,7 +110,7 @@ async fn an_effect_and_its_entry_commit_together_or_not_at_all() {
     for engine in engines() {
         let store = TestStore::on(engine).await;
         let (db, _trail) = trail(&store).await;
-        let asked = Asked::by_shell("thing.make");
+        let asked = Asked::by_shell("user.create");
         for fails in [true, false] {
             let write = db.write(move |tx| {
                 Box::pin(async move {
@@ -127,7 +127,7 @@ async fn an_effect_and_its_entry_commit_together_or_not_at_all() {
         }
         let rows = db.read(|tx| Box::pin(super::after(tx, 0, 10))).await.unwrap();
         let Entry { actor, action, record, .. } = &rows[0].entry;
-        assert_eq!((&**actor, &**action), ("shell", "thing.make"));
+        assert_eq!((&**actor, &**action), ("shell", "user.create"));
         assert_eq!(record.as_deref(), Some("thing"));
     }
 }

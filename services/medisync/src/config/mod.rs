@@ -129,6 +129,7 @@ pub(crate) struct Auth {
     pub(crate) keys_dir: PathBuf,
     pub(crate) token_ttl_s: i64,
     pub(crate) refresh_ttl_s: i64,
+    pub(crate) refresh_reuse_s: i64,
     pub(crate) argon2_memory_kib: u32,
     pub(crate) argon2_passes: u32,
     pub(crate) hashes_at_once_max: usize,

@@ -188,6 +188,7 @@ fn auth(s: &mut Sources) -> Option<Auth> {
     let keys_dir = s.read("auth.keys_dir", PathBuf::from_str);
     let token_ttl_s = s.read("auth.token_ttl_seconds", |text| from_to(text, 60, 3600));
     let refresh_days = s.read("auth.refresh_ttl_days", |text| from_to(text, 1, 365));
+    let reuse_s = s.read("auth.refresh_reuse_seconds", |text| from_to(text, 0, 60));
     let memory = s.read("auth.argon2_memory_kib", |text| from_to(text, 19_456, 1 << 20));
     let passes = s.read("auth.argon2_passes", |text| from_to(text, 2, 16));
     let hashes_at_once_max = s.read("auth.hashes_at_once_max", at_least_one);
@@ -196,6 +197,7 @@ fn auth(s: &mut Sources) -> Option<Auth> {
         keys_dir: keys_dir?,
         token_ttl_s: token_ttl_s?,
         refresh_ttl_s: refresh_days? * DAY_S,
+        refresh_reuse_s: reuse_s?,
         argon2_memory_kib: u32::try_from(memory?).ok()?,
         argon2_passes: u32::try_from(passes?).ok()?,
         hashes_at_once_max: hashes_at_once_max?,

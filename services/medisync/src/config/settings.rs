@@ -135,6 +135,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("auth.token_ttl_seconds", "900", "how long a token is valid"),
     setting("auth.refresh_ttl_days", "30", "how long a sign-in may go without being refreshed"),
     setting(
+        "auth.refresh_reuse_seconds",
+        "10",
+        "how long a spent refresh token gives the same pair again, to two tabs at once; at most 60",
+    ),
+    setting(
         "auth.argon2_memory_kib",
         "19456",
         "memory that hashing one password takes; at least 19456",

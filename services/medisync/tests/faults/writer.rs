@@ -162,7 +162,9 @@ impl Writer {
         let place = self.random.usize(..self.own.len());
         let (id, mut known) = self.own[place].clone();
         let path = format!("/api/patients/{id}");
-        known.fields["address"] = json!(format!("{} Test Street", self.random.u32(2..1000)));
+        // Another each time: what changes nothing makes no version.
+        let number = self.random.u32(2..1000);
+        known.fields["address"] = json!(format!("{number} Test Street, {}", known.version));
         let version = format!("\"{}\"", known.version);
         let until = Instant::now() + ANSWERED_WITHIN;
         loop {

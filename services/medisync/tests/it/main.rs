@@ -71,6 +71,7 @@ mod rules {
     mod admin;
     mod allowance;
     mod cors;
+    mod every_fault;
     mod external_issuers;
     mod front;
     mod gate;
@@ -105,6 +106,7 @@ mod stacks {
     mod servers_away;
     mod sign_in;
     mod signals;
+    mod small_print;
     mod status;
     mod tokens;
     mod traces;

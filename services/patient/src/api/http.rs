@@ -27,7 +27,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     etag,
     query::{Asked, ListQuery, Page, SearchIn},
-    wire::{self, NewPatientIn, OfVersion, PatientIn, PatientOut, PatientsOut, Repeatable},
+    wire::{self, Known, NewPatientIn, OfVersion, PatientIn, PatientOut, PatientsOut, Repeatable},
 };
 use crate::{
     app::{App, Registered, RequestKey},
@@ -126,9 +126,15 @@ async fn search_patients(
     get,
     path = "/patients/{id}",
     security(("bearer" = [])),
-    params(("id" = uuid::Uuid, Path, description = "the patient's id")),
+    params(
+        ("id" = uuid::Uuid, Path, description = "the patient's id"),
+        Known,
+    ),
     responses(
         (status = OK, description = "the patient", body = PatientOut, headers(
+            ("ETag", description = "the version, quoted"),
+        )),
+        (status = NOT_MODIFIED, description = "the caller has this version", headers(
             ("ETag", description = "the version, quoted"),
         )),
         (status = NOT_FOUND, description = "there is no such patient"),
@@ -139,8 +145,13 @@ async fn search_patients(
 async fn get_patient(
     State(api): State<Arc<Api>>,
     IdInPath(id): IdInPath,
+    headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    Ok(one(api.app.get(id).await?))
+    let patient = api.app.get(id).await?;
+    if etag::is_known(&headers, patient.version) {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag::of(patient.version))]).into_response());
+    }
+    Ok(one(patient))
 }
 
 /// Registers a patient.
@@ -190,6 +201,8 @@ async fn register_patient(
 }
 
 /// Changes a patient's details: all of them at once.
+///
+/// What changes nothing leaves the version as it is, and nobody is told of it.
 #[utoipa::path(
     put,
     path = "/patients/{id}",
@@ -219,7 +232,7 @@ async fn update_patient(
     headers: HeaderMap,
     JsonFields(body): JsonFields,
 ) -> Result<Response, Failure> {
-    Ok(one(api.app.update(id, wire::input(body), etag::if_match(&headers)).await?))
+    Ok(one(api.app.update(id, wire::input(body), etag::condition(&headers)).await?))
 }
 
 /// Removes a patient. The billing account stays.
@@ -244,7 +257,7 @@ async fn delete_patient(
     IdInPath(id): IdInPath,
     headers: HeaderMap,
 ) -> Result<StatusCode, Failure> {
-    api.app.remove(id, etag::if_match(&headers)).await?;
+    api.app.remove(id, etag::condition(&headers)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -33,6 +33,19 @@ pub(super) struct OfVersion {
     /// An `ETag`: nothing is done when the patient was changed since.
     #[param(rename = "If-Match", value_type = String, required = false)]
     if_match: Option<String>,
+    /// An `ETag`: nothing is done while it is the patient's.
+    #[param(rename = "If-None-Match", value_type = String, required = false)]
+    if_none_match: Option<String>,
+}
+
+/// Which version the caller has.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "a document of what `etag` reads")]
+pub(super) struct Known {
+    /// An `ETag`: the answer is 304, without the patient, while it is this one.
+    #[param(rename = "If-None-Match", value_type = String, required = false)]
+    if_none_match: Option<String>,
 }
 
 /// A patient to register.
@@ -66,10 +79,10 @@ pub(super) struct NewPatientIn {
         example = "1 Demo Street"
     )]
     address: Option<String>,
-    /// ISO 8601, not in the future.
+    /// ISO 8601, not in the future and not before 1850.
     #[schema(value_type = String, format = Date, example = "1990-02-28")]
     date_of_birth: Option<String>,
-    /// ISO 8601, not in the future; today when absent.
+    /// ISO 8601, not in the future and not before the birth; today when absent.
     #[schema(value_type = Option<String>, format = Date, example = "2026-01-31")]
     registered_date: Option<String>,
 }
@@ -105,7 +118,7 @@ pub(super) struct PatientIn {
         example = "2 Demo Street"
     )]
     address: Option<String>,
-    /// ISO 8601, not in the future.
+    /// ISO 8601, not in the future and not before 1850.
     #[schema(value_type = String, format = Date, example = "1990-02-28")]
     date_of_birth: Option<String>,
 }

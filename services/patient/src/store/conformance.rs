@@ -1,6 +1,6 @@
 //! What the patients' store must do, on every engine: writes, their events, first answers.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, civil::date};
 use kit::{
     db::Db,
     testing::{TestStore, engines},
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Change, FirstAnswer, IdempotencyKey, Registration, Store, migrations};
 use crate::{
-    domain::{Billing, Patient},
+    domain::{Billing, Condition, Details, Patient},
     error::Error,
     events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED, event},
     testing::{NOW, count, details, events, patient},
@@ -77,7 +77,8 @@ fn registration(patient: &Patient, key: Option<IdempotencyKey>) -> Registration 
 
 fn change(id: Uuid, versions: Option<Vec<i64>>) -> Change {
     let now = NOW + SignedDuration::from_secs(1);
-    Change { id, versions, now, event_id: Uuid::nil(), trace: None }
+    let condition = Condition { among: versions, ..Condition::default() };
+    Change { id, condition, now, event_id: Uuid::nil(), trace: None }
 }
 
 #[tokio::test]
@@ -115,8 +116,10 @@ async fn a_change_is_refused_unless_it_names_the_version_that_is_there() {
         let world = World::on(engine).await;
         let jane = patient(1);
         world.add(&jane).await;
+        let emails = std::cell::Cell::new(0);
         let update = async |versions| {
-            let changed = details("Jane Doe", "jane@example.com");
+            emails.set(emails.get() + 1);
+            let changed = details("Jane Doe", &format!("jane{}@example.com", emails.get()));
             world.store.update(change(jane.id, versions), changed, PATIENT_UPDATED).await
         };
         assert_eq!(update(None).await.unwrap().version, 2);
@@ -134,6 +137,42 @@ async fn a_change_is_refused_unless_it_names_the_version_that_is_there() {
         let again = world.store.remove(change(jane.id, None), PATIENT_DELETED).await;
         assert!(matches!(again, Err(Error::NotFound)));
         assert_eq!(events(&world.db).await.len(), 4);
+    }
+}
+
+#[tokio::test]
+async fn what_changes_nothing_makes_no_version_and_no_event() {
+    for engine in engines() {
+        let world = World::on(engine).await;
+        let jane = patient(1);
+        world.add(&jane).await;
+        let update = async |among, details| {
+            world.store.update(change(jane.id, among), details, PATIENT_UPDATED).await
+        };
+        let same = update(None, jane.details.clone()).await.unwrap();
+        assert!(same == jane && world.store.get(jane.id).await.unwrap() == Some(jane.clone()));
+        // Also then only the version that is meant.
+        let stale = update(Some(vec![2]), jane.details.clone()).await;
+        assert!(matches!(stale, Err(Error::Changed)));
+        assert_eq!(events(&world.db).await.len(), 1);
+        // Another case is another text.
+        let upper = details("Jane Roe", "P1@example.com");
+        assert_eq!(update(None, upper).await.unwrap().version, 2);
+        assert_eq!(events(&world.db).await.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn nobody_becomes_born_after_the_day_of_registration() {
+    for engine in engines() {
+        let world = World::on(engine).await;
+        let jane = Patient { registered_date: date(2000, 1, 1), ..patient(1) };
+        world.add(&jane).await;
+        let later = Details { date_of_birth: date(2000, 1, 2), ..jane.details.clone() };
+        let refused = world.store.update(change(jane.id, None), later, PATIENT_UPDATED).await;
+        let Err(Error::Invalid(invalid)) = refused else { panic!("it is not refused") };
+        assert_eq!(invalid.fields()[0].field, "dateOfBirth");
+        assert!(world.store.get(jane.id).await.unwrap() == Some(jane));
     }
 }
 

@@ -3,8 +3,10 @@
 //! - `patients` writes and reads single patients.
 //! - `list` pages and searches.
 //! - `idempotency` keeps first answers.
+//! - `email_domains` rewrites addresses from before.
 //! - `grams` makes the search index's terms.
 
+mod email_domains;
 mod grams;
 mod idempotency;
 mod list;
@@ -23,7 +25,7 @@ pub(crate) use self::{
     list::{After, List, Order, Sort},
 };
 use crate::{
-    domain::{Details, Patient},
+    domain::{Condition, Details, Patient},
     error::Error,
 };
 
@@ -53,8 +55,8 @@ pub(crate) struct Registration {
 #[derive(Clone)]
 pub(crate) struct Change {
     pub(crate) id: Uuid,
-    /// The versions that the caller would change; any when none.
-    pub(crate) versions: Option<Vec<i64>>,
+    /// Of which versions.
+    pub(crate) condition: Condition,
     pub(crate) now: Timestamp,
     pub(crate) event_id: Uuid,
     /// The request that asks for it.
@@ -153,6 +155,11 @@ impl Store {
                 })
             })
             .await
+    }
+
+    /// Writes the domains of addresses in their ASCII form, of which some rows are from before.
+    pub(crate) async fn rewrite_email_domains(&self) -> Result<(), DbError> {
+        email_domains::rewrite(&self.db).await
     }
 
     /// Forgets first answers from before then.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Change, FirstAnswer, Registration, grams, idempotency};
 use crate::{
-    domain::{Billing, Details, Patient, Text},
+    domain::{Billing, Details, Invalid, Patient, Text},
     error::Error,
     events,
 };
@@ -37,6 +37,7 @@ pub(super) async fn register(tx: &mut Tx<'_>, new: Registration) -> Result<First
     Ok(FirstAnswer::Now)
 }
 
+/// What changes nothing leaves the version as it is, and nobody is told.
 pub(super) async fn update(
     tx: &mut Tx<'_>,
     change: Change,
@@ -44,6 +45,13 @@ pub(super) async fn update(
     event: &'static str,
 ) -> Result<Patient, Error> {
     let before = locked(tx, &change).await?;
+    if before.details == details {
+        audit::note(tx, Note::of(before.id).concerning(before.id)).await?;
+        return Ok(before);
+    }
+    if details.date_of_birth > before.registered_date {
+        return Err(Invalid::born_after_registration().into());
+    }
     let Details { name, email, address, date_of_birth } = &details;
     tx.execute(
         "update patient set name = $1, name_key = $2, email = $3, email_key = $4, address = $5,
@@ -140,10 +148,7 @@ async fn locked(tx: &mut Tx<'_>, change: &Change) -> Result<Patient, Error> {
     let sql = format!("select {COLUMNS} from patient where id = $1{hold}");
     let row = tx.query_opt(&sql, params![change.id]).await?.ok_or(Error::NotFound)?;
     let found = patient(&row)?;
-    match &change.versions {
-        Some(versions) if !versions.contains(&found.version) => Err(Error::Changed),
-        _ => Ok(found),
-    }
+    if change.condition.holds(found.version) { Ok(found) } else { Err(Error::Changed) }
 }
 
 /// A new patient and its search terms.
@@ -185,7 +190,11 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, patient: &Patient) -> Result<(), DbE
 }
 
 /// Puts a patient's search terms in place of those that it had.
-async fn index_again(tx: &mut Tx<'_>, id: Uuid, details: &Details) -> Result<(), DbError> {
+pub(super) async fn index_again(
+    tx: &mut Tx<'_>,
+    id: Uuid,
+    details: &Details,
+) -> Result<(), DbError> {
     let terms = terms(details);
     match tx.engine() {
         Engine::Postgres => {

@@ -15,6 +15,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use jiff::SignedDuration;
 use kit::testing::{audit_key, engines};
 use secrecy::SecretString;
 use shared_middleware::{
@@ -34,7 +35,7 @@ use crate::{
     keys::{self, Keys},
     open_app,
     password::Passwords,
-    store::{NewToken, Refreshed, Store},
+    store::{NewToken, Refreshed, Spending, Store},
     testing::World,
 };
 

@@ -65,6 +65,7 @@ async fn a_refresh_token_works_once_and_its_return_ends_the_sign_in() {
         let first = world.login(ADMIN).await;
         let second = world.refresh(&first).await.unwrap();
         assert_eq!(claims(&first).sid, claims(&second).sid);
+        world.hand.turn_s(10);
         assert!(matches!(world.refresh(&first).await, Err(Error::RefreshRefused)));
         assert!(matches!(world.refresh(&second).await, Err(Error::RefreshRefused)));
         page(&world.feed(), 0, &world.version().await).await;
@@ -85,7 +86,9 @@ async fn the_transaction_that_finds_a_token_spent_ends_the_sign_in() {
         let again = async |until_s| {
             let new =
                 NewToken { hash: vec![0; 32], expires_at: now + world.app().lifetimes.refresh() };
-            store.refresh(first.refresh.hash(), new, now, until_s).await.unwrap()
+            let hash = first.refresh.hash();
+            let spending = Spending { hash, new, now, reuse: SignedDuration::ZERO, until_s };
+            store.refresh(spending, |_, _, _| Ok(Vec::new())).await.unwrap()
         };
         assert_eq!(again(42).await, Refreshed::Spent { session });
         let revoked = store.revocations_after(0, 10).await.unwrap();
@@ -111,7 +114,7 @@ async fn a_logout_without_a_sign_in_of_ours_ends_nothing() {
 }
 
 #[tokio::test]
-async fn of_refreshes_at_once_one_succeeds_and_the_sign_in_ends() {
+async fn refreshes_at_once_get_one_successor_and_the_sign_in_goes_on() {
     for engine in engines() {
         let world = World::demo(engine).await;
         let first = world.login(ADMIN).await;
@@ -128,9 +131,43 @@ async fn of_refreshes_at_once_one_succeeds_and_the_sign_in_ends() {
         });
         let outcomes = join_all(refreshes.collect::<Vec<_>>()).await;
         let pairs: Vec<_> = outcomes.into_iter().filter_map(Result::unwrap).collect();
-        assert_eq!(pairs.len(), 1);
-        assert!(world.refresh(&pairs[0]).await.is_err());
+        assert_eq!(pairs.len(), 8);
+        for pair in &pairs {
+            assert_eq!(pair.refresh.expose(), pairs[0].refresh.expose());
+            assert_eq!((&pair.access, pair.expires_in_s), (&pairs[0].access, 900));
+        }
+        let next = world.refresh(&pairs[0]).await.unwrap();
+        assert_ne!(next.refresh.expose(), pairs[0].refresh.expose());
+        assert!(world.revoked().await.is_empty());
         assert!(world.refresh(&other).await.is_ok(), "another sign-in is not touched");
+    }
+}
+
+#[tokio::test]
+async fn a_spent_token_gives_the_same_pair_for_ten_seconds_unless_its_user_is_out() {
+    for engine in engines() {
+        let world = World::demo(engine).await;
+        let first = world.login(CLINICIAN).await;
+        let second = world.refresh(&first).await.unwrap();
+        world.hand.turn_s(9);
+        let again = world.refresh(&first).await.unwrap();
+        assert_eq!(again.refresh.expose(), second.refresh.expose());
+        assert_eq!((&again.access, again.expires_in_s), (&second.access, 891));
+        // What is kept for that is erased, and no key to it was ever there.
+        world.app().store.purge(world.hand.clock().now()).await.unwrap();
+        assert!(world.refresh(&first).await.is_ok());
+        world.hand.turn_s(300);
+        world.app().store.purge(world.hand.clock().now()).await.unwrap();
+        let kept = world.app().store.db().read(|tx| {
+            Box::pin(async move {
+                let sql = "select count(*) from refresh_tokens where successor is not null";
+                tx.query_one(sql, &[]).await?.get::<i64>(0)
+            })
+        });
+        assert_eq!(kept.await.unwrap(), 0);
+        let third = world.refresh(&second).await.unwrap();
+        world.disable(CLINICIAN).await.unwrap();
+        assert!(world.refresh(&second).await.is_err() && world.refresh(&third).await.is_err());
     }
 }
 

@@ -158,10 +158,7 @@ async fn the_trail_is_read_by_those_who_may_page_by_page() {
     for query in
         ["user=%00", "patientId=1", "outcome=maybe", "part=x", "from=yesterday", "size=0", "x=1"]
     {
-        let answer = auditor.get(&format!("/api/audit?{query}")).await;
-        if query != "user=%00" {
-            answer.refused(400, "invalid");
-        }
+        auditor.get(&format!("/api/audit?{query}")).await.refused(400, "invalid");
     }
     // The demo's patients.
     let whole = all_of(&auditor, "action=patient.create&part=patient", 15).await;

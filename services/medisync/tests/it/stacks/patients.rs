@@ -80,6 +80,7 @@ async fn a_change_needs_the_version_that_it_was_made_to() {
 
     let stale = clerk.send(Method::PUT, &path, &if_match("\"1\""), Some(&patient)).await;
     stale.refused(412, "precondition_failed");
+    patient["address"] = json!("3 Test Street");
     clerk.put(&path, &patient).await.expect(StatusCode::OK);
     assert_eq!(clerk.get(&path).await.header("etag"), "\"3\"");
 }
@@ -91,8 +92,9 @@ async fn of_many_who_change_the_same_version_one_succeeds() {
     let patient = a_patient();
     let path = format!("/api/patients/{}", clerk.register(&patient).await);
     let changes: Vec<_> = (0..8)
-        .map(|_| {
-            let (clerk, path, patient) = (Arc::clone(&clerk), path.clone(), patient.clone());
+        .map(|n| {
+            let (clerk, path, mut patient) = (Arc::clone(&clerk), path.clone(), patient.clone());
+            patient["address"] = json!(format!("{} Test Street", n + 2));
             tokio::spawn(async move {
                 let tag = [("if-match", "\"1\"")];
                 clerk.send(Method::PUT, &path, &tag, Some(&patient)).await.status

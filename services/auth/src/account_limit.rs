@@ -1,5 +1,5 @@
-//! How often sign-ins to one account may fail. Those that succeed do not count, so that a program or
-//! a person who signs in often is not locked out.
+//! How often sign-ins to one account may fail. Those that succeed do not count, so that a program
+//! or a person who signs in often is not locked out.
 //!
 //! All strangers together have one allowance for an account, whether it exists or not. A place from
 //! where its user signed in before has one of its own, so that a flood from elsewhere does not keep

@@ -15,10 +15,11 @@
 //!
 //! **A sign-in** (session) begins with a login and has one access token at a time, which lives for
 //! `token_ttl_s`, and one refresh token, which works once and gives a new pair. Within
-//! `refresh_reuse_s` it gives the same pair again: two tabs refresh at once, or an answer is lost. A
-//! session ends when it was not refreshed for `refresh_ttl_s`, at a logout, when a spent refresh
-//! token comes back later than that, or when its user is disabled, deleted, or gets another role or password. However it is ended, a row
-//! in `revocations` commits with it, and every part learns of it by the feed.
+//! `refresh_reuse_s` it gives the same pair again: two tabs refresh at once, or an answer is lost.
+//! A session ends when it was not refreshed for `refresh_ttl_s`, at a logout, when a spent refresh
+//! token comes back later than that, or when its user is disabled, deleted, or gets another role or
+//! password. However it is ended, a row in `revocations` commits with it, and every part learns of
+//! it by the feed.
 //!
 //! A program signs in by its service account's key, as often as it needs a token: each is a
 //! sign-in of its own that is not refreshed, and that ends when the account is deleted or its key

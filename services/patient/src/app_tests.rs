@@ -72,7 +72,7 @@ impl World {
     }
 
     async fn registered(&self, email: &str) -> Patient {
-        match self.register(email, Condition::default()).await.unwrap() {
+        match self.register(email, None).await.unwrap() {
             Registered::New(patient) => patient,
             Registered::Before { .. } => panic!("there was no key"),
         }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     app::App,
-    domain::Input,
+    domain::{Condition, Input},
     error::Error,
     events::PATIENT_DELETED,
     store::{Change, Store},
@@ -101,7 +101,8 @@ pub(crate) async fn remove(store: &Store, clock: &Clock, ids: &Ids) -> Result<u6
     let mut removed = 0;
     for id in PATIENTS.map(Uuid::from_u128) {
         let (now, event_id) = (clock.now(), ids.next());
-        let change = Change { id, versions: None, now, event_id, trace: None };
+        let condition = Condition::default();
+        let change = Change { id, condition, now, event_id, trace: None };
         match store.remove(change, PATIENT_DELETED).await {
             Ok(()) => removed += 1,
             Err(Error::NotFound) => {}

@@ -2,12 +2,13 @@
 //! is refused and does not read as if nothing had been done.
 
 /// Every action, in order.
-pub const ACTIONS: [&str; 26] = [
+pub const ACTIONS: [&str; 27] = [
     "account.list",
     "account.open",
     "account.read",
     "analytics.read",
     "audit.read",
+    "demo.remove",
     "notification.list",
     "patient.create",
     "patient.delete",

@@ -34,6 +34,7 @@ mod caller;
 #[path = "../common/containers.rs"]
 mod containers;
 #[path = "../common/processes.rs"]
+#[expect(dead_code, reason = "stories start processes in more ways")]
 mod processes;
 
 mod arguments;

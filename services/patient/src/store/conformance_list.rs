@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{After, Change, List, Order, Sort, conformance::World};
 use crate::{
-    domain::{Patient, in_any_case},
+    domain::{Condition, Patient, in_any_case},
     events::PATIENT_UPDATED,
     testing::{NOW, details, patient},
 };
@@ -190,7 +190,8 @@ async fn a_search_finds_who_a_patient_is_now() {
         let world = World::on(engine).await;
         world.add(&Patient { details: details("Jane Roe", "roe@example.com"), ..patient(1) }).await;
         let (id, now, event_id) = (Uuid::from_u128(1), NOW, Uuid::nil());
-        let change = Change { id, versions: None, now, event_id, trace: None };
+        let condition = Condition::default();
+        let change = Change { id, condition, now, event_id, trace: None };
         let married = details("Jane Doe", "doe@example.com");
         world.store.update(change, married, PATIENT_UPDATED).await.unwrap();
         assert_eq!(world.found("roe").await, BTreeSet::new());

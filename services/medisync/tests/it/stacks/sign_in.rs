@@ -1,5 +1,7 @@
 //! Users and their sign-ins: from the first token to the last.
 
+use std::collections::BTreeSet;
+
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 

@@ -177,9 +177,9 @@ where
     let user_id: Uuid = user.get(0)?;
     let spent = tx
         .execute(
-            "update refresh_tokens set spent = 1, spent_at = $2
-             where token_hash = $1 and spent = 0",
-            params![hash.clone(), now],
+            "update refresh_tokens set spent = 1, spent_at = $1
+             where token_hash = $2 and spent = 0",
+            params![now, hash.clone()],
         )
         .await?;
     let before = if spent == 0 { successor(tx, &hash, now, reuse).await? } else { None };
@@ -199,8 +199,8 @@ where
             let made = make(user_id, session, role)?;
             insert_token(tx, session, new).await?;
             tx.execute(
-                "update refresh_tokens set successor = $2 where token_hash = $1",
-                params![hash, made.clone()],
+                "update refresh_tokens set successor = $1 where token_hash = $2",
+                params![made.clone(), hash],
             )
             .await?;
             made

@@ -52,7 +52,11 @@ async fn a_flood_does_not_lock_a_user_out_at_a_place_where_the_user_was_before()
             let pair = attempt(&sign_in, ADMIN, DEMO_PASSWORD, HOME).await;
             assert!(pair.is_ok(), "attempt {n}");
         }
-        // The place has a limit as well, and it is the account's own place.
+        // The place has a limit of failures as well, and it is the account's own place.
+        for n in 0..10 {
+            let wrong = attempt(&sign_in, ADMIN, "a wrong password", HOME).await;
+            assert!(matches!(wrong, Err(Error::SignInRefused)), "attempt {n}");
+        }
         let more = attempt(&sign_in, ADMIN, DEMO_PASSWORD, HOME).await;
         assert!(matches!(more, Err(Error::TooManyAttempts { .. })));
         let new = attempt(&sign_in, ADMIN, DEMO_PASSWORD, AWAY).await;

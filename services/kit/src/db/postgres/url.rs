@@ -76,9 +76,6 @@ impl FromStr for PostgresUrl {
             _ => return Err("sslmode must be disable, prefer, require or verify-full"),
         };
         config.ssl_mode(mode);
-        if config.get_application_name().is_none() {
-            config.application_name("medisync");
-        }
         Ok(Self { config, trust })
     }
 }

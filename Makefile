@@ -1,6 +1,6 @@
 # What the README and CI call. `make test` is the one test command.
 
-.PHONY: up build binary test tests test-rules-on-servers test-kafka-tls faults check fmt lint figures bench-stacks \
+.PHONY: up build binary test tests tests-of-crates tests-on-servers tests-of-faults test-rules-on-servers test-kafka-tls faults check fmt lint figures bench-stacks \
 	bench-scale bench-peers cost k6 images containers deployment tools container-tools fuzz schemathesis
 
 # The build of the binary that a target starts:
@@ -37,11 +37,20 @@ STORIES = cargo test --workspace --locked --test it --
 test: tools build
 	$(WITH_SERVERS) $(MAKE) tests
 
-# Every test; then the stories of stores, events and several processes (tests/it/stacks) once more,
-# with every part a process of its own, on PostgreSQL and Kafka. Needs the servers of `make test`.
+# Every test; the stories of stores, events and several processes (tests/it/stacks) once more, with
+# every part a process of its own, on PostgreSQL and Kafka. Three at a time, since each of them waits
+# much. Needs the servers of `make test`.
 tests:
-	cargo test --workspace --locked
+	$(MAKE) --jobs 3 --keep-going --no-print-directory tests-of-crates tests-on-servers tests-of-faults
+
+tests-of-crates:
+	cargo test --workspace --locked --no-fail-fast -- --skip faults
+
+tests-on-servers:
 	MEDISYNC_TEST_STACK=servers $(STORIES) stacks::
+
+tests-of-faults:
+	cargo test --workspace --locked --test faults
 
 # The stories that `make test` plays on the embedded stores only, for it is not plausible that others change
 # them (tests/it/rules), on PostgreSQL and Kafka.

@@ -2,8 +2,8 @@
 //! each time, whatever else the machine does, so that a change which makes it dearer is seen.
 //!
 //! Each tool counts twice, with few requests and with many: the difference is that of the requests.
-//! Instructions are those of the `dist` build; allocations can only be counted in a build without an
-//! allocator of its own, which makes the same ones.
+//! Instructions are those of the `dist` build; allocations can only be counted in a build without
+//! an allocator of its own, which makes the same ones.
 
 use std::{
     fs,

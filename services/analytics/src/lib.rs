@@ -12,16 +12,16 @@
 //!
 //! Consumes the topic `patient` as the group `analytics-service`. Publishes nothing, calls nobody.
 //!
-//! Of a patient it keeps the id, the newest version, which older ones did not come yet, and the year
-//! of birth: events carry no more than the year, which is the least that counts age bands. So an age is the one that
-//! is reached in the calendar year of the question. A deleted patient's year is erased; id and
-//! version stay as a tombstone.
+//! Of a patient it keeps the id, the newest version, which older ones did not come yet, and the
+//! year of birth: events carry no more than the year, which is the least that counts age bands. So
+//! an age is the one that is reached in the calendar year of the question. A deleted patient's year
+//! is erased; id and version stay as a tombstone.
 //!
 //! **Invariant:** one set of counters, a projection, is served; every event counts in it once, in
-//! whatever order a patient's events come. A
-//! replay builds another and takes over in one transaction with the group's positions, so that no
-//! event is missed and none counts twice. What is not served any more, or never was, is swept: a
-//! year of birth is kept in it no longer than that takes.
+//! whatever order a patient's events come. A replay builds another and takes over in one
+//! transaction with the group's positions, so that no event is missed and none counts twice. What
+//! is not served any more, or never was, is swept: a year of birth is kept in it no longer than
+//! that takes.
 //!
 //! **Invariant:** the patients in the age bands add up to the registered patients, since both are
 //! counted from one table in one statement.

@@ -89,7 +89,9 @@ mod tests {
     proptest! {
         #[test]
         fn each_is_taken_once(
-            first in 1_i64..5, length in 0_i64..30, taken in prop::collection::vec(0_i64..40, 0..90),
+            first in 1_i64..5,
+            length in 0_i64..30,
+            taken in prop::collection::vec(0_i64..40, 0..90),
         ) {
             let mut unseen = Unseen::default();
             unseen.pass_over(first, first + length);

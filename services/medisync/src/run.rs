@@ -91,8 +91,8 @@ fn start_log(cli: &Cli) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Serves until it is told to stop. What still waits for a disk or a server then, on a thread of its
-/// own, cannot be called off: it is waited for as long as `drain_seconds` lasts, and left.
+/// Serves until it is told to stop. What still waits for a disk or a server then, on a thread of
+/// its own, cannot be called off: it is waited for as long as `drain_seconds` lasts, and left.
 fn run(cli: &Cli, parts: Vec<Part>, up: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let stopping = OnceLock::new();

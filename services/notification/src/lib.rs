@@ -163,8 +163,8 @@ pub async fn dead_letters(
     Ok(DeadLetters::new(GROUP, store.db(), log, Arc::new(handler)))
 }
 
-/// Removes what the demo's patients were told, and the files of it; tells how much there was. For the
-/// command line, beside a service that may run.
+/// Removes what the demo's patients were told, and the files of it; tells how much there was. For
+/// the command line, beside a service that may run.
 ///
 /// # Errors
 /// When the store cannot be opened or migrated, or a file not be removed.

@@ -69,7 +69,7 @@ pub enum KeysError {
 }
 
 /// Makes a new signing key beside those in this folder; returns its id. A running service takes it
-/// up by itself. Where there is none, auth never signed: it would not read a key that is made there.
+/// up by itself. Where there is none, auth never signed: it would not read one that is made there.
 pub fn rotate(dir: &Path) -> Result<String, KeysError> {
     if files::names(dir)?.is_empty() {
         return Err(KeysError::Missing(dir.to_owned()));

@@ -180,9 +180,9 @@ impl Pki {
         Ok(())
     }
 
-    /// Whether a certificate is past half of its life, not its key's, or of an authority that issues
-    /// no more. An authority whose key is kept elsewhere cannot renew it: then whoever keeps it
-    /// issues, and what is there is used as long as it lasts.
+    /// Whether a certificate is past half of its life, not its key's, or of an authority that
+    /// issues no more. An authority whose key is kept elsewhere cannot renew it: then whoever keeps
+    /// it issues, and what is there is used as long as it lasts.
     ///
     /// What was revoked is not renewed: whoever revoked it decides when the part comes back.
     fn is_due(&self, part: Part) -> anyhow::Result<bool> {

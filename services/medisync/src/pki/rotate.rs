@@ -79,9 +79,7 @@ impl Pki {
         }
         for part in Part::ALL {
             if self.leaf_path(part).exists() && !self.is_pair(part) {
-                bail!(
-                    "the key and the certificate of {part} do not match: `medisync pki issue {part}`"
-                );
+                bail!("{part}'s key and certificate do not match: `medisync pki issue {part}`");
             }
             if self.leaf_path(part).exists() && !self.is_of_issuer(part)? {
                 bail!("{part} has a certificate of the old authority: `medisync pki issue {part}`");

@@ -37,7 +37,7 @@ impl Arguments {
         let mut given = given;
         while let Some(name) = given.next() {
             // Whoever lists tests, or runs those of some name, means others: these take minutes.
-            if name == "--list" || !name.starts_with('-') {
+            if name == "--list" || name == "--skip" || !name.starts_with('-') {
                 return Ok(None);
             }
             // Of the usual runner, and without a meaning here.

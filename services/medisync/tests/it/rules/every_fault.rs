@@ -16,7 +16,7 @@ async fn every_field_of_a_body_that_is_wrong_is_told() {
             &["email", "password", "emial", "passwrd"][..],
         ),
         ("/auth/login", json!({"email": 5, "password": 6}), &["email", "password"]),
-        ("/auth/refresh", json!({"token": "x", "b": 1}), &["refreshToken", "token", "b"]),
+        ("/auth/refresh", json!({"token": "x", "b": 1}), &["refreshToken", "b", "token"]),
         ("/auth/token", json!({"apiKey": [], "b": 1}), &["apiKey", "b"]),
         (
             "/auth/password",

@@ -99,7 +99,7 @@ async fn whatever_becomes_of_a_patient_is_found_under_the_patient() {
 
 #[tokio::test]
 async fn sign_ins_and_users_leave_their_trace_and_unknown_callers_do_not() {
-    let world = World::start().await;
+    let world = World::start_with(&[("MEDISYNC_AUTH__REFRESH_REUSE_SECONDS", "0")]).await;
     let (admin, auditor) = (world.sign_in(ADMIN).await, world.sign_in(AUDITOR).await);
     let body = json!({"email": "aud@test.com", "password": "a longer phrase", "role": "BILLING"});
     let user = admin.post("/api/users", &body).await.expect(StatusCode::CREATED).json();

@@ -230,9 +230,10 @@ async fn a_replay_beside_a_running_mesh_loses_nothing_and_counts_nothing_twice()
     let summary = admin.summary().await;
     assert_eq!((&summary["patients"], &summary["created"]), (&patients.into(), &patients.into()));
 
-    let since = ["events", "replay", "--group", "analytics-service", "--from", "2100-01-01"];
+    let now = Clock::system().now().to_string();
+    let since = ["events", "replay", "--group", "analytics-service", "--from", &now];
     let told = world.command(&since, "");
-    assert!(told.contains("only events that were published since 2100-01-01"), "{told}");
+    assert!(told.contains("only events that were published since"), "{told}");
     assert_eq!(admin.summary().await["patients"], 0);
     world.command(&replay, "");
     assert_eq!(admin.summary().await["patients"], patients);

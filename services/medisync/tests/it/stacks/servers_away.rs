@@ -29,7 +29,7 @@ async fn says(world: &World, name: &str, state: &str) -> bool {
 
 /// Sessions of the mesh on this server.
 fn sessions(postgres: &Postgres) -> usize {
-    let sql = "select count(*) from pg_stat_activity where application_name = 'medisync'";
+    let sql = "select count(*) from pg_stat_activity where application_name like 'medisync %'";
     postgres.ask(sql).unwrap().parse().unwrap()
 }
 

@@ -73,9 +73,7 @@ impl ConsumerContext for Member {
             return;
         }
         for of in offsets.elements() {
-            if let Offset::Offset(next) = of.offset() {
-                self.assigned.was_not_told(of.partition(), next);
-            }
+            self.assigned.was_not_told(of.partition());
         }
     }
 }

@@ -4,7 +4,7 @@
 //! do the brokers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, channel},
@@ -48,8 +48,10 @@ pub(super) struct Assigned {
     failure: Mutex<Option<LogError>>,
     /// What was done and is to be told to the group's coordinator.
     done: Mutex<BTreeMap<i32, i64>>,
-    /// What it would not hear: the group was being rebalanced.
-    untold: Mutex<BTreeMap<i32, i64>>,
+    /// What it was told last.
+    told: Mutex<BTreeMap<i32, i64>>,
+    /// The partitions of which it would not hear: the group was being rebalanced.
+    untold: Mutex<BTreeSet<i32>>,
 }
 
 /// Where a reader is in one partition.
@@ -78,8 +80,8 @@ pub(super) struct Reader {
 
 impl Assigned {
     fn of(topic: &str) -> Arc<Self> {
-        let (partitions, failure, done, untold) = Default::default();
-        Arc::new(Self { topic: topic.to_owned(), partitions, failure, done, untold })
+        let (partitions, failure, done, told, untold) = Default::default();
+        Arc::new(Self { topic: topic.to_owned(), partitions, failure, done, told, untold })
     }
 
     pub(super) fn topic(&self) -> &str {
@@ -111,27 +113,34 @@ impl Assigned {
         self.done().insert(partition, next);
     }
 
-    fn untold(&self) -> MutexGuard<'_, BTreeMap<i32, i64>> {
+    fn untold(&self) -> MutexGuard<'_, BTreeSet<i32>> {
         self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn was_not_told(&self, partition: i32, next: i64) {
-        self.untold().insert(partition, next);
+    fn told(&self) -> MutexGuard<'_, BTreeMap<i32, i64>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was not heard is told again, if it is still ours to tell and nothing newer is.
+    pub(super) fn was_not_told(&self, partition: i32) {
+        self.untold().insert(partition);
+    }
+
+    /// Of what was not heard the newest is told again, if it is still ours to tell: a commit that
+    /// failed may have been followed by one that did not.
     pub(super) fn tell_again(&self) {
         let untold = std::mem::take(&mut *self.untold());
-        let partitions = self.partitions();
-        for (partition, next) in untold {
-            if partitions.contains_key(&partition) {
+        let (partitions, told) = (self.partitions(), self.told());
+        for partition in untold.into_iter().filter(|partition| partitions.contains_key(partition)) {
+            if let Some(&next) = told.get(&partition) {
                 self.done().entry(partition).or_insert(next);
             }
         }
     }
 
     pub(super) fn take_done(&self) -> BTreeMap<i32, i64> {
-        std::mem::take(&mut *self.done())
+        let done = std::mem::take(&mut *self.done());
+        self.told().extend(&done);
+        done
     }
 }
 

@@ -1,7 +1,7 @@
 //! The summary over HTTP: decode, ask the store, encode.
 
 use axum::{Json, Router, extract::State};
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date};
 use kit::{
     http::QueryFields,
     service::{BearerAuth, DOCUMENT_RULE, document, with_problems},
@@ -67,7 +67,8 @@ struct Summary {
     /// Deletions, ever.
     #[schema(minimum = 0, example = 2)]
     deleted: i64,
-    /// The last 90 days (UTC) on which a patient was registered or deleted, oldest first.
+    /// The last 90 days (in the clinic's time zone) on which a patient was registered or deleted,
+    /// oldest first.
     #[schema(max_items = 90)]
     by_day: Vec<DaySummary>,
     /// Every band in order: `0-9`, `10-19`, … `80-89`, `90+`; then `unknown`, if any.
@@ -81,7 +82,7 @@ struct Summary {
 /// One day's events.
 #[derive(Serialize, ToSchema)]
 struct DaySummary {
-    /// The day, in UTC.
+    /// The day, in the clinic's time zone.
     #[schema(value_type = String, format = Date, example = "2026-03-02")]
     date: Date,
     /// Registrations on it.
@@ -140,14 +141,15 @@ async fn summary(
 ) -> Result<Json<Summary>, Failure> {
     query.none()?;
     let counts = api.store.counts().await?;
-    Ok(Json(Summary::new(counts, api.clock.now())))
+    let as_of = api.clock.now();
+    let this_year = api.clock.day_of(as_of).year();
+    Ok(Json(Summary::new(counts, as_of, this_year)))
 }
 
 // === impl Summary ===
 
 impl Summary {
-    fn new(counts: Counts, as_of: Timestamp) -> Self {
-        let this_year = as_of.to_zoned(TimeZone::UTC).year();
+    fn new(counts: Counts, as_of: Timestamp, this_year: i16) -> Self {
         let by_age_band = bands(&counts.by_birth_year, this_year.into());
         Self {
             patients: by_age_band.iter().map(|band| band.patients).sum(),

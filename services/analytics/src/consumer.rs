@@ -7,14 +7,16 @@ use kit::{
     log::Delivered,
 };
 use proto::patient_events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED};
+use shared_middleware::clock::Clock;
 
 use crate::{events, store};
 
 /// The consumer group.
 pub const GROUP: &str = "analytics-service";
 
-/// Counts every event once, in the transaction that it is given.
-pub(crate) struct Projection;
+/// Counts every event once, in the transaction that it is given, under the day that it was where
+/// the clinic is.
+pub(crate) struct Projection(pub(crate) Clock);
 
 // === impl Projection ===
 
@@ -25,7 +27,7 @@ impl Handler for Projection {
         delivered: &'t Delivered,
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
         Box::pin(async move {
-            let event = events::decode(&delivered.record)?;
+            let event = events::decode(&delivered.record, &self.0)?;
             Ok(store::count(tx, &event).await?)
         })
     }

@@ -1,6 +1,7 @@
 //! What `fuzz` calls: how an event is read.
 
 use kit::{consumer::HandlerError, log::Record};
+use shared_middleware::clock::Clock;
 
 use crate::events;
 
@@ -9,5 +10,5 @@ use crate::events;
 /// # Errors
 /// Why it cannot.
 pub fn event(record: &Record) -> Result<(i64, jiff::civil::Date), HandlerError> {
-    events::decode(record).map(|event| (event.version, event.day))
+    events::decode(record, &Clock::system()).map(|event| (event.version, event.day))
 }

@@ -58,7 +58,7 @@ use kit::{
     service::{Kit, Service},
 };
 use proto::patient_events::TOPIC;
-use shared_middleware::identity::Part;
+use shared_middleware::{clock::Clock, identity::Part};
 
 pub use crate::{
     api::{RULES, openapi},
@@ -78,9 +78,13 @@ pub struct Config {
 ///
 /// # Errors
 /// When the store cannot be opened or migrated.
-pub async fn dead_letters(config: &Config, log: Arc<dyn EventLog>) -> Result<DeadLetters, DbError> {
+pub async fn dead_letters(
+    config: &Config,
+    log: Arc<dyn EventLog>,
+    clock: Clock,
+) -> Result<DeadLetters, DbError> {
     let store = Store::open(&config.database).await?;
-    Ok(DeadLetters::new(GROUP, store.db(), log, Arc::new(Projection)))
+    Ok(DeadLetters::new(GROUP, store.db(), log, Arc::new(Projection(clock))))
 }
 
 /// Builds the service; the binary decides where to serve it.
@@ -91,8 +95,8 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, DbError> {
     let store = Store::open(&config.database).await?.counting_demo(kit.demo);
     let db = store.db();
     let (log, clock) = (Arc::clone(&kit.log), kit.clock.clone());
-    let consumer =
-        Consumer::new(Part::Analytics, GROUP, TOPIC, db.clone(), log, Arc::new(Projection), clock);
+    let handler = Arc::new(Projection(clock.clone()));
+    let consumer = Consumer::new(Part::Analytics, GROUP, TOPIC, db.clone(), log, handler, clock);
     let trail = kit.trail(Part::Analytics, &db).await?;
     Ok(Service {
         part: Part::Analytics,

@@ -211,8 +211,8 @@ impl Replay {
     /// over.
     async fn count(&mut self, batch: Batch) -> Result<(), ReplayError> {
         let read = batch.records.len();
-        let events: Vec<Event> =
-            batch.records.iter().filter_map(|of| events::decode(&of.record).ok()).collect();
+        let decoded = batch.records.iter().map(|of| events::decode(&of.record, &self.clock));
+        let events: Vec<Event> = decoded.filter_map(Result::ok).collect();
         self.progress.events += read as u64;
         self.progress.passed_over += (read - events.len()) as u64;
         match self.add(events.clone()).await {

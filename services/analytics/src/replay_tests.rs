@@ -51,7 +51,7 @@ impl World {
     fn consume(&self) -> CancellationToken {
         let stop = CancellationToken::new();
         let (db, log, handler) =
-            (self.store.db(), Arc::new(self.log.clone()), Arc::new(Projection));
+            (self.store.db(), Arc::new(self.log.clone()), Arc::new(Projection(Clock::system())));
         let consumer =
             Consumer::new(Part::Analytics, GROUP, TOPIC, db, log, handler, Clock::system());
         tokio::spawn(consumer.task().run(stop.clone()));

@@ -78,7 +78,9 @@ impl World {
         };
         self.store
             .db()
-            .write(move |tx| Box::pin(async move { Projection.apply(tx, &delivered).await }))
+            .write(move |tx| {
+                Box::pin(async move { Projection(Clock::system()).apply(tx, &delivered).await })
+            })
             .await
     }
 
@@ -308,7 +310,7 @@ async fn a_poison_event_is_a_dead_letter_and_the_next_one_counts() {
 
         let stop = CancellationToken::new();
         let db = world.store.db();
-        let (log_of, handler) = (Arc::new(log.clone()), Arc::new(Projection));
+        let (log_of, handler) = (Arc::new(log.clone()), Arc::new(Projection(Clock::system())));
         let consumer =
             Consumer::new(Part::Analytics, GROUP, TOPIC, db, log_of, handler, Clock::system());
         tokio::spawn(consumer.task().run(stop.clone()));

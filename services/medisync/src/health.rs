@@ -17,7 +17,9 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use kit::{db::Db, log::EventLog};
 use serde::Serialize;
-use shared_middleware::{clock::Clock, error::causes, identity::Part, token::Verifier};
+use shared_middleware::{
+    clock::Clock, error::causes, identity::Part, tls::MeshTls, token::Verifier,
+};
 use tokio::time::{sleep, timeout};
 
 /// What does not answer so soon is away.
@@ -43,6 +45,8 @@ pub(crate) struct Health {
     verifier: Arc<Verifier>,
     clock: Clock,
     dependencies: Vec<Dependency>,
+    /// By which the parts of this process reach others.
+    certificates: Vec<Arc<MeshTls>>,
     /// What was found last, by the dependency's place.
     found: Mutex<Vec<Option<Found>>>,
     /// What is not wrong, but should be known.
@@ -148,7 +152,24 @@ impl Health {
     ) -> Self {
         let stage = AtomicU8::new(Stage::Starting as u8);
         let found = Mutex::new(vec![None; dependencies.len()]);
-        Self { stage, verifier, clock, dependencies, found, warnings }
+        let certificates = Vec::new();
+        Self { stage, verifier, clock, dependencies, certificates, found, warnings }
+    }
+
+    /// The same, of parts that have these certificates: while one of them is not valid, its part
+    /// reaches nobody and nobody reaches it.
+    pub(crate) fn with_certificates<'t>(
+        mut self,
+        certificates: impl IntoIterator<Item = &'t Arc<MeshTls>>,
+    ) -> Self {
+        self.certificates = certificates.into_iter().map(Arc::clone).collect();
+        self
+    }
+
+    /// Whether each part's certificate is valid now.
+    fn certificates(&self) -> impl Iterator<Item = (Part, bool)> {
+        let now_s = self.clock.unix_s();
+        self.certificates.iter().map(move |tls| (tls.part(), tls.is_valid(now_s)))
     }
 
     pub(crate) fn enter(&self, stage: Stage) {
@@ -202,6 +223,7 @@ impl Health {
         };
         self.stage() == Stage::Serving
             && self.verifier.is_ready()
+            && self.certificates().all(|(_, is_valid)| is_valid)
             && self.dependencies.iter().all(up)
     }
 
@@ -219,6 +241,9 @@ impl Health {
             ("stage".to_owned(), verdict(stage == Stage::Serving)),
             ("signing keys".to_owned(), verdict(self.verifier.is_ready())),
         ]);
+        for (part, is_valid) in self.certificates() {
+            checks.insert(format!("{part} certificate"), verdict(is_valid));
+        }
         let found = join_all((0..self.dependencies.len()).map(|place| self.check(place))).await;
         let mut told = Vec::with_capacity(found.len());
         for (dependency, found) in self.dependencies.iter().zip(found) {
@@ -277,4 +302,40 @@ impl Health {
 
 const fn verdict(passed: bool) -> &'static str {
     if passed { "ok" } else { "failed" }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared_middleware::{tls::PemFiles, token::VerifierConfig};
+
+    use super::*;
+    use crate::pki::Pki;
+
+    #[tokio::test]
+    async fn a_process_whose_certificate_is_not_valid_is_not_ready_and_says_which_it_is() {
+        const NOW_S: i64 = 1_800_000_000;
+        shared_middleware::token::install_crypto();
+        let folder = tempfile::tempdir().unwrap();
+        let at = |at_s| Clock::from_fn(move || Timestamp::from_second(at_s).unwrap());
+        Pki::new(folder.path().to_owned(), at(NOW_S)).ensure(&[Part::Patient]).unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let files = PemFiles {
+            ca: file("ca.pem"),
+            crl: file("crl.pem"),
+            cert: file("patient.pem"),
+            key: file("patient.key"),
+        };
+        let tls = Arc::new(MeshTls::load(Part::Patient, files).unwrap());
+        for (at_s, expected) in [
+            (NOW_S, "ok"),
+            (NOW_S - 2 * 3600, "ok"),
+            (NOW_S - 25 * 3600, "failed"),
+            (NOW_S + 25 * 3600, "failed"),
+        ] {
+            let verifier = Arc::new(Verifier::new(VerifierConfig::default(), at(at_s)));
+            let health = Health::new(verifier, at(at_s), Vec::new(), Vec::new());
+            let report = health.with_certificates([&tls]).report().await;
+            assert_eq!(report.checks["patient certificate"], expected, "{}", at_s - NOW_S);
+        }
+    }
 }

@@ -270,8 +270,8 @@ async fn start(
 
     let dependencies = dependencies(config, &services, log);
     let warnings = demo::warnings(config, auth.as_deref(), patient.as_deref()).await;
-    let health =
-        Arc::new(Health::new(Arc::clone(&verifier), clock.clone(), dependencies, warnings));
+    let health = Health::new(Arc::clone(&verifier), clock.clone(), dependencies, warnings);
+    let health = Arc::new(health.with_certificates(tls.values()));
     let mut running = Running::new();
     running.background(config, tls, &verifier, &addresses);
     let (refusals, untold) = refusals::queue();

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    ops::Range,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -35,11 +36,24 @@ pub fn expiry_s(path: &Path) -> Result<i64, TlsError> {
     expires_at_s(&certificates(path)?, path)
 }
 
+/// From when to when the certificate in a file is valid, in seconds since 1970.
+pub fn validity_s(path: &Path) -> Result<Range<i64>, TlsError> {
+    valid_s(&certificates(path)?, path)
+}
+
+/// From when to when the leaf of a chain is valid; the path is for the error.
+pub(super) fn valid_s(chain: &[CertificateDer<'_>], path: &Path) -> Result<Range<i64>, TlsError> {
+    let leaf = chain.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
+    let valid = leaf.map(|(_, leaf)| {
+        let validity = leaf.validity();
+        validity.not_before.timestamp()..validity.not_after.timestamp()
+    });
+    valid.ok_or_else(|| TlsError::Pem { kind: "certificate", path: path.to_owned() })
+}
+
 /// When the leaf of a chain ends, in seconds since 1970; the path is for the error.
 pub fn expires_at_s(chain: &[CertificateDer<'_>], path: &Path) -> Result<i64, TlsError> {
-    let leaf = chain.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
-    leaf.map(|(_, leaf)| leaf.validity().not_after.timestamp())
-        .ok_or_else(|| TlsError::Pem { kind: "certificate", path: path.to_owned() })
+    valid_s(chain, path).map(|valid| valid.end)
 }
 
 /// The certificates of a PEM file, in their order; at least one.

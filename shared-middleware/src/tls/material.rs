@@ -18,7 +18,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::{
     HTTP_1_1, HTTP_2, PemFiles, TlsError,
-    files::{certificates, expires_at_s, private_key, revocation_lists, revoked_serials},
+    files::{certificates, private_key, revocation_lists, revoked_serials, valid_s},
     open::{Shown, Side},
 };
 use crate::identity::Part;
@@ -31,6 +31,8 @@ pub struct Material {
     pub chain: Vec<CertificateDer<'static>>,
     /// The private key, DER.
     pub key: PrivateKeyDer<'static>,
+    /// When the leaf begins to be valid, in seconds since 1970.
+    pub valid_from_s: i64,
     /// When the leaf ends, in seconds since 1970.
     pub expires_at_s: i64,
     /// The serial numbers of revoked certificates, as [`revoked_serials`] writes them.
@@ -90,8 +92,10 @@ impl Material {
             .with_client_auth_cert(chain.clone(), key.clone_key())
             .map_err(refused)?;
         client.resumption = Resumption::disabled();
+        let valid = valid_s(&chain, &files.cert)?;
         let material = Self {
-            expires_at_s: expires_at_s(&chain, &files.cert)?,
+            valid_from_s: valid.start,
+            expires_at_s: valid.end,
             server: server(optional, &[HTTP_2, HTTP_1_1])?,
             server_strict: server(Arc::clone(&required), &[HTTP_2, HTTP_1_1])?,
             server_grpc: server(Arc::clone(&required), &[HTTP_2])?,

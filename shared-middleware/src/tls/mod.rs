@@ -21,7 +21,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 pub use self::{
     files::{
         Fingerprint, certificates, expires_at_s, expiry_s, private_key, revocation_lists,
-        revoked_serials,
+        revoked_serials, validity_s,
     },
     material::Material,
     open::MeshStream,
@@ -124,6 +124,13 @@ impl MeshTls {
         self.material.load_full()
     }
 
+    /// Whether its certificate is valid then: neither too old nor of the future, as after a clock
+    /// was set back. Where it is not, others refuse it, or it refuses theirs.
+    pub fn is_valid(&self, at_s: i64) -> bool {
+        let material = self.material();
+        (material.valid_from_s..material.expires_at_s).contains(&at_s)
+    }
+
     /// Shakes hands with a client, who must (`strict`) or may show a certificate of the mesh.
     pub async fn accept(&self, strict: bool, stream: TcpStream) -> io::Result<ServerStream> {
         let material = self.material();
@@ -190,9 +197,16 @@ impl MeshTls {
     pub async fn watch(&self, clock: &Clock) {
         let expiry = metrics::CERTIFICATE_EXPIRY.with_label_values(&[self.part.as_str()]);
         let mut seen = self.fingerprint();
+        let mut was_valid = true;
         loop {
             let (material, now_s) = (self.material(), clock.unix_s());
             expiry.set(material.expires_at_s.saturating_sub(now_s));
+            let is_valid = self.is_valid(now_s);
+            if was_valid && !is_valid {
+                let part = self.part.as_str();
+                tracing::warn!(part, "not valid now, by this clock: its certificate opens nothing");
+            }
+            was_valid = is_valid;
             self.open.look(&material, now_s);
             tokio::time::sleep(LOOKED_AT_EVERY).await;
             let now = self.fingerprint();

@@ -6,6 +6,7 @@ use gateway::Origin;
 use http::Uri;
 use ipnet::IpNet;
 use shared_middleware::{
+    clock,
     rate_limit::{RateLimit, parse_limit},
     token::KeySource,
 };
@@ -110,6 +111,10 @@ pub(super) fn topic_prefix(text: &str) -> Result<String, &'static str> {
         return Ok(text.to_owned());
     }
     Err("must be at most 100 letters, digits, points, underscores and hyphens")
+}
+
+pub(super) fn time_zone(name: &str) -> Result<clock::TimeZone, &'static str> {
+    clock::time_zone(name).ok_or("must be the IANA name of a time zone, such as Europe/Berlin")
 }
 
 /// `text` or `json`.

@@ -20,6 +20,7 @@ use kit::{
 };
 use secrecy::SecretString;
 use shared_middleware::{
+    clock::{Clock, TimeZone},
     identity::Part,
     listen::Mode,
     rate_limit::RateLimit,
@@ -50,6 +51,7 @@ pub(crate) enum LogFormat {
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) demo: bool,
+    pub(crate) time_zone: TimeZone,
     pub(crate) drain: Duration,
     /// Of `drain`, how long a process that leaves still takes requests: none where all that it
     /// serves is in this process.
@@ -193,6 +195,11 @@ impl fmt::Display for EventLogConfig {
 // === impl Config ===
 
 impl Config {
+    /// The machine's clock, with the clinic's days.
+    pub(crate) fn clock(&self) -> Clock {
+        Clock::system().in_zone(self.time_zone.clone())
+    }
+
     /// Where the mesh's own authority keeps its files.
     pub(crate) fn pki_dir(&self) -> PathBuf {
         self.data_dir.join("pki")

@@ -12,14 +12,14 @@ use kit::{
     log::{KafkaConfig, KafkaUrl},
 };
 use secrecy::SecretString;
-use shared_middleware::{identity::Part, listen::Mode, token::KeySource};
+use shared_middleware::{clock, identity::Part, listen::Mode, token::KeySource};
 
 use super::{
     Auth, Config, EventLogConfig, Faults, Gateway, Limits, Mesh, Notification, Patience, Patient,
     SERVICES, Sources, Traces, demo,
     forms::{
         self, address, at_least_one, audit_key, from_to, jwks, limit, log_filter, log_format,
-        networks, origins, port, topic_prefix, urls, urls_of_grpc,
+        networks, origins, port, time_zone, topic_prefix, urls, urls_of_grpc,
     },
     issuers::token_issuers,
     sources::Origin,
@@ -44,6 +44,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
     let databases = per_part(s, &SERVICES, database_key, DbUrl::from_str);
     let events = events(s);
     let asked_demo = s.read("demo", forms::demo);
+    let time_zone = optional(s, "clinic.time_zone", time_zone);
     let drain = seconds(s, "drain_seconds");
     let leave = leave(s, drain, parts);
     let (gateway, auth) = (gateway(s), auth(s));
@@ -59,6 +60,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
     let config = Config {
         data_dir: data_dir?,
         demo: false,
+        time_zone: time_zone?.unwrap_or_else(clock::system_time_zone),
         drain: drain?,
         leave: leave?,
         admin_listen: admin_listen?,

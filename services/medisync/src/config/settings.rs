@@ -43,6 +43,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "10",
         "how long requests in flight may take when the process is told to stop",
     ),
+    setting(
+        "clinic.time_zone",
+        DERIVED,
+        "where the clinic's days begin and end, such as Europe/Berlin (IANA): for birth and \
+         registered dates and analytics' days; the system's when empty",
+    ),
     setting("admin.listen", "127.0.0.1:4090", "metrics and health of this process"),
     setting("gateway.listen", "127.0.0.1:4004", "public HTTP, or HTTPS with a certificate"),
     setting(

@@ -78,6 +78,19 @@ fn every_fault_is_found_at_once() {
 }
 
 #[test]
+fn a_time_zone_is_known_by_its_name_or_refused() {
+    let zone = |name| {
+        let read = up(gather("", &[("MEDISYNC_CLINIC__TIME_ZONE", name)], &[]));
+        read.map(|config| config.time_zone.iana_name().map(str::to_owned))
+    };
+    assert_eq!(zone("Pacific/Auckland").unwrap().as_deref(), Some("Pacific/Auckland"));
+    for wrong in ["Middle/Earth", "+02:00", "CEST-2"] {
+        let told = zone(wrong).unwrap_err().to_string();
+        assert!(told.contains("MEDISYNC_CLINIC__TIME_ZONE: must be the IANA name"), "{told}");
+    }
+}
+
+#[test]
 fn leaving_is_a_part_of_the_drain() {
     let (drain, leave) = ("MEDISYNC_DRAIN_SECONDS", "MEDISYNC_MESH__LEAVE_MS");
     let ms = |parts: &[Part], variables: &[(&str, &str)]| {

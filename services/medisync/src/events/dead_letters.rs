@@ -10,7 +10,7 @@ use kit::{
     log::EventLog,
 };
 use serde_json::{Map, Value, json};
-use shared_middleware::clock::{Clock, Ids};
+use shared_middleware::clock::Ids;
 
 use super::{
     Group, Output, event_log, expect_store,
@@ -212,11 +212,11 @@ async fn letters(
     let opened = match group {
         Group::Analytics => {
             let database = config.database(group.part());
-            analytics::dead_letters(&analytics::Config { database }, log).await
+            analytics::dead_letters(&analytics::Config { database }, log, config.clock()).await
         }
         Group::Notification => {
             let settings = launch::notification_config(config);
-            notification::dead_letters(&settings, log, Clock::system(), Ids::system()).await
+            notification::dead_letters(&settings, log, config.clock(), Ids::system()).await
         }
     };
     opened.with_context(|| format!("cannot open {:?}", config.database(group.part()).url))

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use analytics::{Replay, ReplayProgress};
 use anyhow::{Context as _, bail};
 use kit::log::Start;
-use shared_middleware::{clock::Clock, identity::Part};
+use shared_middleware::identity::Part;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Group, event_log, expect_store};
@@ -27,7 +27,7 @@ pub(super) async fn run(config: &Config, group: Group, from: Start) -> anyhow::R
     expect_store(config, Part::Analytics)?;
     let settings = analytics::Config { database: config.database(Part::Analytics) };
     let began = Instant::now();
-    let claimed = Replay::claim(&settings, Arc::clone(&log), Clock::system(), from).await;
+    let claimed = Replay::claim(&settings, Arc::clone(&log), config.clock(), from).await;
     let mut replay = claimed.with_context(|| {
         format!("cannot replay into {:?}", config.database(Part::Analytics).url)
     })?;

@@ -40,9 +40,11 @@ pub(crate) use self::{command::command, rotate::Step};
 
 const LEAF_LIVES: SignedDuration = SignedDuration::from_hours(24);
 const AUTHORITY_LIVES: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
-/// Clocks differ: a certificate is valid from a little before it was made.
-const BEGINS_BEFORE: SignedDuration = SignedDuration::from_mins(5);
-const RENEWAL_LOOKS_EVERY: Duration = Duration::from_secs(60);
+/// Clocks differ, by an hour or two where one was set by the time of the place: a certificate is
+/// valid from so long before it was made.
+const BEGINS_BEFORE: SignedDuration = SignedDuration::from_hours(3);
+/// Where a clock was set back further, parts cannot reach each other for so long.
+const RENEWAL_LOOKS_EVERY: Duration = Duration::from_secs(10);
 
 /// The authority in a folder.
 pub(crate) struct Pki {
@@ -180,9 +182,9 @@ impl Pki {
         Ok(())
     }
 
-    /// Whether a certificate is past half of its life, not its key's, or of an authority that
-    /// issues no more. An authority whose key is kept elsewhere cannot renew it: then whoever keeps
-    /// it issues, and what is there is used as long as it lasts.
+    /// Whether a certificate is past half of its life, not valid yet (the clock was set back), not
+    /// its key's, or of an authority that issues no more. An authority whose key is kept elsewhere
+    /// cannot renew it: then whoever keeps it issues, and what is there is used as long as it lasts.
     ///
     /// What was revoked is not renewed: whoever revoked it decides when the part comes back.
     fn is_due(&self, part: Part) -> anyhow::Result<bool> {
@@ -212,8 +214,9 @@ impl Pki {
 
     fn is_ending(&self, part: Part) -> bool {
         let half = LEAF_LIVES.as_secs() / 2;
-        let expires_at_s = tls::expiry_s(&self.leaf_path(part));
-        expires_at_s.map_or(true, |at| at - self.clock.unix_s() < half)
+        let now_s = self.clock.unix_s();
+        let of = tls::validity_s(&self.leaf_path(part));
+        of.map_or(true, |valid| valid.end - now_s < half || now_s < valid.start)
     }
 
     /// Whether a part's key is the one of its certificate.

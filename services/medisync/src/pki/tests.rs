@@ -74,6 +74,21 @@ fn what_was_revoked_is_not_renewed_by_itself() {
 }
 
 #[test]
+fn what_is_not_valid_yet_is_renewed_as_what_runs_out() {
+    let here = Here::with(&BOTH);
+    let before = here.leaf(Part::Patient);
+    // By an hour or two nothing has to be done.
+    here.hours_later(-2);
+    here.pki.ensure(&BOTH).unwrap();
+    assert_eq!(here.leaf(Part::Patient), before);
+    here.hours_later(-2);
+    here.pki.ensure(&BOTH).unwrap();
+    assert_ne!(here.leaf(Part::Patient), before);
+    let valid = tls::validity_s(&here.pki.leaf_path(Part::Patient)).unwrap();
+    assert!(valid.contains(&here.pki.clock.unix_s()), "{valid:?}");
+}
+
+#[test]
 fn a_part_without_a_certificate_has_nothing_to_revoke() {
     let here = Here::with(&BOTH);
     assert!(here.pki.revoke(Part::Auth).is_err());

@@ -44,6 +44,7 @@ mod once {
     mod bad_servers;
     mod bombs;
     mod canary;
+    mod clinic_days;
     mod commands;
     mod crowds;
     mod cut_off;

@@ -2,9 +2,13 @@
 //!
 //! Auth's feed is one long poll: the answer comes when a sign-in was ended or a key changed, so
 //! that both reach every part within milliseconds and nobody asks once a request.
+//!
+//! A replica that hangs looks like one that has nothing to say. So a poll that is not answered at
+//! once is sent to another replica too, and the first answer counts.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use http::Uri;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -14,7 +18,11 @@ use crate::{client, error::causes, identity::Part, outside, tls::MeshTls};
 /// How long auth may hold a poll before it answers that nothing happened.
 pub const POLL_HELD_S_MAX: u64 = 5;
 
+/// What is not answered after so long will not be.
 const ANSWER_WITHIN: Duration = Duration::from_secs(POLL_HELD_S_MAX + 5);
+/// A poll that is held longer is sent to another replica as well: a sign-out that the first one
+/// cannot tell reaches us within this, and so within the second that is promised.
+const ALSO_ASKED_AFTER: Duration = Duration::from_millis(500);
 /// Silence for so long is told.
 const SILENT_AT_MOST: Duration = Duration::from_secs(30);
 const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
@@ -39,7 +47,7 @@ pub enum KeySource {
 pub struct FeedConfig {
     /// Where keys come from.
     pub source: KeySource,
-    /// Where auth is; several addresses are tried in turn.
+    /// Where auth is; several addresses are asked side by side.
     pub auth_urls: Vec<Uri>,
     /// As whom to call auth.
     pub tls: Arc<MeshTls>,
@@ -74,32 +82,40 @@ pub async fn follow(config: FeedConfig, verifier: Arc<Verifier>) {
     }
 }
 
+/// How far we have come.
+#[derive(Default)]
+struct Place {
+    position: i64,
+    keys_version: String,
+    /// The replica that answered last: asked first.
+    replica: usize,
+}
+
+/// What a replica answered, with the keys if they are others than ours.
+struct Answer {
+    replica: usize,
+    page: RevocationPage,
+    keys: Option<KeySet>,
+}
+
 async fn follow_auth(config: &FeedConfig, verifier: &Verifier, with_keys: bool) {
-    let mut position = 0;
-    let mut keys_version = String::new();
+    let mut place = Place::default();
     let mut back_off = BACK_OFF_FIRST;
     let mut heard = Instant::now();
     let mut silent = false;
-    for url in config.auth_urls.iter().cycle() {
-        let outcome = async {
-            let path = format!("/.well-known/revocations?after={position}&keys={keys_version}");
-            let page: RevocationPage = get_json(config, url, &path).await?;
-            if with_keys && page.keys_version != keys_version {
-                let keys = get(config, url, "/.well-known/jwks.json").await?;
-                verifier.set_keys(KeySet::parse(&keys)?);
-            }
-            Ok::<_, FeedError>(page)
-        };
-        match outcome.await {
-            Ok(page) => {
+    loop {
+        match ask(config, &place, with_keys).await {
+            Ok(Answer { replica, page, keys }) => {
+                if let Some(keys) = keys {
+                    verifier.set_keys(keys);
+                }
                 verifier.revoke(&page.revoked);
                 verifier.heard_of_auth();
                 heard = Instant::now();
                 if std::mem::take(&mut silent) {
                     tracing::info!("auth's feed answers again");
                 }
-                position = page.next;
-                keys_version = page.keys_version;
+                place = Place { position: page.next, keys_version: page.keys_version, replica };
                 back_off = BACK_OFF_FIRST;
             }
             Err(error) => {
@@ -116,6 +132,53 @@ async fn follow_auth(config: &FeedConfig, verifier: &Verifier, with_keys: bool) 
             }
         }
     }
+}
+
+async fn ask(config: &FeedConfig, place: &Place, with_keys: bool) -> Result<Answer, FeedError> {
+    let count = config.auth_urls.len();
+    let replicas = (0..count).map(|n| (place.replica + n) % count);
+    first_of(replicas, |replica| poll(config, place, with_keys, replica)).await
+}
+
+/// Asks one after the other, the next one whenever those before have not answered yet, or have
+/// failed; the first answer counts. It fails when all have.
+pub(super) async fn first_of<T, F>(
+    mut replicas: impl ExactSizeIterator<Item = usize>,
+    poll: impl Fn(usize) -> F,
+) -> Result<T, FeedError>
+where
+    F: Future<Output = Result<T, FeedError>>,
+{
+    let mut asked: FuturesUnordered<F> = replicas.next().map(&poll).into_iter().collect();
+    let mut failed = None;
+    loop {
+        tokio::select! {
+            Some(outcome) = asked.next() => match outcome {
+                Ok(answer) => return Ok(answer),
+                Err(error) => failed = Some(error),
+            },
+            () = sleep(ALSO_ASKED_AFTER), if replicas.len() > 0 => {}
+            else => return Err(failed.unwrap_or(FeedError::TooLate)),
+        }
+        asked.extend(replicas.next().map(&poll));
+    }
+}
+
+async fn poll(
+    config: &FeedConfig,
+    place: &Place,
+    with_keys: bool,
+    replica: usize,
+) -> Result<Answer, FeedError> {
+    let (url, Place { position, keys_version, .. }) = (&config.auth_urls[replica], place);
+    let path = format!("/.well-known/revocations?after={position}&keys={keys_version}");
+    let page: RevocationPage = get_json(config, url, &path).await?;
+    let keys = if with_keys && page.keys_version != *keys_version {
+        Some(KeySet::parse(&get(config, url, "/.well-known/jwks.json").await?)?)
+    } else {
+        None
+    };
+    Ok(Answer { replica, page, keys })
 }
 
 async fn follow_url(config: &FeedConfig, url: &Uri, verifier: &Verifier) {

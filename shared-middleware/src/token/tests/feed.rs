@@ -5,10 +5,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task::yield_now, time::advance};
+use tokio::{
+    task::yield_now,
+    time::{Instant, advance, sleep},
+};
 
 use super::{
-    super::feed::{FeedError, fetch_always},
+    super::feed::{FeedError, fetch_always, first_of},
     *,
 };
 
@@ -126,4 +129,38 @@ async fn before_a_key_is_known_a_token_has_it_asked_for() {
         publisher.verdict(&signer).unwrap();
     };
     publisher.followed_while(story).await;
+}
+
+/// What became of three replicas: when each answers, if it does, and whether it is with a failure.
+async fn first(replicas: [(Option<u64>, bool); 3]) -> (Option<usize>, Duration) {
+    let begun = Instant::now();
+    let poll = |replica: usize| async move {
+        let (after_ms, fails) = replicas[replica];
+        match after_ms {
+            Some(after_ms) => sleep(Duration::from_millis(after_ms)).await,
+            None => std::future::pending().await,
+        }
+        if fails { Err(FeedError::TooLate) } else { Ok(replica) }
+    };
+    (first_of(0..3, poll).await.ok(), begun.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_hangs_keeps_a_sign_out_from_nobody_for_a_second() {
+    let (hangs, answers, fails) = ((None, false), (Some(10), false), (Some(10), true));
+    let quiet = (Some(5000), false);
+    for (replicas, wanted, at_ms) in [
+        ([answers, hangs, hangs], Some(0), 10),
+        ([hangs, answers, hangs], Some(1), 510),
+        ([hangs, (Some(400), false), answers], Some(1), 900),
+        // One that says no is not waited for.
+        ([fails, answers, hangs], Some(1), 20),
+        ([fails, fails, answers], Some(2), 30),
+        ([fails, fails, fails], None, 30),
+        // With nothing to tell the first one answers first, as if it were alone.
+        ([quiet, quiet, quiet], Some(0), 5000),
+    ] {
+        let (answered, took) = first(replicas).await;
+        assert_eq!((answered, took.as_millis()), (wanted, at_ms));
+    }
 }

@@ -1,7 +1,8 @@
 # What the README and CI call. `make test` is the one test command.
 
-.PHONY: up build binary test tests tests-of-crates tests-on-servers tests-of-faults test-rules-on-servers test-kafka-tls faults check fmt lint figures bench-stacks \
-	bench-scale bench-peers cost k6 images containers deployment tools container-tools fuzz schemathesis
+.PHONY: up build binary test tests tests-of-crates tests-on-servers tests-of-faults \
+	test-rules-on-servers test-kafka-tls faults check fmt lint figures bench-stacks bench-scale \
+	bench-peers cost k6 images containers deployment tools container-tools fuzz schemathesis
 
 # The build of the binary that a target starts:
 #   dev      what the tests are built with: nothing more to compile after them

@@ -30,7 +30,7 @@ else
 endif
 
 # Tests mostly wait: for servers, for each other's processes, for the disk.
-export RUST_TEST_THREADS ?= 6
+export RUST_TEST_THREADS ?= 4
 WITH_SERVERS = target/debug/testbed with-servers
 STORIES = cargo test --workspace --locked --test it --
 
@@ -45,7 +45,7 @@ tests:
 	$(MAKE) --jobs 3 --keep-going --no-print-directory tests-of-crates tests-on-servers tests-of-faults
 
 tests-of-crates:
-	cargo test --workspace --locked --no-fail-fast -- --skip faults
+	cargo test --workspace --locked --no-fail-fast -- --skip fault-suite
 
 tests-on-servers:
 	MEDISYNC_TEST_STACK=servers $(STORIES) stacks::

@@ -145,7 +145,10 @@ impl TestStore {
             }
         };
         let acquire = Duration::from_secs(10);
-        let config = DbConfig { pool_connections_max: 4, acquire, ..DbConfig::new("test", url) };
+        // A busy machine takes its time.
+        let (pool_connections_max, statement) = (4, Duration::from_secs(60));
+        let given = DbConfig::new("test", url);
+        let config = DbConfig { pool_connections_max, acquire, statement, ..given };
         Self { engine, config, folder, made }
     }
 

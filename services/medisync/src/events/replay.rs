@@ -8,7 +8,7 @@ use kit::log::Start;
 use shared_middleware::identity::Part;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Group, event_log, expect_store};
+use super::{Group, event_log, expect_past, expect_store};
 use crate::{config::Config, progress::Progress};
 
 pub(super) async fn run(config: &Config, group: Group, from: Start) -> anyhow::Result<()> {
@@ -18,10 +18,8 @@ pub(super) async fn run(config: &Config, group: Group, from: Start) -> anyhow::R
             group.name()
         );
     }
-    if let Start::Time(since) = from
-        && since > Clock::system().now()
-    {
-        bail!("--from {since} has not come yet: the projection would count nothing");
+    if let Start::Time(since) = from {
+        expect_past("--from", since, config.clock().now())?;
     }
     let log = event_log(config).await?;
     expect_store(config, Part::Analytics)?;

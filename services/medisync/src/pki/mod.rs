@@ -184,7 +184,7 @@ impl Pki {
 
     /// Whether a certificate is past half of its life, not valid yet (the clock was set back), not
     /// its key's, or of an authority that issues no more. An authority whose key is kept elsewhere
-    /// cannot renew it: then whoever keeps it issues, and what is there is used as long as it lasts.
+    /// cannot renew it: then whoever keeps it issues, and what is there is used while it lasts.
     ///
     /// What was revoked is not renewed: whoever revoked it decides when the part comes back.
     fn is_due(&self, part: Part) -> anyhow::Result<bool> {

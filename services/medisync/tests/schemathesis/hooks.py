@@ -40,8 +40,13 @@ NOT_IN_A_SCHEMA = {
     "must not have control characters",
     # Nor does one know anybody's password,
     "is wrong",
-    # or what day it is.
+    # or what day it is, a first one, or which comes first of two,
     "must not be in the future",
+    "must not be before 1850",
+    "must not be before the birth",
+    # who is there, or what all parts call what is done.
+    "names nobody whom the trail knows: give an id, a part's SPIFFE id, anonymous, shell or system",
+    "must be an action of the trail, such as patient.read",
 }
 CODES_NOT_IN_A_SCHEMA = {"idempotency_key_reused", "precondition_failed"}
 

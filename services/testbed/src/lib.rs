@@ -34,7 +34,7 @@ mod process;
 use std::{
     hash::{BuildHasher as _, RandomState},
     io,
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, SocketAddrV4},
     sync::{
         OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -42,6 +42,8 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+
+use rustix::net;
 
 pub use self::{
     folder::keep_in,
@@ -71,9 +73,22 @@ pub fn free_port() -> io::Result<u16> {
     let mut free = PORTS.filter_map(|_| {
         let at = next.fetch_add(1, Ordering::Relaxed) % PORTS.len();
         let port = PORTS.start + u16::try_from(at).expect("it is less than their number");
-        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok().then_some(port)
+        is_free(port).is_ok().then_some(port)
     });
     free.next().ok_or_else(|| io::Error::other("there is no free port"))
+}
+
+/// Whether a server could listen on a port. A socket that listens would keep it for a moment longer:
+/// a process that another thread starts meanwhile has it, too, until it is another program.
+fn is_free(port: u16) -> io::Result<()> {
+    let socket = net::socket_with(
+        net::AddressFamily::INET,
+        net::SocketType::STREAM,
+        net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    net::sockopt::set_socket_reuseaddr(&socket, true)?;
+    Ok(net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?)
 }
 
 /// Looks again and again until there is an answer.

@@ -12,7 +12,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::net::sockopt::set_socket_linger;
@@ -22,6 +22,7 @@ use crate::free_port;
 const PIECE_BYTES: usize = 16 * 1024;
 /// A server on this machine accepts at once, or not at all.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(5);
+const BINDS_WITHIN: Duration = Duration::from_secs(5);
 /// So often a writer that cannot go on looks whether it still should.
 const WRITER_LOOKS_EVERY: Duration = Duration::from_millis(100);
 
@@ -38,6 +39,9 @@ pub enum Behaviour {
     Reset,
     /// Connections are made, stay open, and nothing arrives; afterwards what was held goes on.
     BlackHole,
+    /// Connections that are open now stay so, and nothing arrives; new ones pass all. Afterwards what
+    /// was held goes on.
+    StallOpen,
     /// Nobody listens, and open connections are reset: the server is gone.
     Refuse,
 }
@@ -71,6 +75,8 @@ struct State {
 struct Pair {
     client: TcpStream,
     server: TcpStream,
+    /// How many switches there were before it.
+    born: u64,
     over: AtomicBool,
 }
 
@@ -203,7 +209,7 @@ impl Shared {
                 return;
             }
             drop(state);
-            let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)) {
+            let listener = match self.bind() {
                 Ok(listener) => listener,
                 Err(error) => return self.listens(Err(error.kind())),
             };
@@ -224,6 +230,21 @@ impl Shared {
         }
     }
 
+    /// Listens. A process that another thread has just started may still have the socket of before.
+    fn bind(&self) -> io::Result<TcpListener> {
+        let until = Instant::now() + BINDS_WITHIN;
+        loop {
+            match TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until =>
+                {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                other => return other,
+            }
+        }
+    }
+
     fn serve(self: &Arc<Self>, client: TcpStream, number: u64) {
         let mut state = self.state();
         while state.behaviour == Behaviour::BlackHole {
@@ -241,8 +262,9 @@ impl Shared {
             let _ = stream.set_nodelay(true);
             let _ = stream.set_write_timeout(Some(WRITER_LOOKS_EVERY));
         }
-        let pair = Arc::new(Pair { client, server, over: AtomicBool::new(false) });
         let mut state = self.state();
+        let (born, over) = (state.switches, AtomicBool::new(false));
+        let pair = Arc::new(Pair { client, server, born, over });
         state.open.retain(|pair| pair.strong_count() > 0);
         state.open.push(Arc::downgrade(&pair));
         // It was switched while we connected.
@@ -328,7 +350,8 @@ impl Way {
                     self.pair.reset();
                     return Fate::Drop;
                 }
-                Behaviour::BlackHole => state = shared.wait(state),
+                Behaviour::StallOpen if self.pair.born == state.switches => return Fate::Forward,
+                Behaviour::BlackHole | Behaviour::StallOpen => state = shared.wait(state),
                 Behaviour::DelayMs(range) => {
                     let delay = Duration::from_millis(self.random.within(range));
                     let since = state.switches;
@@ -394,8 +417,6 @@ fn abort(stream: &TcpStream) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     /// Sends back what it gets, and an end when it gets one.
@@ -517,6 +538,25 @@ mod tests {
             stream.read_exact(&mut answer).unwrap();
             assert_eq!(&answer, b"held");
         }
+    }
+
+    #[test]
+    fn open_connections_stall_and_new_ones_do_not() {
+        let proxy = proxy();
+        let mut open = connect(&proxy);
+        assert_eq!(talk(&open, "a").unwrap(), "a");
+        proxy.set(Behaviour::StallOpen).unwrap();
+        open.write_all(b"held").unwrap();
+        let new = connect(&proxy);
+        assert_eq!(talk(&new, "b").unwrap(), "b");
+        open.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        assert_eq!(open.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        open.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        proxy.set(Behaviour::Pass).unwrap();
+        let mut answer = [0; 4];
+        open.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"held");
+        assert_eq!(talk(&new, "c").unwrap(), "c");
     }
 
     #[test]

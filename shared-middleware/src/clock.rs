@@ -5,7 +5,7 @@
 use std::{fmt, sync::Arc};
 
 pub use jiff::tz::TimeZone;
-use jiff::{Timestamp, civil::Date};
+use jiff::{SignedDuration, Timestamp, civil::Date};
 use uuid::Uuid;
 
 /// What time it is, and which day that is where the clinic is.
@@ -13,6 +13,8 @@ use uuid::Uuid;
 pub struct Clock {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     zone: TimeZone,
+    /// Whether it shows what time it is; else a test sets it.
+    is_real: bool,
 }
 
 /// Where new ids come from.
@@ -25,18 +27,31 @@ impl Clock {
     /// The machine's clock. Its days are those of UTC, see [`Clock::in_zone`].
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
     pub fn system() -> Self {
-        Self::from_fn(Timestamp::now)
+        Self { is_real: true, ..Self::from_fn(Timestamp::now) }
+    }
+
+    /// The machine's clock, if it went wrong by so much: for tests.
+    pub fn system_ahead_by(ahead: SignedDuration) -> Self {
+        let right = Self::system();
+        Self { is_real: true, ..Self::from_fn(move || right.now() + ahead) }
     }
 
     /// A clock that a test controls.
     pub fn from_fn(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self { now: Arc::new(now), zone: TimeZone::UTC }
+        Self { now: Arc::new(now), zone: TimeZone::UTC, is_real: false }
     }
 
     /// The same clock, on a wall in this zone: days begin at midnight there.
     #[must_use]
     pub fn in_zone(self, zone: TimeZone) -> Self {
         Self { zone, ..self }
+    }
+
+    /// The time that somebody else tells, in the same zone. A clock that a test sets stays as it
+    /// is.
+    #[must_use]
+    pub fn told_by(&self, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        if self.is_real { Self { now: Arc::new(now), ..self.clone() } } else { self.clone() }
     }
 
     /// Now, to the microsecond: what both stores keep.

@@ -55,10 +55,10 @@ use kit::{
     db::{DbConfig, DbError},
     dead_letter::DeadLetters,
     log::EventLog,
-    service::{Kit, Service},
+    service::{Kit, MachineClock, Service},
 };
 use proto::patient_events::TOPIC;
-use shared_middleware::{clock::Clock, identity::Part};
+use shared_middleware::identity::Part;
 
 pub use crate::{
     api::{RULES, openapi},
@@ -81,10 +81,10 @@ pub struct Config {
 pub async fn dead_letters(
     config: &Config,
     log: Arc<dyn EventLog>,
-    clock: Clock,
+    clock: &MachineClock,
 ) -> Result<DeadLetters, DbError> {
     let store = Store::open(&config.database).await?;
-    Ok(DeadLetters::new(GROUP, store.db(), log, Arc::new(Projection(clock))))
+    Ok(DeadLetters::new(GROUP, store.db(), log, Arc::new(Projection(clock.of_store(&store.db())))))
 }
 
 /// Builds the service; the binary decides where to serve it.
@@ -94,16 +94,17 @@ pub async fn dead_letters(
 pub async fn build(config: Config, kit: &Kit) -> Result<Service, DbError> {
     let store = Store::open(&config.database).await?.counting_demo(kit.demo);
     let db = store.db();
-    let (log, clock) = (Arc::clone(&kit.log), kit.clock.clone());
+    let (log, clock) = (Arc::clone(&kit.log), kit.clock(&db));
     let handler = Arc::new(Projection(clock.clone()));
-    let consumer = Consumer::new(Part::Analytics, GROUP, TOPIC, db.clone(), log, handler, clock);
+    let consumer =
+        Consumer::new(Part::Analytics, GROUP, TOPIC, db.clone(), log, handler, clock.clone());
     let trail = kit.trail(Part::Analytics, &db).await?;
     Ok(Service {
         part: Part::Analytics,
-        rest: api::routes(store.clone(), kit.clock.clone()),
+        rest: api::routes(store.clone(), clock.clone()),
         grpc: None,
         rules: RULES,
-        tasks: vec![consumer.task(), replay::sweeper(store, kit.clock.clone())],
+        tasks: vec![consumer.task(), replay::sweeper(store, clock)],
         db,
         trail,
     })

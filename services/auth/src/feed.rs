@@ -84,7 +84,7 @@ impl Feed {
         if news.stopping {
             return Err(Failure::new(ErrorCode::Unavailable, "the service is ending"));
         }
-        Ok(news.page(after))
+        Ok(news.page(after, self.clock.unix_s()))
     }
 
     async fn follow(&self, stop: CancellationToken) {
@@ -163,7 +163,7 @@ impl News {
         revoked || after > self.last || self.keys_version != keys || self.stopping
     }
 
-    fn page(&self, after: i64) -> RevocationPage {
+    fn page(&self, after: i64, now_s: i64) -> RevocationPage {
         let after = self.from(after);
         let page = PAGE_MAX as usize;
         let mut newer = self.revoked.range(after + 1..);
@@ -174,7 +174,7 @@ impl News {
             _ => self.last,
         };
         let revoked = told.into_iter().map(|(_, revoked)| *revoked).collect();
-        RevocationPage { revoked, next, keys_version: self.keys_version.clone() }
+        RevocationPage { revoked, next, keys_version: self.keys_version.clone(), now_s }
     }
 }
 
@@ -198,7 +198,7 @@ mod tests {
         assert!(news.answers(0, "k") && news.answers(2, "k"));
         assert!(!news.answers(3, "k"));
         assert!(news.answers(3, "") && news.answers(3, "other"));
-        let page = news.page(2);
+        let page = news.page(2, 0);
         assert_eq!((page.revoked.len(), page.next), (1, 3));
     }
 
@@ -206,7 +206,7 @@ mod tests {
     fn a_position_of_another_store_begins_anew() {
         let news = news(1..=3);
         assert!(news.answers(9, "k"));
-        let page = news.page(9);
+        let page = news.page(9, 0);
         assert_eq!((page.revoked.len(), page.next), (3, 3));
     }
 
@@ -215,7 +215,7 @@ mod tests {
         let news = news(1..=2500);
         let (mut after, mut told) = (0, 0);
         while news.answers(after, "k") {
-            let page = news.page(after);
+            let page = news.page(after, 0);
             told += page.revoked.len();
             after = page.next;
         }
@@ -227,6 +227,6 @@ mod tests {
         let mut news = news(1..=3);
         assert!(!news.add(Vec::new(), 101));
         assert!(!news.answers(0, "k"));
-        assert_eq!(news.page(0).next, 3);
+        assert_eq!(news.page(0, 0).next, 3);
     }
 }

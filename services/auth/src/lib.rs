@@ -58,14 +58,10 @@ use kit::{
     audit::{AuditKey, Trail, copies::Copies},
     db::DbConfig,
     page::Cursors,
-    service::{Kit, Service},
+    service::{Kit, MachineClock, Service},
 };
 use shared_middleware::{
-    clock::{Clock, Ids},
-    error::FieldError,
-    identity::Part,
-    rate_limit::RateLimit,
-    token::install_crypto,
+    clock::Ids, error::FieldError, identity::Part, rate_limit::RateLimit, token::install_crypto,
 };
 
 use crate::{
@@ -135,18 +131,19 @@ pub struct Auth {
 pub async fn build(config: Config, kit: &Kit) -> Result<Auth, Error> {
     config.check()?;
     let passwords = Passwords::new(&config)?;
-    build_with(config, passwords, &kit.audit_key, kit.clock.clone(), kit.ids.clone()).await
+    build_with(config, passwords, &kit.audit_key, &kit.machine_clock, kit.ids.clone()).await
 }
 
 /// Opens only what the verbs of users need: for the command line, beside a service that may run.
 pub async fn open_app(
     config: Config,
     audit_key: &AuditKey,
-    clock: Clock,
+    clock: &MachineClock,
     ids: Ids,
 ) -> Result<App, Error> {
     config.check()?;
     let store = config.store().await?;
+    let clock = clock.of_store(store.db());
     Trail::open(Part::Auth, store.db().clone(), audit_key, clock.clone()).await?;
     Ok(App::new(store, Passwords::new(&config)?, clock, ids, config.lifetimes()))
 }
@@ -155,13 +152,14 @@ async fn build_with(
     config: Config,
     passwords: Passwords,
     audit_key: &AuditKey,
-    clock: Clock,
+    clock: &MachineClock,
     ids: Ids,
 ) -> Result<Auth, Error> {
     install_crypto();
     let lifetimes = config.lifetimes();
     let limits = AccountLimits::new(config.account_limit);
     let store = config.store().await?;
+    let clock = clock.of_store(store.db());
     let trail = Trail::open(Part::Auth, store.db().clone(), audit_key, clock.clone()).await?;
     let keys = Keys::open(config.keys_dir.clone(), config.token_ttl_s, clock.clone()).await?;
     let keys = Arc::new(keys);

@@ -67,8 +67,9 @@ impl World {
             ..Config::new(store.config().clone(), store.folder().join("keys"))
         };
         let hand = Hand::new();
+        let clock = hand.clock().into();
         let (passwords, key) = (Passwords::cheap(), audit_key());
-        let auth = build_with(config.clone(), passwords.clone(), &key, hand.clock(), Ids::system());
+        let auth = build_with(config.clone(), passwords.clone(), &key, &clock, Ids::system());
         let auth = auth.await.unwrap();
         let stop = CancellationToken::new().drop_guard();
         Self { auth, passwords, hand, config, stop, _store: store }
@@ -99,7 +100,7 @@ impl World {
     /// The verbs of users in another process.
     pub(crate) async fn another_process(&self) -> App {
         let (config, clock) = (self.config.clone(), self.hand.clock());
-        open_app(config, &audit_key(), clock, Ids::system()).await.unwrap()
+        open_app(config, &audit_key(), &clock.into(), Ids::system()).await.unwrap()
     }
 
     pub(crate) fn verifier(&self) -> Arc<Verifier> {

@@ -19,9 +19,9 @@ use kit::{
     audit::{AuditKey, Trail},
     db::{Db, DbConfig},
     page::Cursors,
-    service::{Kit, Service},
+    service::{Kit, MachineClock, Service},
 };
-use shared_middleware::{clock::Clock, identity::Part};
+use shared_middleware::identity::Part;
 
 use crate::{
     api::Api,
@@ -44,10 +44,10 @@ pub struct Config {
 pub async fn remove_demo(
     database: &DbConfig,
     audit_key: &AuditKey,
-    clock: Clock,
+    clock: &MachineClock,
 ) -> Result<u64, Error> {
     let db = Db::open(database, migrations()).await?;
-    Trail::open(Part::Billing, db.clone(), audit_key, clock).await?;
+    Trail::open(Part::Billing, db.clone(), audit_key, clock.of_store(&db)).await?;
     Ok(Store::new(db).remove_demo().await?)
 }
 
@@ -59,7 +59,7 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, Error> {
     let api = Arc::new(Api {
         store: Store::new(db.clone()).showing_demo(kit.demo),
         cursors,
-        clock: kit.clock.clone(),
+        clock: kit.clock(&db),
         ids: kit.ids.clone(),
     });
     Ok(Service {

@@ -1,7 +1,8 @@
 //! Work that one of several replicas does at a time: whoever holds the store's lease of its name.
 //!
-//! The lease goes on to the next one as soon as its holder ends, or the store does not hear of it
-//! any more. For a moment two may believe that they hold it: what they do must bear that.
+//! The lease goes on to the next one as soon as its holder ends, or within seconds when the store
+//! does not hear of it any more. A holder stops to believe in it before that, but may be in the
+//! middle of something: what it does must bear that another one does it too.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +26,7 @@ pub struct Leased {
 
 /// The lease, while it lasts.
 pub struct Held {
-    lease: Lease,
+    lease: Arc<Lease>,
     wake: Arc<Notify>,
 }
 
@@ -55,7 +56,10 @@ impl Leased {
             match lease {
                 Ok(lease) => {
                     back_off = BACK_OFF_FIRST;
-                    work(Held { lease, wake: Arc::clone(&self.wake) }).await;
+                    let lease = Arc::new(lease);
+                    let wake = Arc::clone(&self.wake);
+                    work(Held { lease: Arc::clone(&lease), wake }).await;
+                    self.release(lease).await;
                 }
                 Err(error) => {
                     let (name, error) = (self.name, causes(&error));
@@ -64,6 +68,16 @@ impl Leased {
                     back_off = (back_off * 2).min(BACK_OFF_LAST);
                 }
             }
+        }
+    }
+
+    async fn release(&self, lease: Arc<Lease>) {
+        let Ok(lease) = Arc::try_unwrap(lease) else { return };
+        if lease.is_held()
+            && let Err(error) = lease.release().await
+        {
+            // Its session is at its end, too.
+            tracing::debug!(name = self.name, error = causes(&error), "not released");
         }
     }
 

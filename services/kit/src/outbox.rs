@@ -5,7 +5,8 @@
 //! position: a transaction that commits late is not skipped, only later.
 //!
 //! Of several replicas one relay at a time publishes, so that the order of a key's events is kept:
-//! the one that holds the store's lease. The others tell it what they committed.
+//! the one that holds the store's lease. The others tell it what they committed. What waits is
+//! measured by each of them, and not by the relay: it might be the relay that hangs.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -43,8 +44,8 @@ use crate::{
 const BATCH_MAX: u32 = 512;
 /// A relay that was not woken looks anyway: another process may have written, and died since.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
-/// A long outbox is counted no more often: to count takes as long as there are rows.
-const COUNTED_EVERY: Duration = Duration::from_secs(1);
+/// What waits is measured so often.
+const MEASURED_EVERY: Duration = Duration::from_secs(1);
 /// The lease of the relay that publishes.
 const LEASE: &str = "outbox";
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
@@ -58,10 +59,15 @@ static OLDEST_AGE: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let options = opts!("outbox_oldest_age_seconds", "Age of the oldest event not yet published.");
     register_int_gauge_vec!(options, &["service"]).expect("the name is registered once")
 });
+static RELAYING: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let options = opts!("outbox_relaying", "Whether this process publishes what waits: 1 or 0.");
+    register_int_gauge_vec!(options, &["service"]).expect("the name is registered once")
+});
 static PUBLISHED: LazyLock<prometheus::IntCounterVec> =
     LazyLock::new(|| counter("events_published_total", "Events published.", &["topic"]));
 
 /// An event to be.
+#[derive(Clone)]
 pub struct Event {
     /// Where it is published.
     pub topic: &'static str,
@@ -93,9 +99,6 @@ pub struct Outbox {
 struct Waiting {
     ids: Vec<i64>,
     records: Vec<(String, Record)>,
-    /// How many there are, if that was counted.
-    pending: Option<i64>,
-    oldest: Option<Timestamp>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -144,21 +147,30 @@ impl Outbox {
         Task::new("outbox relay", move |stop| async move { outbox.run(stop).await })
     }
 
+    /// The task that measures what waits, for the metrics.
+    pub fn gauge(&self) -> Task {
+        let outbox = self.clone();
+        Task::new("outbox gauge", move |stop| async move { outbox.measure(stop).await })
+    }
+
     async fn run(&self, stop: CancellationToken) {
         let lease = Leased::new(self.db.clone(), LEASE, Arc::clone(&self.wake));
+        let relaying = RELAYING.with_label_values(&[self.service.as_str()]);
+        relaying.set(0);
         let publish = |held| async {
+            relaying.set(1);
             self.publish_while_held(held, &stop).await;
-            self.show_nothing();
+            relaying.set(0);
         };
         lease.run(&stop, publish).await;
     }
 
     async fn publish_while_held(&self, lease: Held, stop: &CancellationToken) {
-        let (mut back_off, mut counted) = (BACK_OFF_FIRST, None);
+        let mut back_off = BACK_OFF_FIRST;
         while lease.is_held() {
             // Asked before it looks: what was committed before the stop is seen by this look.
             let stopping = stop.is_cancelled();
-            let pause = match self.publish_some(&mut counted).await {
+            let pause = match self.publish_some().await {
                 Ok(true) => {
                     back_off = BACK_OFF_FIRST;
                     continue;
@@ -186,13 +198,8 @@ impl Outbox {
     }
 
     /// Publishes what waits, at most a batch; tells whether there may be more.
-    async fn publish_some(&self, counted: &mut Option<Instant>) -> Result<bool, RelayError> {
-        let count = counted.is_none_or(|at| at.elapsed() >= COUNTED_EVERY);
-        let waiting = self.db.read(move |tx| Box::pin(waiting(tx, count))).await?;
-        if count && waiting.pending.is_some() {
-            *counted = Some(Instant::now());
-        }
-        self.show(&waiting);
+    async fn publish_some(&self) -> Result<bool, RelayError> {
+        let waiting = self.db.look_up(|tx| Box::pin(waiting(tx))).await?;
         if waiting.ids.is_empty() {
             return Ok(false);
         }
@@ -232,20 +239,23 @@ impl Outbox {
         tracing::warn!(service = %self.service, error, "cannot publish events");
     }
 
-    fn show(&self, waiting: &Waiting) {
-        let age_s = waiting
-            .oldest
-            .map_or(0, |oldest| self.clock.now().as_second().saturating_sub(oldest.as_second()));
-        if let Some(pending) = waiting.pending {
+    /// Shows what waits, until it is stopped. While the store does not say, the oldest event that
+    /// is known of grows older.
+    async fn measure(&self, stop: CancellationToken) {
+        let (mut pending, mut oldest) = (0, None::<Timestamp>);
+        loop {
+            match self.db.look_up(|tx| Box::pin(measured(tx))).await {
+                Ok(measured) => (pending, oldest) = measured,
+                Err(error) => tracing::debug!(error = causes(&error), "outbox not measured"),
+            }
+            let age_s = |at: Timestamp| self.clock.now().duration_since(at).as_secs().max(0);
             PENDING.with_label_values(&[self.service.as_str()]).set(pending);
+            OLDEST_AGE.with_label_values(&[self.service.as_str()]).set(oldest.map_or(0, age_s));
+            tokio::select! {
+                () = sleep(MEASURED_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
         }
-        OLDEST_AGE.with_label_values(&[self.service.as_str()]).set(age_s.max(0));
-    }
-
-    /// Another replica tells from now on.
-    fn show_nothing(&self) {
-        let _ = PENDING.remove_label_values(&[self.service.as_str()]);
-        let _ = OLDEST_AGE.remove_label_values(&[self.service.as_str()]);
     }
 }
 
@@ -259,21 +269,13 @@ fn below_its_cause(record: &mut Record) -> Option<TraceContext> {
     Some(trace)
 }
 
-async fn waiting(tx: &mut Tx<'_>, count: bool) -> Result<Waiting, DbError> {
+async fn waiting(tx: &mut Tx<'_>) -> Result<Waiting, DbError> {
     let rows = tx
         .query(
-            "select id, topic, record_key, headers, payload, created_at from outbox
-             order by id limit $1",
+            "select id, topic, record_key, headers, payload from outbox order by id limit $1",
             params![BATCH_MAX],
         )
         .await?;
-    let all = rows.len() < BATCH_MAX as usize;
-    let pending = match (all, count) {
-        (true, _) => Some(i64::try_from(rows.len()).unwrap_or(i64::MAX)),
-        (false, true) => Some(tx.query_one("select count(*) from outbox", &[]).await?.get(0)?),
-        (false, false) => None,
-    };
-    let oldest = rows.first().map(|row| row.get(5)).transpose()?;
     let (mut ids, mut records) = (Vec::new(), Vec::new());
     for row in rows {
         ids.push(row.get(0)?);
@@ -284,7 +286,14 @@ async fn waiting(tx: &mut Tx<'_>, count: bool) -> Result<Waiting, DbError> {
         };
         records.push((row.get(1)?, record));
     }
-    Ok(Waiting { ids, records, pending, oldest })
+    Ok(Waiting { ids, records })
+}
+
+/// How many wait, and since when the first one does.
+async fn measured(tx: &mut Tx<'_>) -> Result<(i64, Option<Timestamp>), DbError> {
+    let sql = "select count(*), (select created_at from outbox order by id limit 1) from outbox";
+    let row = tx.query_one(sql, &[]).await?;
+    Ok((row.get(0)?, row.get(1)?))
 }
 
 async fn forget(tx: &mut Tx<'_>, ids: Vec<i64>) -> Result<(), DbError> {

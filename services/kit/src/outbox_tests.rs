@@ -1,14 +1,15 @@
 //! Several relays of one store: one publishes, and there is always another one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use shared_middleware::{clock::Clock, identity::Part};
+use testbed::proxy::{Behaviour, Proxy};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    db::{Db, DbError, Engine, Migrations, Tx},
+    db::{Db, DbConfig, DbError, Engine, Migrations, Tx},
     log::{EmbeddedLog, EventLog as _, Start},
     outbox::{Event, Outbox, append},
     params,
@@ -38,7 +39,19 @@ impl World {
     }
 
     async fn replica(&self) -> Replica {
-        let db = self.store.open(Migrations::none()).await;
+        self.replica_of(self.store.open(Migrations::none()).await)
+    }
+
+    /// One whose way to the server may be bad, and which gives up a statement after a second.
+    async fn replica_behind(&self, proxy: &Proxy) -> Replica {
+        let statement = Duration::from_secs(1);
+        let config = DbConfig { statement, ..self.store.behind(proxy.port()) };
+        let db = Db::open(&config, Migrations::none()).await.unwrap();
+        self.store.trail(&db).await;
+        self.replica_of(db)
+    }
+
+    fn replica_of(&self, db: Db) -> Replica {
         let log = Arc::new(self.log.clone());
         let outbox = Outbox::new(Part::Patient, db.clone(), log, Clock::system());
         let stop = CancellationToken::new();
@@ -108,6 +121,42 @@ async fn when_the_one_that_publishes_stops_the_other_one_goes_on() {
         second.commit(1).await;
         assert_eq!(world.published(2).await, [0, 1]);
         second.stop.cancel();
+    }
+}
+
+#[tokio::test]
+async fn when_the_one_that_publishes_hears_nothing_of_the_store_the_other_one_goes_on() {
+    for engine in servers() {
+        let world = World::on(engine).await;
+        let proxy = Proxy::start(world.store.server().unwrap(), 7).unwrap();
+        let first = world.replica_behind(&proxy).await;
+        first.commit(0).await;
+        world.published(1).await;
+        let second = world.replica().await;
+        // The first one's connections stay open at both ends: nobody ends its lease.
+        proxy.set(Behaviour::StallOpen).unwrap();
+        second.commit(1).await;
+        assert_eq!(world.published(2).await, [0, 1]);
+        // And the first one is well again without a restart.
+        while first.try_commit(2).await.is_err() {}
+        assert_eq!(world.published(3).await, [0, 1, 2]);
+        first.stop.cancel();
+        second.stop.cancel();
+    }
+}
+
+#[tokio::test]
+async fn a_lone_replica_whose_connections_stall_publishes_by_new_ones() {
+    for engine in servers() {
+        let world = World::on(engine).await;
+        let proxy = Proxy::start(world.store.server().unwrap(), 7).unwrap();
+        let replica = world.replica_behind(&proxy).await;
+        replica.commit(0).await;
+        world.published(1).await;
+        proxy.set(Behaviour::StallOpen).unwrap();
+        while replica.try_commit(1).await.is_err() {}
+        assert_eq!(world.published(2).await, [0, 1]);
+        replica.stop.cancel();
     }
 }
 

@@ -33,8 +33,8 @@ pub const DOCUMENT_PATH: &str = "/v3/api-docs";
 /// What every service may use.
 #[derive(Clone)]
 pub struct Kit {
-    /// What time it is.
-    pub clock: Clock,
+    /// What time it is; see [`Kit::clock`].
+    pub machine_clock: MachineClock,
     /// Where ids come from.
     pub ids: Ids,
     /// Where events are published and read.
@@ -46,6 +46,11 @@ pub struct Kit {
     /// Whether data of the demo is served.
     pub demo: bool,
 }
+
+/// The clock of this machine, which may be wrong. What a service writes or compares, its replicas
+/// do by the clock of the store that they share: there is no other way to it.
+#[derive(Clone, Debug)]
+pub struct MachineClock(Clock);
 
 /// A service, built. The binary decides where to serve it.
 pub struct Service {
@@ -78,9 +83,30 @@ pub struct Grpc {
 // === impl Kit ===
 
 impl Kit {
+    /// The clock of this store, on which its replicas agree.
+    pub fn clock(&self, db: &Db) -> Clock {
+        self.machine_clock.of_store(db)
+    }
+
     /// The audit trail of a service, in its store.
     pub async fn trail(&self, part: Part, db: &Db) -> Result<Trail, DbError> {
-        Trail::open(part, db.clone(), &self.audit_key, self.clock.clone()).await
+        Trail::open(part, db.clone(), &self.audit_key, self.clock(db)).await
+    }
+}
+
+// === impl MachineClock ===
+
+impl MachineClock {
+    /// The clock of this store: PostgreSQL's, or the machine's where one process has the store for
+    /// itself.
+    pub fn of_store(&self, db: &Db) -> Clock {
+        db.clock(&self.0)
+    }
+}
+
+impl From<Clock> for MachineClock {
+    fn from(clock: Clock) -> Self {
+        Self(clock)
     }
 }
 

@@ -8,7 +8,7 @@
 use std::sync::LazyLock;
 
 use anyhow::Context as _;
-use kit::db::DbError;
+use kit::{db::DbError, service::MachineClock};
 use prometheus::IntGauge;
 use shared_middleware::{
     audit::Asked,
@@ -44,15 +44,15 @@ pub(crate) fn command(cli: &Cli, command: &DemoCommand) -> anyhow::Result<()> {
 
 async fn remove(config: &Config) -> anyhow::Result<()> {
     let key = audit::key::load(&config.audit_key)?;
-    let (clock, ids) = (Clock::system(), Ids::system());
+    let (clock, ids) = (MachineClock::from(Clock::system()), Ids::system());
     let removed = async {
         let patients = config.database(Part::Patient);
-        let patients = patient::remove_demo(&patients, &key, clock.clone(), ids.clone()).await;
+        let patients = patient::remove_demo(&patients, &key, &clock, ids.clone()).await;
         let patients = there(patients, Part::Patient, |error| {
             matches!(error, patient::Error::Store(DbError::Absent(_)))
         })?;
         let billing = config.database(Part::Billing);
-        let accounts = billing::remove_demo(&billing, &key, clock.clone()).await;
+        let accounts = billing::remove_demo(&billing, &key, &clock).await;
         let accounts = there(accounts, Part::Billing, |error| {
             matches!(error, billing::Error::Store(DbError::Absent(_)))
         })?;
@@ -60,7 +60,7 @@ async fn remove(config: &Config) -> anyhow::Result<()> {
         let messages = there(messages, Part::Notification, |error| {
             matches!(error, notification::BuildError::Db(DbError::Absent(_)))
         })?;
-        let users = match auth::open_app(launch::auth_config(config), &key, clock, ids).await {
+        let users = match auth::open_app(launch::auth_config(config), &key, &clock, ids).await {
             Ok(auth) => auth.remove_demo_users().await,
             Err(error) => Err(error),
         };

@@ -223,6 +223,7 @@ impl Health {
         };
         self.stage() == Stage::Serving
             && self.verifier.is_ready()
+            && self.verifier.agrees_with_auths_clock()
             && self.certificates().all(|(_, is_valid)| is_valid)
             && self.dependencies.iter().all(up)
     }
@@ -240,6 +241,7 @@ impl Health {
         let mut checks = BTreeMap::from([
             ("stage".to_owned(), verdict(stage == Stage::Serving)),
             ("signing keys".to_owned(), verdict(self.verifier.is_ready())),
+            ("clock".to_owned(), verdict(self.verifier.agrees_with_auths_clock())),
         ]);
         for (part, is_valid) in self.certificates() {
             checks.insert(format!("{part} certificate"), verdict(is_valid));

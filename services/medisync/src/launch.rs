@@ -90,7 +90,7 @@ pub(crate) async fn services(
     for part in Part::ALL {
         let Some(tls) = tls.get(&part) else { continue };
         let kit = Kit {
-            clock: config.clock(),
+            machine_clock: config.clock().into(),
             ids: Ids::system(),
             log: Arc::clone(&log),
             tls: Arc::clone(tls),

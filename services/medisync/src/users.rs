@@ -32,7 +32,7 @@ pub(crate) fn command(cli: &Cli, command: &UserCommand) -> anyhow::Result<()> {
             expect_store(&config, Part::Auth)?;
         }
         let key = audit::key::ensure(&config.audit_key)?;
-        let opened = auth::open_app(settings, &key, Clock::system(), Ids::system()).await;
+        let opened = auth::open_app(settings, &key, &Clock::system().into(), Ids::system()).await;
         let app = opened.with_context(|| {
             format!("cannot open {:?} (auth.database)", config.database(Part::Auth).url)
         })?;

@@ -52,15 +52,12 @@ use kit::{
     dead_letter::DeadLetters,
     log::EventLog,
     page::Cursors,
-    service::{Kit, Service},
+    service::{Kit, MachineClock, Service},
 };
 use lettre::message::Mailbox;
 use proto::patient_events::TOPIC;
 use secrecy::{ExposeSecret as _, SecretString};
-use shared_middleware::{
-    clock::{Clock, Ids},
-    identity::Part,
-};
+use shared_middleware::{clock::Ids, identity::Part};
 use tokio::sync::Notify;
 
 pub use crate::{
@@ -154,10 +151,11 @@ fn parse_from(from: &str) -> Result<Mailbox, String> {
 pub async fn dead_letters(
     config: &Config,
     log: Arc<dyn EventLog>,
-    clock: Clock,
+    clock: &MachineClock,
     ids: Ids,
 ) -> Result<DeadLetters, DbError> {
     let store = Store::open(&config.database).await?;
+    let clock = clock.of_store(&store.db());
     let (medium, wake) = (config.medium(), Arc::new(Notify::new()));
     let handler = Notifications { clock, ids, medium, wake, demo: true };
     Ok(DeadLetters::new(GROUP, store.db(), log, Arc::new(handler)))
@@ -190,27 +188,29 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, BuildError> {
     let from = parse_from(&config.from).map_err(BuildError::From)?;
     let channel = config.channel().await?;
     let store = Store::open(&config.database).await?.showing_demo(kit.demo);
+    let clock = kit.clock(&store.db());
     let cursors = Cursors::open(&store.db()).await?;
 
     let wake = Arc::new(Notify::new());
     let handler = Notifications {
-        clock: kit.clock.clone(),
+        clock: clock.clone(),
         ids: kit.ids.clone(),
         medium: channel.medium(),
         wake: Arc::clone(&wake),
         demo: kit.demo,
     };
-    let (log, clock) = (Arc::clone(&kit.log), kit.clock.clone());
-    let consumer =
-        Consumer::new(Part::Notification, GROUP, TOPIC, store.db(), log, Arc::new(handler), clock);
-    let sender = Sender {
-        store: store.clone(),
-        channel,
-        from,
-        log: Arc::clone(&kit.log),
-        clock: kit.clock.clone(),
-        wake,
-    };
+    let log = Arc::clone(&kit.log);
+    let consumer = Consumer::new(
+        Part::Notification,
+        GROUP,
+        TOPIC,
+        store.db(),
+        log,
+        Arc::new(handler),
+        clock.clone(),
+    );
+    let sender =
+        Sender { store: store.clone(), channel, from, log: Arc::clone(&kit.log), clock, wake };
     let trail = kit.trail(Part::Notification, &store.db()).await?;
     Ok(Service {
         part: Part::Notification,

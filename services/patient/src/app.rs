@@ -21,6 +21,7 @@ use crate::{
     domain::{Billing, Condition, Details, Input, Patient},
     error::Error,
     events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED},
+    in_progress::InProgress,
     store::{Change, FirstAnswer, IdempotencyKey, List, Registration, Store},
 };
 
@@ -31,6 +32,7 @@ pub struct App {
     pub(crate) billing: Arc<dyn OpenAccount>,
     /// Wakes the reconciler.
     pub(crate) reconcile: Arc<Notify>,
+    pub(crate) in_progress: InProgress,
     pub(crate) clock: Clock,
     pub(crate) ids: Ids,
     /// Whether the demo's patients are served.
@@ -87,18 +89,52 @@ impl App {
 
     async fn register_whole(&self, new: Registration, render: Render) -> Result<Registered, Error> {
         let (patient, key) = (new.patient.clone(), new.key.clone());
-        if let FirstAnswer::Before { patient_id, answer } = self.store.register(new).await? {
-            return Ok(Registered::Before { patient_id, answer });
+        let working = key.as_ref().and_then(|key| self.in_progress.begin(key));
+        let again = working.as_ref().map(|_| new.clone());
+        let first = match (self.store.register(new).await, again) {
+            // Another replica has just committed it: now it can be read.
+            (Err(Error::InProgress), Some(new)) => self.store.register(new).await?,
+            (other, _) => other?,
+        };
+        if let FirstAnswer::Before { patient_id, answer, is_final } = first {
+            return match key {
+                Some(key) if !is_final => {
+                    // Nobody here is at it: its process is gone, or its commit was not heard of.
+                    let _working = working.ok_or(Error::InProgress)?;
+                    self.finish(patient_id, key, answer, render).await
+                }
+                _ => Ok(Registered::Before { patient_id, answer }),
+            };
         }
         self.outbox.wake();
         let patient = self.open_account(patient).await;
         if let Some(key) = key
             && let Err(error) = self.store.finish(key, render(&patient)).await
         {
-            // The patient is registered; a repetition gets the answer from before billing's.
+            // The patient is registered; whoever repeats the request finishes it.
             tracing::warn!(error = causes(&error), "answer not kept");
         }
         Ok(Registered::New(patient))
+    }
+
+    /// Finishes what somebody else has begun: as it would, were it still there.
+    async fn finish(
+        &self,
+        patient_id: Uuid,
+        key: IdempotencyKey,
+        begun: String,
+        render: Render,
+    ) -> Result<Registered, Error> {
+        self.outbox.wake();
+        let patient = self.store.get(patient_id).await?.ok_or(Error::Removed)?;
+        let patient = match patient.billing {
+            Billing::Pending => self.open_account(patient).await,
+            Billing::Active(_) => patient,
+        };
+        // What was changed since is no part of the first answer.
+        let answer = if patient.version == 1 { render(&patient) } else { begun };
+        let answer = self.store.finish(key, answer).await?.ok_or(Error::Removed)?;
+        Ok(Registered::Before { patient_id, answer })
     }
 
     /// Registers a patient under an id that is given: demo data.

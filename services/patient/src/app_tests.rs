@@ -65,10 +65,13 @@ fn render(patient: &Patient) -> String {
     format!("{} {}", patient.id, patient.billing.as_str())
 }
 
+fn key(key: &str) -> Option<RequestKey> {
+    Some(RequestKey { caller: "u1".to_owned(), key: key.to_owned() })
+}
+
 impl World {
     async fn register(&self, email: &str, key: Option<&str>) -> Result<Registered, Error> {
-        let key = key.map(|key| RequestKey { caller: "u1".to_owned(), key: key.to_owned() });
-        self.app.register(input("Jane Roe", email), key, render).await
+        self.app.register(input("Jane Roe", email), key.and_then(self::key), render).await
     }
 
     async fn registered(&self, email: &str) -> Patient {
@@ -220,6 +223,33 @@ async fn a_registration_is_finished_when_its_client_has_gone() {
         };
         assert!(answer.ends_with(" ACTIVE"), "{answer}");
         assert_eq!(events(&world.db).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_another_process_left_unfinished_is_finished_by_whoever_repeats_the_request() {
+    for engine in engines() {
+        let held = Arc::<Held>::default();
+        let gone = Arc::new(World::with(engine, Arc::clone(&held) as _, Arc::default()).await);
+        let first = tokio::spawn({
+            let gone = Arc::clone(&gone);
+            async move { gone.register("jane@example.com", Some("k")).await }
+        });
+        held.asked.notified().await;
+        // As far as this process knows nobody works on it: nobody is waited for.
+        let here = gone.elsewhere(Arc::<FakeBilling>::default());
+        let again = here.register(input("Jane Roe", "jane@example.com"), key("k"), render).await;
+        let Ok(Registered::Before { patient_id, answer }) = again else {
+            panic!("it was registered before")
+        };
+        assert_eq!(answer, format!("{patient_id} ACTIVE"));
+        // If that process lives after all, it changes nothing.
+        held.go_on.notify_one();
+        let Registered::New(jane) = first.await.unwrap().unwrap() else { panic!("it was first") };
+        assert_eq!(jane.id, patient_id);
+        let again = gone.register("jane@example.com", Some("k")).await.unwrap();
+        assert!(matches!(again, Registered::Before { answer: kept, .. } if kept == answer));
+        assert_eq!(events(&gone.db).await.len(), 1);
     }
 }
 

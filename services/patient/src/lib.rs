@@ -7,6 +7,7 @@
 //! - `domain` decides. It does no I/O and asks nobody for the time.
 //! - `store` commits rows and the events that they cause in one transaction. Only it knows SQL.
 //! - `events` are the facts that we publish; `billing` is whom we call.
+//! - `in_progress` knows the idempotency keys that are worked on.
 //! - `reconcile` finishes what billing did not answer in time.
 //! - `fill` makes stores that measurements need.
 //!
@@ -24,6 +25,7 @@ pub mod domain;
 mod error;
 mod events;
 pub mod fill;
+mod in_progress;
 mod reconcile;
 mod store;
 
@@ -40,12 +42,9 @@ use kit::{
     db::{Db, DbConfig},
     outbox::Outbox,
     page::Cursors,
-    service::{Kit, Service},
+    service::{Kit, MachineClock, Service},
 };
-use shared_middleware::{
-    clock::{Clock, Ids},
-    identity::Part,
-};
+use shared_middleware::{clock::Ids, identity::Part};
 
 pub use crate::{
     api::{RULES, openapi},
@@ -55,6 +54,7 @@ pub use crate::{
 };
 use crate::{
     billing::{BillingConfig, Patience},
+    in_progress::InProgress,
     store::{Store, migrations},
 };
 
@@ -86,10 +86,11 @@ pub struct Patient {
 pub async fn remove_demo(
     database: &DbConfig,
     audit_key: &AuditKey,
-    clock: Clock,
+    clock: &MachineClock,
     ids: Ids,
 ) -> Result<u64, Error> {
     let db = Db::open(database, migrations()).await?;
+    let clock = clock.of_store(&db);
     Trail::open(Part::Patient, db.clone(), audit_key, clock.clone()).await?;
     demo::remove(&Store::new(db), &clock, &ids).await
 }
@@ -97,6 +98,7 @@ pub async fn remove_demo(
 /// Builds the service; the binary decides where to serve it.
 pub async fn build(config: Config, kit: &Kit) -> Result<Patient, Error> {
     let db = Db::open(&config.database, migrations()).await?;
+    let clock = kit.clock(&db);
     let store = Store::new(db.clone());
     store.rewrite_email_domains().await?;
     let cursors = Cursors::open(&db).await?;
@@ -107,17 +109,18 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Patient, Error> {
         tries_max: config.billing_tries_max,
     };
     let billing = BillingConfig { urls: config.billing_urls, patience };
-    let outbox = Outbox::new(Part::Patient, db.clone(), Arc::clone(&kit.log), kit.clock.clone());
+    let outbox = Outbox::new(Part::Patient, db.clone(), Arc::clone(&kit.log), clock.clone());
     let app = Arc::new(App {
         demo: kit.demo,
         store,
         outbox: outbox.clone(),
         billing: Arc::new(billing::billing(billing, kit)),
         reconcile: Arc::default(),
-        clock: kit.clock.clone(),
+        in_progress: InProgress::default(),
+        clock,
         ids: kit.ids.clone(),
     });
-    let tasks = vec![outbox.relay(), reconcile::task(Arc::clone(&app))];
+    let tasks = vec![outbox.relay(), outbox.gauge(), reconcile::task(Arc::clone(&app))];
     let rest = api::rest(Arc::clone(&app), cursors);
     let service = Service { part: Part::Patient, rest, grpc: None, rules: RULES, tasks, db, trail };
     Ok(Patient { service, app })

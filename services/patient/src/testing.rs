@@ -28,6 +28,7 @@ use crate::{
     app::App,
     billing::{BillingError, OpenAccount},
     domain::{Billing, Details, Input, Patient},
+    in_progress::InProgress,
     store::{Store, migrations},
 };
 
@@ -151,10 +152,25 @@ impl World {
             outbox: Outbox::new(Part::Patient, db.clone(), log, time.clock()),
             billing: asked,
             reconcile: Arc::default(),
+            in_progress: InProgress::default(),
             clock: time.clock(),
             ids: Ids::system(),
         };
         Self { app: Arc::new(app), billing, time, db, _store: store }
+    }
+
+    /// The verbs of another process on the same store.
+    pub(crate) fn elsewhere(&self, billing: Arc<dyn OpenAccount>) -> Arc<App> {
+        Arc::new(App {
+            demo: self.app.demo,
+            store: Store::new(self.db.clone()),
+            outbox: self.app.outbox.clone(),
+            billing,
+            reconcile: Arc::default(),
+            in_progress: InProgress::default(),
+            clock: self.time.clock(),
+            ids: Ids::system(),
+        })
     }
 }
 

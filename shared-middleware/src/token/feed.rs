@@ -18,8 +18,10 @@ use crate::{client, error::causes, identity::Part, outside, tls::MeshTls};
 /// How long auth may hold a poll before it answers that nothing happened.
 pub const POLL_HELD_S_MAX: u64 = 5;
 
-/// What is not answered after so long will not be.
-const ANSWER_WITHIN: Duration = Duration::from_secs(POLL_HELD_S_MAX + 5);
+/// What is not answered after so long will not be: whoever can hear of auth at all, by whichever
+/// replica, has heard of a change by then.
+pub const HEARD_WITHIN_S: u64 = POLL_HELD_S_MAX + 5;
+const ANSWER_WITHIN: Duration = Duration::from_secs(HEARD_WITHIN_S);
 /// A poll that is held longer is sent to another replica as well: a sign-out that the first one
 /// cannot tell reaches us within this, and so within the second that is promised.
 const ALSO_ASKED_AFTER: Duration = Duration::from_millis(500);
@@ -109,8 +111,8 @@ async fn follow_auth(config: &FeedConfig, verifier: &Verifier, with_keys: bool) 
                 if let Some(keys) = keys {
                     verifier.set_keys(keys);
                 }
-                verifier.revoke(&page.revoked);
-                verifier.heard_of_auth();
+                verifier.revoke(&page.revoked, page.now_s);
+                verifier.heard_of_auth(page.now_s);
                 heard = Instant::now();
                 if std::mem::take(&mut silent) {
                     tracing::info!("auth's feed answers again");

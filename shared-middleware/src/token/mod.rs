@@ -27,7 +27,7 @@ use crate::identity::Role;
 
 pub use self::{
     external_feed::follow_externals,
-    feed::{FeedConfig, KeySource, POLL_HELD_S_MAX, follow},
+    feed::{FeedConfig, HEARD_WITHIN_S, KeySource, POLL_HELD_S_MAX, follow},
     issuer::ExternalIssuer,
     keys::{Jwk, KeySet},
     revoked::{RevocationPage, RevokedSession},

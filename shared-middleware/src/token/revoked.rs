@@ -26,6 +26,10 @@ pub struct RevocationPage {
     pub next: i64,
     /// Changes whenever the key set does.
     pub keys_version: String,
+    /// What time it is at auth, in seconds since 1970; 0 where auth is of an earlier version. A
+    /// revocation is forgotten by this clock, not by one that may be wrong for a moment.
+    #[serde(default)]
+    pub now_s: i64,
 }
 
 /// The sign-ins known to be ended. Read for every request, written seldom: readers never wait.

@@ -16,6 +16,9 @@ use super::{
 };
 use crate::{clock::Clock, identity::Caller};
 
+/// A clock that differs more from auth's is wrong.
+const CLOCK_SKEW_S_MAX: i64 = 30;
+
 /// Bounds of a verifier.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifierConfig {
@@ -75,6 +78,7 @@ pub struct Verifier {
     revoked: Revoked,
     cache: Cache<Box<str>, Arc<Verified>>,
     heard_of_auth_at_s: AtomicI64,
+    ahead_of_auth_s: AtomicI64,
 }
 
 /// A token that was verified.
@@ -115,6 +119,7 @@ impl Verifier {
             revoked: Revoked::default(),
             cache: Cache::new(config.tokens_cached_max),
             heard_of_auth_at_s: AtomicI64::new(clock.unix_s()),
+            ahead_of_auth_s: AtomicI64::new(0),
             clock,
         }
     }
@@ -145,14 +150,25 @@ impl Verifier {
         self.ours.replace_keys(keys);
     }
 
-    /// Refuses these sign-ins from now on.
-    pub fn revoke(&self, sessions: &[RevokedSession]) {
-        self.revoked.add(sessions, self.clock.unix_s());
+    /// Refuses these sign-ins from now on, and forgets those whose tokens have ended by now, which
+    /// auth says; at 0 none.
+    pub fn revoke(&self, sessions: &[RevokedSession], auths_now_s: i64) {
+        self.revoked.add(sessions, auths_now_s);
     }
 
-    /// Notes that auth's feed answered.
-    pub(super) fn heard_of_auth(&self) {
-        self.heard_of_auth_at_s.store(self.clock.unix_s(), Ordering::Relaxed);
+    /// Notes that auth's feed answered, and what time it was there; 0 when it does not say.
+    pub(super) fn heard_of_auth(&self, auths_now_s: i64) {
+        let now_s = self.clock.unix_s();
+        self.heard_of_auth_at_s.store(now_s, Ordering::Relaxed);
+        if auths_now_s > 0 {
+            self.ahead_of_auth_s.store(now_s.saturating_sub(auths_now_s), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this machine's clock is about that of auth: else tokens that have ended would be
+    /// good, or good ones would have ended.
+    pub fn agrees_with_auths_clock(&self) -> bool {
+        self.ahead_of_auth_s.load(Ordering::Relaxed).abs() <= CLOCK_SKEW_S_MAX
     }
 
     /// For how long auth's feed has been silent, in seconds: a sign-out since then may be unknown.

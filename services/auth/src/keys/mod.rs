@@ -1,7 +1,7 @@
 //! The signing keys: which of them signs, which are published, and when one may be forgotten.
 //!
 //! Every file in the folder is a key (`files` says how); the newest signs. A new key is published
-//! for two seconds before it signs, so that whoever verifies has it when its first token comes. An
+//! for some seconds before it signs, so that whoever verifies has it when its first token comes. An
 //! older key stays published until the last token that it signed has expired; then its file goes.
 //!
 //! Keys are looked at again and again, so a rotation needs no restart, and replicas that share the
@@ -21,15 +21,15 @@ use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, Header};
 use shared_middleware::{
     clock::Clock,
-    token::{Claims, Jwk},
+    token::{Claims, HEARD_WITHIN_S, Jwk},
 };
 use tokio::task::spawn_blocking;
 
 use self::ring::Ring;
 
-/// A new key is published so long before it signs: replicas look every half second, and parts hear
-/// of it within milliseconds of that.
-pub(crate) const LEAD_MS: i64 = 2000;
+/// A new key is published so long before it signs: replicas find it within half a second, and parts
+/// hear of it within [`HEARD_WITHIN_S`], also when the replica that they listen to hangs.
+pub(crate) const LEAD_MS: i64 = (HEARD_WITHIN_S as i64 + 2) * 1000;
 
 /// The signing keys of a running service.
 pub(crate) struct Keys {
@@ -150,6 +150,7 @@ impl Keys {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
+    use jiff::SignedDuration;
     use shared_middleware::{
         identity::Role,
         token::{AUDIENCE, Audience, ISSUER, install_crypto},
@@ -243,7 +244,9 @@ mod tests {
         assert_ne!(world.keys.version(), version);
         assert_eq!(world.signing(), old);
 
-        world.after_s(2).await;
+        world.after_s(LEAD_MS / 1000 - 1).await;
+        assert_eq!(world.signing(), old);
+        world.after_s(1).await;
         assert_eq!(world.signing(), new);
 
         world.after_s(TTL_S + LEEWAY_S - 1).await;
@@ -258,9 +261,24 @@ mod tests {
     async fn of_several_rotations_at_once_the_last_one_signs() {
         let world = world().await;
         let made: Vec<_> = (0..3).map(|_| world.rotate()).collect();
-        world.after_s(3).await;
+        world.after_s(0).await;
+        world.after_s(LEAD_MS / 1000).await;
         assert_eq!(world.signing(), made[2]);
         assert_eq!(world.published().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_key_is_published_first_whatever_the_clock_says_that_it_was_made_by() {
+        for wrong_s in [-3600, 3600] {
+            let world = world().await;
+            let old = world.signing();
+            let wrong = world.hand.clock().now() + SignedDuration::from_secs(wrong_s);
+            let new = rotate_at(&world.dir(), wrong).unwrap();
+            world.after_s(0).await;
+            assert_eq!(world.signing(), old);
+            world.after_s(LEAD_MS / 1000).await;
+            assert_eq!(world.signing(), new);
+        }
     }
 
     #[tokio::test]

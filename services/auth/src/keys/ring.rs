@@ -19,7 +19,8 @@ use crate::LEEWAY_S;
 
 /// A key, read from its file.
 pub(super) struct Key {
-    created_ms: i64,
+    /// When this process found it, or had it at its start.
+    published_ms: i64,
     encoding: EncodingKey,
     jwk: Jwk,
 }
@@ -36,7 +37,7 @@ pub(super) struct Ring {
 // === impl Key ===
 
 impl Key {
-    fn read(dir: &Path, name: &Name) -> Result<Self, KeysError> {
+    fn read(dir: &Path, name: &Name, published_ms: i64) -> Result<Self, KeysError> {
         let path = files::path(dir, &name.kid);
         let pkcs8 = match fs::read(&path) {
             Ok(pkcs8) => pkcs8,
@@ -57,7 +58,7 @@ impl Key {
             y: URL_SAFE_NO_PAD.encode(y),
         };
         let encoding = EncodingKey::from_ec_der(&pkcs8);
-        Ok(Self { created_ms: name.created_ms, encoding, jwk })
+        Ok(Self { published_ms, encoding, jwk })
     }
 
     pub(super) fn kid(&self) -> &str {
@@ -74,7 +75,7 @@ impl Key {
 
     /// Since when it signs; negative when it does not yet.
     const fn signs_since_ms(&self, now_ms: i64) -> i64 {
-        now_ms - self.created_ms - LEAD_MS
+        now_ms - self.published_ms - LEAD_MS
     }
 }
 
@@ -89,11 +90,15 @@ impl Ring {
         token_ttl_s: i64,
     ) -> Result<Self, KeysError> {
         let mut keys = Vec::new();
+        let is_start = known.is_empty();
         for name in files::names(dir)? {
             let key = known.iter().find(|key| key.kid() == name.kid);
             keys.push(match key {
                 Some(key) => Arc::clone(key),
-                None => Arc::new(Key::read(dir, &name)?),
+                // Those that it starts with have been published by others; whichever machine made one
+                // that it finds later, its clock may be wrong.
+                None if is_start => Arc::new(Key::read(dir, &name, name.created_ms.min(now_ms))?),
+                None => Arc::new(Key::read(dir, &name, now_ms)?),
             });
         }
         Self::at(keys, now_ms, token_ttl_s).ok_or_else(|| KeysError::Missing(dir.to_owned()))

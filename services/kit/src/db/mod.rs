@@ -18,6 +18,8 @@ mod migrate;
 #[cfg(test)]
 mod migrate_tests;
 mod postgres;
+#[cfg(test)]
+mod postgres_tests;
 mod sqlite;
 mod tx;
 mod value;
@@ -27,6 +29,7 @@ use std::sync::{Arc, OnceLock};
 use futures_util::future::BoxFuture;
 use shared_middleware::{
     audit,
+    clock::Clock,
     error::{ErrorCode, ServiceError},
 };
 use tokio::time::Instant;
@@ -255,8 +258,22 @@ impl Db {
         }
     }
 
-    /// Whether it answers.
+    /// The clock that all replicas which share this store agree on: PostgreSQL's, or this one of the
+    /// machine, with its zone, where there is one process. A clock that a test sets stays.
+    pub(crate) fn clock(&self, machine: &Clock) -> Clock {
+        match &self.0.engine {
+            Inner::Sqlite(_) => machine.clone(),
+            Inner::Postgres(postgres) => postgres.clock(machine),
+        }
+    }
+
+    /// Whether it answers, and agrees with this machine about what time it is.
     pub async fn check(&self) -> Result<(), DbError> {
+        if let Inner::Postgres(postgres) = &self.0.engine
+            && let Some(complaint) = postgres.clock_complaint()
+        {
+            return Err(DbError::Unavailable(complaint.into()));
+        }
         self.read(|tx| Box::pin(async move { tx.query("select 1", &[]).await.map(drop) })).await
     }
 
@@ -286,7 +303,7 @@ impl Db {
 // === impl Lease ===
 
 impl Lease {
-    /// Whether it is still ours, as far as is known.
+    /// Whether it is still ours.
     pub(crate) fn is_held(&self) -> bool {
         self.0.as_ref().is_none_or(PostgresLease::is_held)
     }
@@ -296,6 +313,14 @@ impl Lease {
         match &self.0 {
             Some(lease) => lease.woken().await,
             None => std::future::pending().await,
+        }
+    }
+
+    /// Gives it back, so that another process has it at once.
+    pub(crate) async fn release(self) -> Result<(), DbError> {
+        match self.0 {
+            Some(lease) => lease.release().await,
+            None => Ok(()),
         }
     }
 }

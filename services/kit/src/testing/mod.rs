@@ -177,6 +177,29 @@ impl TestStore {
         &self.config
     }
 
+    /// The same store, behind a proxy on this port of this machine; on SQLite there is no way that
+    /// could be bad.
+    pub fn behind(&self, port: u16) -> DbConfig {
+        let mut config = self.config.clone();
+        if let Some((server, name)) = &self.made {
+            let (user, _) = server.split_once('@').expect("it names a user");
+            let url = format!("{user}@127.0.0.1:{port}/{name}");
+            config.url = url.parse().expect("its form was looked at");
+        }
+        config
+    }
+
+    /// Where the server listens, for a proxy in front of it; on SQLite nowhere.
+    pub fn server(&self) -> Option<String> {
+        let (server, _) = self.made.as_ref()?;
+        let config: tokio_postgres::Config = server.parse().expect("its form was looked at");
+        let port = config.get_ports().first().copied().unwrap_or(5432);
+        match config.get_hosts().first() {
+            Some(tokio_postgres::config::Host::Tcp(host)) => Some(format!("{host}:{port}")),
+            _ => None,
+        }
+    }
+
     /// A folder for whatever else the test keeps.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -209,14 +209,15 @@ async fn letters(
     log: Arc<dyn EventLog>,
 ) -> anyhow::Result<DeadLetters> {
     expect_store(config, group.part())?;
+    let clock = config.clock().into();
     let opened = match group {
         Group::Analytics => {
             let database = config.database(group.part());
-            analytics::dead_letters(&analytics::Config { database }, log, config.clock()).await
+            analytics::dead_letters(&analytics::Config { database }, log, &clock).await
         }
         Group::Notification => {
             let settings = launch::notification_config(config);
-            notification::dead_letters(&settings, log, config.clock(), Ids::system()).await
+            notification::dead_letters(&settings, log, &clock, Ids::system()).await
         }
     };
     opened.with_context(|| format!("cannot open {:?}", config.database(group.part()).url))

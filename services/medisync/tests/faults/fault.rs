@@ -48,6 +48,7 @@ pub(crate) enum Fault {
     PostgresSessionsEnded,
     PostgresNetworkBad,
     PostgresBlackHoled,
+    PostgresStalled,
     KafkaKilled,
     KafkaNetworkBad,
     KafkaAwayForAMinute,
@@ -67,7 +68,7 @@ impl Fault {
         Self::DiskFull,
         Self::Poison,
     ];
-    const SERVERS: [Self; 19] = [
+    const SERVERS: [Self; 20] = [
         Self::ReplicaKilled,
         Self::PartKilled,
         Self::RelaysKilled,
@@ -80,6 +81,7 @@ impl Fault {
         Self::PostgresSessionsEnded,
         Self::PostgresNetworkBad,
         Self::PostgresBlackHoled,
+        Self::PostgresStalled,
         Self::KafkaKilled,
         Self::KafkaNetworkBad,
         Self::KafkaAwayForAMinute,
@@ -125,6 +127,7 @@ impl Fault {
             Self::PostgresSessionsEnded => "postgres-sessions-ended",
             Self::PostgresNetworkBad => "postgres-network-bad",
             Self::PostgresBlackHoled => "postgres-black-holed",
+            Self::PostgresStalled => "postgres-stalled",
             Self::KafkaKilled => "kafka-killed",
             Self::KafkaNetworkBad => "kafka-network-bad",
             Self::KafkaAwayForAMinute => "kafka-away-60-s",
@@ -254,6 +257,8 @@ impl Fault {
                 sleep(AWAY_FOR).await;
                 to_postgres.set(Behaviour::Pass).unwrap();
             }
+            // For good: new connections alone are well.
+            Self::PostgresStalled => to_postgres.set(Behaviour::StallOpen).unwrap(),
             Self::KafkaNetworkBad => bad_network(kafka.proxy(1), random).await,
             Self::KafkaKilled | Self::KafkaAwayForAMinute => {
                 block_in_place(|| kafka.kill(1));

@@ -12,8 +12,6 @@ use crate::error::Error;
 
 /// How long a key is remembered.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
-/// After so long a first request is not in progress any more: its process must have died.
-const IN_PROGRESS_AT_MOST: SignedDuration = SignedDuration::from_secs(30);
 
 /// A caller's key, and what was asked with it.
 #[derive(Clone)]
@@ -49,12 +47,9 @@ pub(super) async fn first_answer(
     if row.get::<Vec<u8>>(0)? != key.fingerprint {
         return Err(Error::KeyReused);
     }
-    let finished = row.get::<i64>(3)? == 1;
-    if !finished && age < IN_PROGRESS_AT_MOST {
-        return Err(Error::InProgress);
-    }
+    let is_final = row.get::<i64>(3)? == 1;
     let answer = row.get::<Option<String>>(2)?.ok_or(Error::Removed)?;
-    Ok(FirstAnswer::Before { patient_id: row.get(1)?, answer })
+    Ok(FirstAnswer::Before { patient_id: row.get(1)?, answer, is_final })
 }
 
 /// Keeps the answer as it is before billing's.
@@ -75,19 +70,26 @@ pub(super) async fn begin(
     .map(drop)
 }
 
-/// Keeps the final answer, unless the patient was removed meanwhile.
+/// Keeps the final answer, unless there is one or the patient was removed meanwhile; tells which
+/// one it is.
 pub(super) async fn finish(
     tx: &mut Tx<'_>,
     key: IdempotencyKey,
     answer: String,
-) -> Result<(), DbError> {
-    tx.execute(
-        "update idempotency set answer = $1, finished = 1
-         where caller = $2 and request_key = $3 and answer is not null",
-        params![answer, key.caller, key.key],
-    )
-    .await
-    .map(drop)
+) -> Result<Option<String>, DbError> {
+    let kept = tx
+        .execute(
+            "update idempotency set answer = $1, finished = 1
+             where caller = $2 and request_key = $3 and finished = 0",
+            params![&answer, &key.caller, &key.key],
+        )
+        .await?;
+    if kept == 1 {
+        return Ok(Some(answer));
+    }
+    let sql = "select answer from idempotency where caller = $1 and request_key = $2";
+    let row = tx.query_opt(sql, params![&key.caller, &key.key]).await?;
+    row.map_or(Ok(None), |row| row.get(0))
 }
 
 /// Erases what was kept of a patient: the key stays, the personal data goes.

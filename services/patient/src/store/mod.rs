@@ -43,6 +43,7 @@ pub(crate) fn migrations() -> Migrations {
 }
 
 /// A registration, whole: what commits together.
+#[derive(Clone)]
 pub(crate) struct Registration {
     pub(crate) patient: Patient,
     pub(crate) event: Event,
@@ -67,8 +68,8 @@ pub(crate) struct Change {
 pub(crate) enum FirstAnswer {
     /// It is, or has no key: the patient was registered.
     Now,
-    /// It is not: what the first one was told.
-    Before { patient_id: Uuid, answer: String },
+    /// It is not: what the first one was told, or would have been before billing answered.
+    Before { patient_id: Uuid, answer: String, is_final: bool },
 }
 
 /// The patients' store.
@@ -97,8 +98,13 @@ impl Store {
         self.db.write(move |tx| Box::pin(patients::register(tx, new))).await
     }
 
-    /// Keeps the final answer under the key.
-    pub(crate) async fn finish(&self, key: IdempotencyKey, answer: String) -> Result<(), DbError> {
+    /// Keeps the final answer under the key, unless there is one; tells which one it is, or nothing
+    /// when the patient was removed.
+    pub(crate) async fn finish(
+        &self,
+        key: IdempotencyKey,
+        answer: String,
+    ) -> Result<Option<String>, DbError> {
         self.db.write(move |tx| Box::pin(idempotency::finish(tx, key, answer))).await
     }
 

@@ -39,7 +39,7 @@ fn a_remembered_token_ends_when_its_session_is_revoked() {
     let session = Uuid::from_u128(7);
     let token = world.ours.token(&claims_with(NOW_S, "sid", json!(session)));
     world.verdict(&token).unwrap();
-    world.verifier.revoke(&[RevokedSession { session, until_s: NOW_S + 900 }]);
+    world.verifier.revoke(&[RevokedSession { session, until_s: NOW_S + 900 }], NOW_S);
     assert_eq!(world.verdict(&token), Err(TokenError::Revoked));
 }
 

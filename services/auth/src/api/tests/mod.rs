@@ -120,7 +120,7 @@ impl Front {
         let line = "GET /.well-known/revocations?after=0&keys=";
         let answer = self.call(Some(Part::Billing), line, None, None).await;
         let page: RevocationPage = serde_json::from_str(&answer.text).unwrap();
-        self.verifier.revoke(&page.revoked);
+        self.verifier.revoke(&page.revoked, page.now_s);
         page
     }
 }

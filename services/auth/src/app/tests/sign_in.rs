@@ -42,9 +42,10 @@ async fn a_hash_is_renewed_on_login_when_its_cost_has_risen() {
         let before = hash().await;
         let config = crate::Config { argon2_memory_kib: 19_456, ..world.config.clone() };
         let passwords = Passwords::new(&config).unwrap();
-        let costly = build_with(config, passwords, &audit_key(), world.hand.clock(), Ids::system())
-            .await
-            .unwrap();
+        let costly =
+            build_with(config, passwords, &audit_key(), &world.hand.clock().into(), Ids::system())
+                .await
+                .unwrap();
         let sign_in = SignIn { app: costly.app, ..world.sign_in().await };
         // Several at once: the first to renew must not lock out the others.
         let logins = join_all((0..4).map(|_| async {

@@ -150,8 +150,10 @@ async fn a_configuration_below_the_floor_is_refused_with_every_fault() {
             ..world.config.clone()
         };
         assert_eq!(weak.faults().len(), 4);
-        let refused =
-            open_app(weak, &audit_key(), world.hand.clock(), Ids::system()).await.err().unwrap();
+        let refused = open_app(weak, &audit_key(), &world.hand.clock().into(), Ids::system())
+            .await
+            .err()
+            .unwrap();
         assert!(refused.to_string().contains("argon2_memory_kib must be from 19456"), "{refused}");
         assert!(world.config.faults().is_empty());
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     error::Error as _,
+    io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -10,26 +11,43 @@ use std::{
 use bb8::ManageConnection as _;
 use bb8_postgres::PostgresConnectionManager;
 use shared_middleware::error::causes;
-use tokio::time::{Instant, sleep};
-use tokio_postgres::{Client, Statement};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::{
+    Client, Socket, Statement,
+    config::{Host, SslMode, SslNegotiation},
+    tls::MakeTlsConnect,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{error::failed, tls, url::PostgresUrl};
+use super::{
+    answers::{Answers, Silence},
+    error::failed,
+    tls::{self, Connector},
+    url::PostgresUrl,
+};
 use crate::db::{DbConfig, DbError};
 
 /// A server that answers nothing for so long is gone, unless the URL says otherwise.
 const SILENT_AT_MOST: Duration = Duration::from_secs(30);
-/// A transaction that its process has forgotten holds its locks no longer.
-const IDLE_IN_TRANSACTION_S: u64 = 60;
+/// A transaction whose process is not heard of any more holds its locks no longer: nothing of ours
+/// waits in one for anybody else.
+const IDLE_IN_TRANSACTION_S: u64 = 10;
+/// The server gives up a statement that takes too long. A connection on which it does not say so
+/// soon after is broken.
+const ANSWER_SLACK: Duration = Duration::from_millis(500);
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Makes connections, each with a place for its statements.
 #[derive(Clone)]
 pub(super) struct Connections {
-    pub(super) config: tokio_postgres::Config,
-    pub(super) tls: MakeRustlsConnect,
-    manager: PostgresConnectionManager<MakeRustlsConnect>,
+    owner: &'static str,
+    config: tokio_postgres::Config,
+    tls: MakeRustlsConnect,
+    mode: SslMode,
     session: Arc<str>,
+    acquire: Duration,
+    answer_within: Duration,
+    silence: Silence,
     unreached: Unreached,
 }
 
@@ -42,6 +60,7 @@ pub(super) struct Unreached(Arc<Mutex<Option<String>>>);
 pub(super) struct Connection {
     pub(super) client: Client,
     pub(super) statements: HashMap<String, Statement>,
+    pub(super) answers: Answers,
 }
 
 // === impl Connections ===
@@ -62,14 +81,27 @@ impl Connections {
             let (owner, process) = (config.owner, std::process::id());
             server.application_name(format!("medisync {owner}, process {process}"));
         }
-        let tls = tls::connector(url.trust())?;
-        let manager = PostgresConnectionManager::new(server.clone(), tls.clone());
+        let mode = server.get_ssl_mode();
+        // A socket of this machine is used as it is: there is no network that could lose an answer.
+        if server.get_hosts().iter().all(|host| matches!(host, Host::Tcp(_))) {
+            server.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+        }
         let session = format!(
             "set plan_cache_mode = force_custom_plan; set statement_timeout = {};
              set idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_S}s'",
             config.statement.as_millis(),
         );
-        Ok(Self { config: server, tls, manager, session: session.into(), unreached })
+        Ok(Self {
+            owner: config.owner,
+            config: server,
+            tls: tls::rustls(url.trust())?,
+            mode,
+            session: session.into(),
+            acquire: config.acquire,
+            answer_within: config.statement + ANSWER_SLACK,
+            silence: Silence::none(),
+            unreached,
+        })
     }
 
     /// The first connection: a server that does not listen yet gets some time, one that says no
@@ -89,18 +121,41 @@ impl Connections {
     }
 
     async fn try_connect(&self) -> Result<Connection, tokio_postgres::Error> {
-        let client = self.manager.connect().await?;
+        let (connector, answers) = self.connector(self.answer_within);
+        let manager = PostgresConnectionManager::new(self.config.clone(), connector);
+        let client = manager.connect().await?;
         client.batch_execute(&self.session).await?;
-        Ok(Connection { client, statements: HashMap::new() })
+        Ok(Connection { client, statements: HashMap::new(), answers })
+    }
+
+    /// What makes the stream of a connection whose answers may take so long.
+    fn connector(&self, within: Duration) -> (Connector, Answers) {
+        let answers = Answers::within(self.owner, within, &self.silence);
+        (Connector { tls: self.tls.clone(), mode: self.mode, answers: answers.clone() }, answers)
+    }
+
+    /// A connection outside of the pool, whose messages the caller reads.
+    pub(super) async fn alone(
+        &self,
+        within: Duration,
+    ) -> Result<(Client, tokio_postgres::Connection<Socket, Stream>), tokio_postgres::Error> {
+        self.config.connect(self.connector(within).0).await
     }
 }
+
+type Stream = <Connector as MakeTlsConnect<Socket>>::Stream;
 
 impl bb8::ManageConnection for Connections {
     type Connection = Connection;
     type Error = DbError;
 
     async fn connect(&self) -> Result<Connection, DbError> {
-        let connected = self.try_connect().await.map_err(failed);
+        // One that hangs would else keep its place in the pool.
+        let connected = timeout(self.acquire, self.try_connect()).await;
+        let connected = connected.map_or_else(
+            |_| Err(DbError::Unavailable(Box::new(io::Error::from(io::ErrorKind::TimedOut)))),
+            |connected| connected.map_err(failed),
+        );
         self.unreached.keep(connected.as_ref().err());
         connected
     }
@@ -110,6 +165,9 @@ impl bb8::ManageConnection for Connections {
     async fn is_valid(&self, connection: &mut Connection) -> Result<(), DbError> {
         if connection.client.is_closed() {
             return Err(DbError::Unavailable("the connection was closed".into()));
+        }
+        if connection.answers.are_doubtful() {
+            return Err(DbError::Unavailable("another connection was silent since".into()));
         }
         Ok(())
     }

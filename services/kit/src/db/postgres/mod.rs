@@ -4,6 +4,8 @@
 //! two. They are planned anew for each execution all the same, since what is searched for decides
 //! which index is good.
 
+mod answers;
+mod clock;
 mod connect;
 mod error;
 mod lease;
@@ -12,17 +14,20 @@ mod turn;
 mod types;
 mod url;
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt as _,
     future::{BoxFuture, try_join, try_join_all},
 };
+use shared_middleware::clock::Clock;
 use tokio_postgres::{Client, IsolationLevel, Statement, Transaction, types::ToSql};
+use tokio_util::task::AbortOnDropHandle;
 
 pub(super) use self::lease::PostgresLease;
 pub use self::url::PostgresUrl;
 use self::{
+    clock::ServerClock,
     connect::{Connection, Connections, Unreached},
     error::failed,
 };
@@ -37,6 +42,8 @@ const MIGRATION_SESSION: &str = "set statement_timeout = 0; set tcp_keepalives_i
      set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3;
      select set_config(name, '2s', false) from pg_settings
      where name = 'client_connection_check_interval'";
+/// A migration that is not done after so long never will be.
+const MIGRATED_WITHIN: Duration = Duration::from_secs(3600);
 /// Prepared statements kept by each connection.
 const STATEMENTS_KEPT: usize = 64;
 
@@ -46,6 +53,8 @@ pub(super) struct Postgres {
     connections: Connections,
     unreached: Unreached,
     metrics: Arc<Metrics>,
+    clock: Arc<ServerClock>,
+    _asking_for_time: AbortOnDropHandle<()>,
 }
 
 /// A transaction on a pooled connection, or a statement that is one by itself.
@@ -75,14 +84,27 @@ impl Postgres {
         if config.must_exist && !has_tables(&first.client).await? {
             return Err(DbError::Absent(format!("{:?}", config.url)));
         }
-        migrate(&mut first.client, migrations, config.owner).await?;
+        migrate(&mut first, migrations, config.owner).await?;
+        let clock = Arc::new(ServerClock::read(config.owner, &first.client).await?);
         drop(first);
         let pool = bb8::Pool::builder()
             .max_size(config.pool_connections_max)
             .connection_timeout(config.acquire)
             .build(connections.clone())
             .await?;
-        Ok(Self { pool, connections, unreached, metrics })
+        let asking = tokio::spawn(clock::follow(Arc::downgrade(&clock), pool.clone()));
+        let _asking_for_time = AbortOnDropHandle::new(asking);
+        Ok(Self { pool, connections, unreached, metrics, clock, _asking_for_time })
+    }
+
+    /// The server's clock, instead of this one of the machine.
+    pub(super) fn clock(&self, machine: &Clock) -> Clock {
+        self.clock.instead_of(machine)
+    }
+
+    /// What is wrong with the machine's clock, if anything.
+    pub(super) fn clock_complaint(&self) -> Option<String> {
+        self.clock.complaint()
     }
 
     /// Waits until this process is the one that holds the lease of this name.
@@ -121,7 +143,7 @@ impl Postgres {
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
     {
         let mut connection = self.connection().await?;
-        let Connection { client, statements } = &mut *connection;
+        let Connection { client, statements, .. } = &mut *connection;
         let session = Session::Alone(client);
         let mut tx = Tx::new(TxInner::Postgres(PostgresTx { session, statements }), &self.metrics);
         run(&mut tx, work).await
@@ -138,7 +160,7 @@ impl Postgres {
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
     {
         let mut connection = self.connection().await?;
-        let Connection { client, statements } = &mut *connection;
+        let Connection { client, statements, .. } = &mut *connection;
         let begin = client.build_transaction().isolation_level(isolation).read_only(read_only);
         let begun = begin.start().await.map_err(failed);
         let session = Session::Begun(begun.inspect_err(|error| self.metrics.failed(error))?);
@@ -190,12 +212,14 @@ async fn has_tables(client: &Client) -> Result<bool, DbError> {
 
 /// Brings the tables up to date, one replica after the other. The lock ends with the connection.
 async fn migrate(
-    client: &mut Client,
+    connection: &mut Connection,
     migrations: Migrations,
     owner: &'static str,
 ) -> Result<(), DbError> {
+    let Connection { client, answers, .. } = connection;
     client.batch_execute(MIGRATION_SESSION).await.map_err(failed)?;
     turn::take(client, MIGRATION_LOCK, owner).await?;
+    answers.allow(MIGRATED_WITHIN);
     migrations.migrate_postgres(client).await
 }
 

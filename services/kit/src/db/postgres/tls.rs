@@ -1,17 +1,66 @@
-//! TLS to the server, by rustls as everywhere.
+//! TLS to the server, by rustls as everywhere, and what is between that and `tokio_postgres`.
+//!
+//! `tokio_postgres` gives the socket to its TLS library after asking the server for TLS, and keeps
+//! it to itself when there is none. Here it is told to give it at once ("direct" negotiation), and
+//! the request is made here: so every stream, with TLS and without, is a [`Watched`] one.
 
-use std::sync::Arc;
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
+use futures_util::future::BoxFuture;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    time::timeout,
+};
+use tokio_postgres::{
+    Socket,
+    config::SslMode,
+    tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream},
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::url::Trust;
+use super::{
+    answers::{Answers, Watched},
+    url::Trust,
+};
 use crate::db::DbError;
+
+type Rustls = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
+type Encrypted = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+
+/// A length and the code 1234 5679, as PostgreSQL's documentation has them ("SSLRequest").
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+/// Makes the stream of one connection.
+#[derive(Clone)]
+pub(super) struct Connector {
+    pub(super) tls: MakeRustlsConnect,
+    pub(super) mode: SslMode,
+    pub(super) answers: Answers,
+}
+
+/// The same, for a host.
+pub(super) struct Negotiation {
+    tls: Rustls,
+    mode: SslMode,
+    answers: Answers,
+}
+
+/// What a connection runs over.
+pub(super) enum Stream {
+    Plain(Socket),
+    Tls(Box<Encrypted>),
+}
 
 /// Takes whatever certificate the server shows, as `sslmode=prefer` and `require` mean it: whoever
 /// listens in learns nothing, whoever stands between may.
@@ -19,7 +68,7 @@ use crate::db::DbError;
 struct AnyCertificate(CryptoProvider);
 
 /// What shakes hands with a server that this trust is placed in.
-pub(super) fn connector(trust: &Trust) -> Result<MakeRustlsConnect, DbError> {
+pub(super) fn rustls(trust: &Trust) -> Result<MakeRustlsConnect, DbError> {
     let provider = Arc::new(ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -57,6 +106,104 @@ fn roots(trust: &Trust) -> Result<RootCertStore, DbError> {
         return Err(none("there is no authority that a certificate could be of".to_owned()));
     }
     Ok(roots)
+}
+
+// === impl Connector ===
+
+impl MakeTlsConnect<Socket> for Connector {
+    type Stream = Watched<Stream>;
+    type TlsConnect = Negotiation;
+    type Error = io::Error;
+
+    fn make_tls_connect(&mut self, host: &str) -> io::Result<Negotiation> {
+        let tls = MakeTlsConnect::<Socket>::make_tls_connect(&mut self.tls, host);
+        let tls = tls.map_err(io::Error::other)?;
+        Ok(Negotiation { tls, mode: self.mode, answers: self.answers.clone() })
+    }
+}
+
+// === impl Negotiation ===
+
+impl TlsConnect<Socket> for Negotiation {
+    type Stream = Watched<Stream>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Watched<Stream>>>;
+
+    fn connect(self, socket: Socket) -> Self::Future {
+        Box::pin(async move {
+            let answers = self.answers.clone();
+            let stream = timeout(answers.allowed(), self.negotiate(socket)).await;
+            let overdue = |_| answers.give_up();
+            Ok(Watched::new(stream.map_err(overdue)??, answers))
+        })
+    }
+}
+
+impl Negotiation {
+    async fn negotiate(self, mut socket: Socket) -> io::Result<Stream> {
+        if self.mode == SslMode::Disable {
+            return Ok(Stream::Plain(socket));
+        }
+        socket.write_all(&SSL_REQUEST).await?;
+        if socket.read_u8().await? == b'S' {
+            return Ok(Stream::Tls(Box::new(self.tls.connect(socket).await?)));
+        }
+        if self.mode == SslMode::Prefer {
+            return Ok(Stream::Plain(socket));
+        }
+        Err(io::Error::new(io::ErrorKind::Unsupported, "the server does not speak TLS"))
+    }
+}
+
+// === impl Stream ===
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+impl TlsStream for Stream {
+    fn channel_binding(&self) -> ChannelBinding {
+        match self {
+            Self::Plain(_) => ChannelBinding::none(),
+            Self::Tls(stream) => stream.channel_binding(),
+        }
+    }
 }
 
 // === impl AnyCertificate ===

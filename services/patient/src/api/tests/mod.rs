@@ -23,7 +23,7 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::{RULES, openapi, rest};
-use crate::testing;
+use crate::{store::IdempotencyKey, testing};
 
 const SECRET: &str = "Jane Roe";
 
@@ -327,12 +327,13 @@ async fn whoever_repeats_a_request_in_progress_is_told_when_to_come_back() {
         let key = &[("Idempotency-Key", "k")];
         let first = world.send("POST", "/patients", key, &jane()).await;
         assert_eq!(first.status, StatusCode::CREATED);
-        let unfinish = "update idempotency set finished = 0";
-        let unfinished = world
-            .inner
-            .db
-            .write(move |tx| Box::pin(async move { tx.execute(unfinish, &[]).await }));
-        assert_eq!(unfinished.await.map_err(|error: DbError| error).unwrap(), 1);
+        let unfinish = "update idempotency set finished = 0 returning caller";
+        let unfinished = world.inner.db.write(move |tx| {
+            Box::pin(async move { tx.query_one(unfinish, &[]).await?.get::<String>(0) })
+        });
+        let caller = unfinished.await.map_err(|error: DbError| error).unwrap();
+        let its = IdempotencyKey { caller, key: "k".to_owned(), fingerprint: Vec::new() };
+        let _working = world.inner.app.in_progress.begin(&its).unwrap();
         let again = world.send("POST", "/patients", key, &jane()).await;
         assert_eq!(again.code(), (StatusCode::CONFLICT, "conflict"));
         assert_eq!(again.headers["retry-after"], "1");

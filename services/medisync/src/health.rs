@@ -16,6 +16,7 @@ use std::{
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use kit::{db::Db, log::EventLog};
+use prometheus::proto::{Metric, MetricFamily};
 use serde::Serialize;
 use shared_middleware::{
     clock::Clock, error::causes, identity::Part, tls::MeshTls, token::Verifier,
@@ -81,7 +82,7 @@ pub(crate) struct Report {
     /// Every check that must pass, by name.
     checks: BTreeMap<String, &'static str>,
     dependencies: Vec<Told>,
-    warnings: Vec<&'static str>,
+    warnings: Vec<String>,
 }
 
 /// What it says of a dependency.
@@ -295,11 +296,31 @@ impl Health {
     }
 
     /// What is not wrong, but should be known now.
-    fn warnings(&self) -> Vec<&'static str> {
+    fn warnings(&self) -> Vec<String> {
         let silent = self.verifier.feed_age_s() > FEED_SILENT_S_MAX;
         let silent = silent.then_some("auth's feed is silent: sign-outs are not heard of");
-        self.warnings.iter().copied().chain(silent).collect()
+        let known = self.warnings.iter().copied().chain(silent).map(str::to_owned);
+        known.chain(unreachable(&prometheus::gather())).collect()
     }
+}
+
+/// The parts that calls of this process do not reach, by what their callers count: the gateway of
+/// each upstream's replicas, the others by their circuit breakers.
+fn unreachable(families: &[MetricFamily]) -> Vec<String> {
+    let label = |metric: &Metric, name: &str| {
+        let found = metric.get_label().iter().find(|label| label.name() == name);
+        found.map(|label| label.value().to_owned()).unwrap_or_default()
+    };
+    let of = |name: &'static str| {
+        families.iter().filter(move |f| f.name() == name).flat_map(MetricFamily::get_metric)
+    };
+    let opened = of("circuit_breaker_state")
+        .filter(|metric| metric.get_gauge().get_value() >= 2.0)
+        .map(|metric| format!("calls to {} fail, and are not made for now", label(metric, "peer")));
+    let away = of("gateway_upstreams")
+        .filter(|it| label(it, "state") == "ready" && it.get_gauge().get_value() <= 0.0)
+        .map(|it| format!("the gateway reaches no replica of {}", label(it, "upstream")));
+    opened.chain(away).collect()
 }
 
 const fn verdict(passed: bool) -> &'static str {
@@ -308,10 +329,32 @@ const fn verdict(passed: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use prometheus::{IntGaugeVec, Registry, opts};
     use shared_middleware::{tls::PemFiles, token::VerifierConfig};
 
     use super::*;
     use crate::pki::Pki;
+
+    #[test]
+    fn a_part_that_cannot_be_reached_is_a_warning() {
+        let registry = Registry::new();
+        let gauge = |name: &str, labels: &[&str]| {
+            let gauge = IntGaugeVec::new(opts!(name, "of a test"), labels).unwrap();
+            registry.register(Box::new(gauge.clone())).unwrap();
+            gauge
+        };
+        let breakers = gauge("circuit_breaker_state", &["peer"]);
+        let upstreams = gauge("gateway_upstreams", &["upstream", "state"]);
+        let show = |breaker, ready| {
+            breakers.with_label_values(&["billing"]).set(breaker);
+            upstreams.with_label_values(&["patient", "ready"]).set(ready);
+            upstreams.with_label_values(&["patient", "ejected"]).set(0);
+            unreachable(&registry.gather())
+        };
+        assert_eq!(show(1, 1), Vec::<String>::new());
+        let told = show(2, 0).join("; ");
+        assert!(told.contains("billing") && told.contains("patient"), "{told}");
+    }
 
     #[tokio::test]
     async fn a_process_whose_certificate_is_not_valid_is_not_ready_and_says_which_it_is() {

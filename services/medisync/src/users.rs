@@ -53,6 +53,9 @@ async fn execute(app: &App, command: &UserCommand) -> anyhow::Result<()> {
             say!("set the password of {email}; signed out everywhere")?;
         }
         UserCommand::Disable { email } => {
+            if app.is_disabled(email).await.map_err(told)? {
+                bail!("{email} is disabled already");
+            }
             let disabled = app.disable_user(email);
             Asked::by_shell("user.update").scope(disabled).await.map_err(told)?;
             say!("disabled {email}")?;

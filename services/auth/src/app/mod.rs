@@ -112,6 +112,11 @@ impl App {
         self.change(self.find(email).await?.id, change).await
     }
 
+    /// Whether this user may not sign in any more.
+    pub async fn is_disabled(&self, email: &str) -> Result<bool, Error> {
+        Ok(self.find(email).await?.disabled)
+    }
+
     /// Every user, in the order in which they were added.
     pub async fn list_users(&self) -> Result<Vec<User>, Error> {
         let mut users: Vec<User> = Vec::new();

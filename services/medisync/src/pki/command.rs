@@ -34,7 +34,7 @@ fn revoke(pki: &Pki, part: Part) -> anyhow::Result<()> {
     let dir = pki.dir.display();
     match pki.revoke(part)? {
         Revoked::Now(serial) => say!("revoked {serial} of {part} in {dir}/crl.pem")?,
-        Revoked::Already(serial) => say!("{serial} of {part} is revoked already")?,
+        Revoked::Already(serial) => bail!("{serial} of {part} is revoked already"),
     }
     say!("nobody in the mesh speaks to {part} until `medisync pki issue {part}`")?;
     say!("bring crl.pem to every machine that does not share this folder (mesh.crl)")?;

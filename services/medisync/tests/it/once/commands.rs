@@ -141,6 +141,10 @@ fn the_authority_is_made_once_and_its_keys_are_private() {
     assert!(args(&["init"]).status.success());
     assert_eq!(fs::read(data.join("pki/ca.pem")).unwrap(), authority);
     assert!(args(&["issue", "patient"]).status.success());
+    assert!(args(&["revoke", "patient"]).status.success());
+    let again = args(&["revoke", "patient"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("is revoked already"), "{}", stderr(&again));
     // An authority whose key is kept elsewhere is not replaced.
     let (key, elsewhere) = (data.join("pki/ca.key"), data.join("elsewhere.key"));
     fs::rename(&key, &elsewhere).unwrap();
@@ -179,6 +183,13 @@ fn users_are_managed_from_the_shell() {
     let listed = stdout(&with_input(&["list"], ""));
     assert!(listed.contains("first.admin@example.com") && listed.contains("ADMIN"), "{listed}");
     assert!(!with_input(&["disable", "nobody@example.com"], "").status.success());
+    let second = ["add", "second.admin@example.com", "--role", "ADMIN"];
+    assert!(with_input(&second, "a long enough passphrase\n").status.success());
+    let disable = || with_input(&["disable", "second.admin@example.com"], "");
+    assert!(disable().status.success());
+    let again = disable();
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("is disabled already"), "{}", stderr(&again));
 }
 
 #[test]

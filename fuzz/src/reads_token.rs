@@ -16,6 +16,7 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
     token::install_crypto();
     let verifier = Verifier::new(VerifierConfig::default(), Clock::system());
     verifier.set_keys(KeySet::parse(KEYS).expect("a key set"));
+    verifier.knows_revocations();
     verifier
 });
 

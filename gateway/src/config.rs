@@ -33,6 +33,10 @@ pub struct Config {
     pub login_limit: Option<RateLimit>,
     /// So many users or addresses are told apart by each limit; the rest share one allowance.
     pub clients_tracked_max: usize,
+    /// So many requests from one client address are worked on at once.
+    pub in_flight_per_client_max: u32,
+    /// So many of one user.
+    pub in_flight_per_user_max: u32,
     /// A request's body may be so long.
     pub body_bytes_max: usize,
     /// A request's head, all its lines together, may be so long.
@@ -90,6 +94,8 @@ impl Default for Config {
             client_limit: Some(RateLimit::every(200, 1)),
             login_limit: Some(RateLimit::every(10, 60)),
             clients_tracked_max: 100_000,
+            in_flight_per_client_max: 256,
+            in_flight_per_user_max: 128,
             body_bytes_max: 64 << 10,
             head_bytes_max: 16 << 10,
             uri_bytes_max: 8 << 10,

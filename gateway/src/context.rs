@@ -1,6 +1,9 @@
 //! What is known of one request on its way through the phases.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora_proxy::Session;
@@ -18,6 +21,7 @@ use crate::{
     client::TrustedProxies,
     cors::{Cors, Origins},
     headers::{self, Marks, Scheme},
+    in_flight::Permit,
     limit::{Limits, SignIn, Verdict},
     metrics::{self, InFlight},
     route::{RateClass, Route, Row},
@@ -47,6 +51,8 @@ pub(crate) struct Context {
     pub(crate) attempts: Attempts,
     /// When the part was last asked.
     pub(crate) asked: Option<Instant>,
+    /// What it holds of its client's share, and of its user's.
+    pub(crate) shares: (Option<Permit<IpAddr>>, Option<Permit<Arc<str>>>),
     _in_flight: InFlight,
 }
 
@@ -68,6 +74,7 @@ impl Context {
             body_bytes: 0,
             attempts: Attempts::default(),
             asked: None,
+            shares: (None, None),
             _in_flight: InFlight::begin(),
         }
     }
@@ -97,10 +104,12 @@ impl Context {
 
     /// A sign-in begins, if it is one, unless too many from its address have failed.
     pub(crate) async fn begin_sign_in(&mut self, limits: &Limits) -> Result<(), Failure> {
-        if self.row.is_none_or(|row| row.rate != RateClass::Login) {
-            return Ok(());
-        }
-        match limits.login(self.client).await {
+        let begun = match self.row.map(|row| row.rate) {
+            Some(RateClass::Login) => limits.login(self.client).await,
+            Some(RateClass::Refresh) => limits.refresh(self.client).await,
+            _ => return Ok(()),
+        };
+        match begun {
             None => Ok(()),
             Some(Ok(sign_in)) => {
                 self.sign_in = Some(sign_in);

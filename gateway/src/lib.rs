@@ -49,6 +49,7 @@ mod connection;
 mod downstream;
 mod host;
 mod http2;
+mod in_flight;
 mod redirect;
 mod toll;
 mod wire;

@@ -1,8 +1,9 @@
 //! How many requests a caller has left.
 //!
-//! Every request counts against its client's address; a sign-in that fails also against the
-//! address's failures; a request with a token also against its user. The answer tells the state of
-//! the most specific of the limits that counted it (draft-ietf-httpapi-ratelimit-headers-11).
+//! Every request counts against its client's address; a sign-in or a refresh that fails also
+//! against the address's failures of its kind; a request with a token also against its user. The
+//! answer tells the state of the most specific of the limits that counted it
+//! (draft-ietf-httpapi-ratelimit-headers-11).
 //!
 //! Sign-ins that succeed cost an address nothing more: a ward signs in from one address when the
 //! shift changes.
@@ -26,7 +27,12 @@ pub(crate) struct Limits {
     user: Option<Limiter<Arc<str>>>,
     client: Option<Limiter<IpAddr>>,
     login: Option<SignIns>,
+    refresh: Option<SignIns>,
 }
+
+/// So many more refreshes may fail than sign-ins: nobody can guess a refresh token, and where many
+/// share an address, those of yesterday fail in the morning.
+const REFRESHES_FOR_A_SIGN_IN: u32 = 10;
 
 /// What a limit is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +40,7 @@ pub(crate) enum Kind {
     User,
     Client,
     Login,
+    Refresh,
 }
 
 /// One limit, by key.
@@ -43,14 +50,16 @@ pub(crate) struct Limiter<K: Eq + Hash + Clone, C: Clock = MonotonicClock> {
     counts: rate_limit::Limiter<K, C>,
 }
 
-/// How often sign-ins from an address may fail.
+/// How often sign-ins, or refreshes, from an address may fail.
 struct SignIns {
+    kind: Kind,
     policy: HeaderValue,
     attempts: Attempts<IpAddr>,
 }
 
 /// A sign-in under way. One whose end is not told has failed.
 pub(crate) struct SignIn {
+    kind: Kind,
     policy: HeaderValue,
     attempt: Attempt<IpAddr>,
 }
@@ -72,9 +81,10 @@ impl Limits {
         Self {
             user: limiter(Kind::User, config.user_limit, tracked_max),
             client: limiter(Kind::Client, config.client_limit, tracked_max),
-            login: config.login_limit.map(|limit| SignIns {
-                policy: policy(Kind::Login, limit),
-                attempts: Attempts::new(limit, tracked_max, MonotonicClock),
+            login: config.login_limit.map(|limit| SignIns::new(Kind::Login, limit, tracked_max)),
+            refresh: config.login_limit.map(|limit| {
+                let limit = limit.times(REFRESHES_FOR_A_SIGN_IN);
+                SignIns::new(Kind::Refresh, limit, tracked_max)
             }),
         }
     }
@@ -91,15 +101,12 @@ impl Limits {
 
     /// Lets a sign-in from an address begin, unless too many have failed.
     pub(crate) async fn login(&self, address: IpAddr) -> Option<Result<SignIn, Verdict>> {
-        let SignIns { policy, attempts } = self.login.as_ref()?;
-        let policy = policy.clone();
-        Some(match attempts.begin(&household(address)).await {
-            Ok(attempt) => Ok(SignIn { policy, attempt }),
-            Err(count) => {
-                metrics::RATE_LIMITED.with_label_values(&[Kind::Login.as_str()]).inc();
-                Err(Verdict { kind: Kind::Login, policy, count })
-            }
-        })
+        Some(self.login.as_ref()?.begin(address).await)
+    }
+
+    /// Lets a refresh from an address begin, unless too many have failed.
+    pub(crate) async fn refresh(&self, address: IpAddr) -> Option<Result<SignIn, Verdict>> {
+        Some(self.refresh.as_ref()?.begin(address).await)
     }
 }
 
@@ -111,6 +118,7 @@ impl Kind {
             Self::User => "user",
             Self::Client => "client",
             Self::Login => "login",
+            Self::Refresh => "refresh",
         }
     }
 }
@@ -136,16 +144,36 @@ impl<K: Eq + Hash + Clone, C: Clock> Limiter<K, C> {
     }
 }
 
+// === impl SignIns ===
+
+impl SignIns {
+    fn new(kind: Kind, limit: RateLimit, tracked_max: usize) -> Self {
+        let attempts = Attempts::new(limit, tracked_max, MonotonicClock);
+        Self { kind, policy: policy(kind, limit), attempts }
+    }
+
+    async fn begin(&self, address: IpAddr) -> Result<SignIn, Verdict> {
+        let (kind, policy) = (self.kind, self.policy.clone());
+        match self.attempts.begin(&household(address)).await {
+            Ok(attempt) => Ok(SignIn { kind, policy, attempt }),
+            Err(count) => {
+                metrics::RATE_LIMITED.with_label_values(&[kind.as_str()]).inc();
+                Err(Verdict { kind, policy, count })
+            }
+        }
+    }
+}
+
 // === impl SignIn ===
 
 impl SignIn {
     /// It was answered. What cannot have told whether a password is right does not count: an auth
     /// that is away or busy locks nobody out.
     pub(crate) fn answered(self, status: StatusCode) -> Verdict {
-        let Self { policy, attempt } = self;
+        let Self { kind, policy, attempt } = self;
         let uncounted = status.is_success() || status.is_server_error();
         let count = if uncounted { attempt.uncounted() } else { attempt.failed() };
-        Verdict { kind: Kind::Login, policy, count }
+        Verdict { kind, policy, count }
     }
 }
 

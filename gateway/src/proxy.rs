@@ -30,6 +30,7 @@ use crate::{
     cors::Origins,
     head,
     headers::{self, Scheme},
+    in_flight::InFlightLimits,
     limit::Limits,
     metrics, path, refuse,
     route::{self, Found, RateClass, Row, Target},
@@ -54,6 +55,7 @@ pub(crate) struct Gateway {
     pub(crate) body_bytes_max: usize,
     pub(crate) body_timeout: Duration,
     pub(crate) upstream_retries_max: usize,
+    pub(crate) in_flight: Arc<InFlightLimits>,
     pub(crate) refusals: Refusals,
     pub(crate) clock: Clock,
     pub(crate) stop: CancellationToken,
@@ -285,6 +287,7 @@ impl Gateway {
     /// The order is one of cost: what is cheap to refuse is refused before it costs more.
     fn admit(&self, session: &Session, ctx: &mut Context) -> Result<Next, Failure> {
         self.count(ctx, |limits, ctx| limits.client(ctx.client))?;
+        ctx.shares.0 = Some(self.in_flight.client(ctx.client)?);
         let request = session.req_header();
         if session.is_http2() {
             // HTTP/1's was looked at before pingora saw it (`head`).
@@ -308,7 +311,7 @@ impl Gateway {
         };
         match row.rate {
             // A sign-in is counted when all else is right (`request_filter`).
-            RateClass::Client | RateClass::Login => {}
+            RateClass::Client | RateClass::Login | RateClass::Refresh => {}
             RateClass::User => self.identify(request, row, path, ctx)?,
         }
         let length = request.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
@@ -345,6 +348,7 @@ impl Gateway {
     ) -> Result<(), Failure> {
         let caller = token::caller(&self.verifier, &request.headers)?;
         self.count(ctx, |limits, _| limits.user(&caller.subject))?;
+        ctx.shares.1 = Some(self.in_flight.user(&caller.subject)?);
         let permitted = token::permit(row.access, &caller);
         if permitted.is_err() {
             self.tell_refused(row, path, &caller, ctx);

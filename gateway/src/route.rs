@@ -20,6 +20,8 @@ pub enum RateClass {
     Client,
     /// Sign-ins from an address.
     Login,
+    /// Refreshes of sign-ins from an address.
+    Refresh,
     /// Requests of a user.
     User,
 }
@@ -65,7 +67,7 @@ pub struct Row {
 #[rustfmt::skip]
 pub static ROWS: &[Row] = &[
     Row::login("POST", "/auth/login", AUTH),
-    Row::open("POST", "/auth/refresh", AUTH),
+    Row::refresh("POST", "/auth/refresh", AUTH),
     Row::login("POST", "/auth/token", AUTH),
     Row::any_user("POST", "/auth/logout", AUTH),
     Row::any_user("POST", "/auth/password", AUTH),
@@ -180,6 +182,10 @@ impl Row {
 
     const fn document(path: &'static str, part: Part) -> Self {
         Self::open("GET", path, Target::Upstream { part, strip: path, put: "/v3/api-docs" })
+    }
+
+    const fn refresh(method: &'static str, path: &'static str, target: Target) -> Self {
+        Self::new(method, path, Access::Open, RateClass::Refresh, target)
     }
 
     const fn login(method: &'static str, path: &'static str, target: Target) -> Self {

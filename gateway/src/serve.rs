@@ -29,6 +29,7 @@ use crate::{
     door::{Door, Entrance, Serves, Worker},
     head::Bounds,
     headers::Scheme,
+    in_flight::InFlightLimits,
     limit::Limits,
     metrics,
     proxy::Gateway,
@@ -192,6 +193,10 @@ fn door(
         upstreams: Arc::new(upstreams),
         swagger: Arc::new(Swagger::new(config.document.clone())),
         ids: deps.ids.clone(),
+        in_flight: Arc::new(InFlightLimits::new(
+            config.in_flight_per_client_max,
+            config.in_flight_per_user_max,
+        )),
         refusals: deps.refusals,
         clock: deps.clock,
         proxies,

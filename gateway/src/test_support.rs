@@ -60,6 +60,7 @@ impl Keys {
     pub(crate) fn verifier(&self) -> Verifier {
         let verifier = Self::verifier_without_keys();
         verifier.set_keys(KeySet::parse(&self.jwks).unwrap());
+        verifier.knows_revocations();
         verifier
     }
 

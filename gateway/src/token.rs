@@ -57,7 +57,7 @@ fn rejected(error: TokenError) -> Failure {
         TokenError::Revoked => count("revoked"),
         TokenError::NoRole => count("forbidden"),
         // No verdict on the token: nothing could be said.
-        TokenError::NoKeys => {}
+        TokenError::NoKeys | TokenError::NoRevocations => {}
     }
     refused(error)
 }

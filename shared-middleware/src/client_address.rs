@@ -11,7 +11,7 @@ use crate::{
     listen::Connection,
 };
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The address of the client behind a request, as handlers ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

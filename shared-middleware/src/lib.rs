@@ -51,6 +51,7 @@ pub mod descriptors;
 
 pub mod hex;
 
+pub mod gather_body;
 pub mod identity;
 
 pub mod error;

@@ -100,7 +100,9 @@ impl<S> RequireToken<S> {
 /// What a caller is told of a token that was refused.
 pub fn refused(error: TokenError) -> Failure {
     match error {
-        TokenError::NoKeys => Failure::new(ErrorCode::Unavailable, error.to_string()),
+        TokenError::NoKeys | TokenError::NoRevocations => {
+            Failure::new(ErrorCode::Unavailable, error.to_string())
+        }
         TokenError::NoRole => Failure::new(ErrorCode::Forbidden, error.to_string()),
         _ => Failure::new(ErrorCode::Unauthenticated, error.to_string()),
     }

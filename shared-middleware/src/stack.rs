@@ -20,6 +20,7 @@ use crate::{
     deadline::DeadlineLayer,
     error::{ErrorCode, Failure, is_grpc},
     find_rule::FindRuleLayer,
+    gather_body::GatherBodyLayer,
     identity::Part,
     load_shed::LoadShedLayer,
     metrics::MetricsLayer,
@@ -75,22 +76,30 @@ pub fn wrap(routes: Router, mesh: &Mesh) -> Router {
         .layer(CatchPanicLayer::new(mesh.service))
         // 6. Answers are about people: nobody keeps a copy, unless the handler says otherwise.
         .layer(SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, NO_STORE))
-        // 7. Refuse when full, before anything is spent on the caller.
+        // 7. A body that comes slowly is waited for before anything is held for its request.
+        .layer(GatherBodyLayer::new(mesh.body_bytes_max, bodies_max(mesh), mesh.deadline))
+        // 8. Refuse when full, before anything is spent on the caller.
         .layer(LoadShedLayer::new(mesh.in_flight_max))
-        // 8. Which rule is this? A route without one goes no further.
+        // 9. Which rule is this? A route without one goes no further.
         .layer(FindRuleLayer::new(rules))
-        // 9. Who asked for what, and what came of it, refusals below included: kept before the
+        // 10. Who asked for what, and what came of it, refusals below included: kept before the
         //    answer goes out.
         .layer(AuditLayer::new(Arc::clone(&mesh.trail), mesh.clock.clone()))
-        // 10. mTLS policy: may this part call this route?
+        // 11. mTLS policy: may this part call this route?
         .layer(RequirePeerLayer::new(mesh.service))
-        // 11. The user behind the call: verified here again, for the gateway is not the only lock.
+        // 12. The user behind the call: verified here again, for the gateway is not the only lock.
         .layer(RequireTokenLayer::new(Arc::clone(&mesh.verifier)))
-        // 12. Nothing takes longer than the deadline, the caller's own (gRPC) or ours.
+        // 13. Nothing takes longer than the deadline, the caller's own (gRPC) or ours.
         .layer(DeadlineLayer::new(mesh.deadline))
-        // 13. Extractors read no more than this of a body.
+        // 14. Extractors read no more than this of a body.
         .layer(DefaultBodyLimit::max(mesh.body_bytes_max));
     routes.fallback(nothing_here).layer(layers)
+}
+
+/// Bodies that may be waited for at once: many more than requests may be worked on, for they cost
+/// memory only (64 KiB each, when `limits.body_bytes_max` is as by default).
+const fn bodies_max(mesh: &Mesh) -> usize {
+    mesh.in_flight_max.saturating_mul(8)
 }
 
 async fn nothing_here(headers: HeaderMap) -> Response {

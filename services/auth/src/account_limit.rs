@@ -32,10 +32,11 @@ type Hash = [u8; 32];
 #[must_use]
 pub(crate) struct Admitted(Option<rate_limit::Attempt<Hash>>);
 
-/// Somebody at an address who wants to be this account's user. Holds no more than hashes.
+/// Somebody at an address who wants to be this account's user.
 pub(crate) struct Attempt {
     account: Hash,
     place: Hash,
+    from: IpAddr,
 }
 
 // === impl AccountLimits ===
@@ -45,10 +46,6 @@ impl AccountLimits {
     pub(crate) fn new(limit: Option<RateLimit>) -> Self {
         let attempts = |limit| Attempts::new(limit, TRACKED_MAX, MonotonicClock);
         Self(limit.map(|limit| Both { strangers: attempts(limit), places: attempts(limit) }))
-    }
-
-    pub(crate) const fn are_off(&self) -> bool {
-        self.0.is_none()
     }
 
     /// Lets an attempt begin, from a place that is known or not, unless too many have failed.
@@ -67,11 +64,6 @@ impl AccountLimits {
 // === impl Admitted ===
 
 impl Admitted {
-    /// None that is counted.
-    pub(crate) const fn unlimited() -> Self {
-        Self(None)
-    }
-
     /// The password was right, or was not looked at.
     pub(crate) fn uncounted(self) {
         if let Some(attempt) = self.0 {
@@ -88,7 +80,12 @@ impl Attempt {
         let account = sha256(email.trim().to_lowercase().as_bytes());
         let place = household(from).to_string();
         // The first part has a fixed length: no two pairs give the same bytes.
-        Self { account, place: sha256(&[&account, place.as_bytes()].concat()) }
+        Self { account, place: sha256(&[&account, place.as_bytes()].concat()), from }
+    }
+
+    /// The client's address.
+    pub(crate) const fn from(&self) -> IpAddr {
+        self.from
     }
 
     /// The account and the address together.

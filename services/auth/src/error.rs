@@ -47,6 +47,12 @@ pub enum Error {
         /// When the next one is let through.
         retry_after_s: u64,
     },
+    /// One sign-in is refreshed too often.
+    #[error("this sign-in was refreshed too often")]
+    TooManyRefreshes {
+        /// When the next one is let through.
+        retry_after_s: u64,
+    },
     /// A password could not be hashed.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -76,7 +82,7 @@ impl ServiceError for Error {
             Self::NoPassword => ErrorCode::Forbidden,
             Self::UserNotFound | Self::ServiceAccountNotFound => ErrorCode::NotFound,
             Self::EmailTaken | Self::NameTaken | Self::LastAdmin => ErrorCode::Conflict,
-            Self::TooManyAttempts { .. } => ErrorCode::RateLimited,
+            Self::TooManyAttempts { .. } | Self::TooManyRefreshes { .. } => ErrorCode::RateLimited,
             Self::Password(PasswordError::Busy) => ErrorCode::Unavailable,
             Self::Store(error) => error.code(),
             Self::Password(_) | Self::Keys(_) | Self::NoRandomness | Self::Config(_) => {
@@ -94,7 +100,9 @@ impl ServiceError for Error {
 
     fn retry_after_s(&self) -> Option<u64> {
         match self {
-            Self::TooManyAttempts { retry_after_s } => Some(*retry_after_s),
+            Self::TooManyAttempts { retry_after_s } | Self::TooManyRefreshes { retry_after_s } => {
+                Some(*retry_after_s)
+            }
             _ => None,
         }
     }

@@ -169,12 +169,13 @@ impl News {
         let mut newer = self.revoked.range(after + 1..);
         let told: Vec<_> = newer.by_ref().take(page).collect();
         // When more wait, the next poll begins where this page ends.
+        let more = newer.next().is_some();
         let next = match told.last() {
-            Some((position, _)) if newer.next().is_some() => **position,
+            Some((position, _)) if more => **position,
             _ => self.last,
         };
         let revoked = told.into_iter().map(|(_, revoked)| *revoked).collect();
-        RevocationPage { revoked, next, keys_version: self.keys_version.clone(), now_s }
+        RevocationPage { revoked, next, more, keys_version: self.keys_version.clone(), now_s }
     }
 }
 
@@ -216,6 +217,7 @@ mod tests {
         let (mut after, mut told) = (0, 0);
         while news.answers(after, "k") {
             let page = news.page(after, 0);
+            assert_eq!(page.more, page.next < 2500);
             told += page.revoked.len();
             after = page.next;
         }

@@ -85,6 +85,10 @@ pub use crate::{
 /// bounds how long old keys and revocations are kept.
 pub(crate) const LEEWAY_S: i64 = 60;
 
+/// No access token lives longer. What was ended is remembered for so long, whatever the lifetime is
+/// now.
+pub const TOKEN_TTL_S_MAX: i64 = 3600;
+
 /// A refresh token that comes back later than that was stolen, or its client is broken.
 pub(crate) const REFRESH_REUSE_S_MAX: i64 = 60;
 
@@ -103,6 +107,8 @@ pub struct Config {
     pub token_ttl_s: i64,
     /// How long a sign-in lives after it was last refreshed.
     pub refresh_ttl_s: i64,
+    /// How long a sign-in lives, however often it is refreshed.
+    pub session_ttl_s: i64,
     /// For so long after a refresh token was spent, whoever has it gets the same pair.
     pub refresh_reuse_s: i64,
     /// Memory of one password hash.
@@ -200,6 +206,7 @@ impl Config {
             keys_dir,
             token_ttl_s: 900,
             refresh_ttl_s: 30 * 86_400,
+            session_ttl_s: 90 * 86_400,
             refresh_reuse_s: 10,
             argon2_memory_kib: ARGON2_MEMORY_KIB_MIN,
             argon2_passes: ARGON2_PASSES_MIN,
@@ -214,16 +221,20 @@ impl Config {
         let bound = |name, message, held: bool| (!held).then(|| FieldError::new(name, message));
         let memory = ARGON2_MEMORY_KIB_MIN..=1 << 20;
         [
-            // The verifier refuses tokens that claim to live longer than a day.
             bound(
                 "token_ttl_s",
-                "must be from 1 to 86400",
-                (1..=86_400).contains(&self.token_ttl_s),
+                "must be from 1 to 3600",
+                (1..=TOKEN_TTL_S_MAX).contains(&self.token_ttl_s),
             ),
             bound(
                 "refresh_ttl_s",
                 "must be from token_ttl_s to 31536000",
                 (self.token_ttl_s..=31_536_000).contains(&self.refresh_ttl_s),
+            ),
+            bound(
+                "session_ttl_s",
+                "must be from token_ttl_s to 31536000",
+                (self.token_ttl_s..=31_536_000).contains(&self.session_ttl_s),
             ),
             bound(
                 "refresh_reuse_s",
@@ -265,6 +276,7 @@ impl Config {
         Lifetimes {
             token_s: self.token_ttl_s,
             refresh_s: self.refresh_ttl_s,
+            session_s: self.session_ttl_s,
             reuse_s: self.refresh_reuse_s,
         }
     }

@@ -1,9 +1,17 @@
 //! Password hashes: argon2id (RFC 9106), a few at once, on threads that may block.
 //!
 //! Each hash takes memory and a processor. Permits bound both; whoever finds too many waiting is
-//! refused at once.
+//! refused at once. Strangers have a queue of their own, and never all permits: however many want
+//! to guess, whoever signs in from where they did before, or is signed in, is served. Of the
+//! strangers' queue a network has no more than is left free, as shared buffers are managed by
+//! "dynamic thresholds" (Choudhury and Hahne, 1998): a ward alone has half of it, and the more
+//! networks there are, the less each has.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use argon2::{
     Algorithm, Argon2, Params, PasswordHash, PasswordHasher as _, PasswordVerifier as _, Version,
@@ -16,8 +24,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{Config, domain::composed};
 
-/// So many wait for a permit at most.
-const WAITING_MAX: usize = 64;
+/// So many wait for a permit at most, of strangers and of others each.
+const WAITING_MAX: usize = 128;
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;
 
@@ -27,8 +35,33 @@ pub(crate) struct Passwords {
     params: Params,
     /// Nobody's hash: verified for users who do not exist, so that they take the same time.
     decoy: Arc<str>,
-    places: Arc<Semaphore>,
+    known: Arc<Semaphore>,
+    strangers: Arc<Strangers>,
     permits: Arc<Semaphore>,
+}
+
+/// Whose password it is said to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Of somebody who is signed in, or was at this address before.
+    Known,
+    /// Of anybody, at this address.
+    Stranger(IpAddr),
+}
+
+/// What strangers share.
+struct Strangers {
+    queue: Arc<Semaphore>,
+    /// One less than all permits, if there are several.
+    permits: Arc<Semaphore>,
+    networks: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One of a network's share, until it is dropped.
+struct Waiting {
+    strangers: Arc<Strangers>,
+    network: IpAddr,
+    _queued: OwnedSemaphorePermit,
 }
 
 /// Why a password could not be hashed.
@@ -73,15 +106,24 @@ impl Passwords {
         Ok(Self {
             decoy: decoy(&params)?.into(),
             params,
-            places: Arc::new(Semaphore::new(hashes_at_once_max + WAITING_MAX)),
+            known: Arc::new(Semaphore::new(hashes_at_once_max + WAITING_MAX)),
+            strangers: Arc::new(Strangers {
+                queue: Arc::new(Semaphore::new(hashes_at_once_max + WAITING_MAX)),
+                permits: Arc::new(Semaphore::new(hashes_at_once_max.saturating_sub(1).max(1))),
+                networks: Mutex::default(),
+            }),
             permits: Arc::new(Semaphore::new(hashes_at_once_max)),
         })
     }
 
     /// The password's hash, as a PHC string with a salt of its own.
-    pub(crate) async fn hash(&self, password: SecretString) -> Result<String, PasswordError> {
+    pub(crate) async fn hash(
+        &self,
+        password: SecretString,
+        whose: Whose,
+    ) -> Result<String, PasswordError> {
         let (argon2, password) = (self.argon2(), composed(&password));
-        self.in_turn(move || {
+        self.in_turn(whose, move || {
             let hash = argon2.hash_password(password.expose_secret().as_bytes()).map_err(failed)?;
             Ok(hash.to_string())
         })
@@ -96,10 +138,11 @@ impl Passwords {
         &self,
         password: SecretString,
         hash: Option<String>,
+        whose: Whose,
     ) -> Result<bool, PasswordError> {
         let argon2 = self.argon2();
         let hash = hash.unwrap_or_else(|| String::from(&*self.decoy));
-        self.in_turn(move || {
+        self.in_turn(whose, move || {
             let hash = PasswordHash::new(&hash).map_err(failed)?;
             let is = |password: &SecretString| match argon2
                 .verify_password(password.expose_secret().as_bytes(), &hash)
@@ -131,13 +174,19 @@ impl Passwords {
 
     async fn in_turn<T: Send + 'static>(
         &self,
+        whose: Whose,
         work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_| PasswordError::Busy)?;
+        let busy = |_| PasswordError::Busy;
+        let (known, stranger) = match whose {
+            Whose::Known => {
+                (Some(Arc::clone(&self.known).try_acquire_owned().map_err(busy)?), None)
+            }
+            Whose::Stranger(from) => (None, Some(self.strangers.admit(from).await?)),
+        };
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(failed)?;
-        // A caller who goes away leaves the work running: it keeps its permit to its end.
-        let held: [OwnedSemaphorePermit; 2] = [place, permit];
+        // A caller who goes away leaves the work running: it keeps its permits to its end.
+        let held = (known, stranger, permit);
         tokio::task::spawn_blocking(move || {
             let done = work();
             drop(held);
@@ -145,6 +194,57 @@ impl Passwords {
         })
         .await
         .map_err(failed)?
+    }
+}
+
+// === impl Strangers ===
+
+impl Strangers {
+    async fn admit(
+        self: &Arc<Self>,
+        from: IpAddr,
+    ) -> Result<(Waiting, OwnedSemaphorePermit), PasswordError> {
+        let waiting = self.wait(network(from)).ok_or(PasswordError::Busy)?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(failed)?;
+        Ok((waiting, permit))
+    }
+
+    fn wait(self: &Arc<Self>, network: IpAddr) -> Option<Waiting> {
+        let mut networks = self.networks();
+        let count = networks.get(&network).copied().unwrap_or(0);
+        if count >= self.queue.available_permits() {
+            return None;
+        }
+        let queued = Arc::clone(&self.queue).try_acquire_owned().ok()?;
+        networks.insert(network, count + 1);
+        Some(Waiting { strangers: Arc::clone(self), network, _queued: queued })
+    }
+
+    fn networks(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut networks = self.strangers.networks();
+        if let Some(count) = networks.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                networks.remove(&self.network);
+            }
+        }
+    }
+}
+
+/// What one customer of a provider has at most, as a rule: a /48 of IPv6 (RFC 6177), a /24 of IPv4.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::from([v4.octets()[0], v4.octets()[1], v4.octets()[2], 0]),
+        IpAddr::V6(v6) => {
+            let [a, b, c, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+        }
     }
 }
 
@@ -177,12 +277,22 @@ mod tests {
     #[tokio::test]
     async fn a_hash_is_argon2id_of_the_configured_cost_with_its_own_salt() {
         let passwords = Passwords::with_cost(19_456, 2, 2).unwrap();
-        let first = passwords.hash("violet tram 19".into()).await.unwrap();
-        let second = passwords.hash("violet tram 19".into()).await.unwrap();
+        let first = passwords.hash("violet tram 19".into(), Whose::Known).await.unwrap();
+        let second = passwords.hash("violet tram 19".into(), Whose::Known).await.unwrap();
         assert!(first.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{first}");
         assert_ne!(first, second);
-        assert!(passwords.verify("violet tram 19".into(), Some(first.clone())).await.unwrap());
-        assert!(!passwords.verify("violet tram 20".into(), Some(first.clone())).await.unwrap());
+        assert!(
+            passwords
+                .verify("violet tram 19".into(), Some(first.clone()), Whose::Known)
+                .await
+                .unwrap()
+        );
+        assert!(
+            !passwords
+                .verify("violet tram 20".into(), Some(first.clone()), Whose::Known)
+                .await
+                .unwrap()
+        );
         assert!(!passwords.is_outdated(&first));
     }
 
@@ -191,10 +301,10 @@ mod tests {
         let passwords = Passwords::cheap();
         let (composed, apart) = ("crème à midi", "cre\u{300}me a\u{300} midi");
         let is = async |typed: &str, hash: &String| {
-            passwords.verify(typed.into(), Some(hash.clone())).await.unwrap()
+            passwords.verify(typed.into(), Some(hash.clone()), Whose::Known).await.unwrap()
         };
         for typed in [composed, apart] {
-            let hash = passwords.hash(typed.into()).await.unwrap();
+            let hash = passwords.hash(typed.into(), Whose::Known).await.unwrap();
             assert!(is(composed, &hash).await && is(apart, &hash).await);
             assert!(!is("creme a midi", &hash).await);
         }
@@ -206,8 +316,8 @@ mod tests {
     #[tokio::test]
     async fn nobody_has_the_decoys_password_and_it_costs_the_same() {
         let passwords = Passwords::cheap();
-        assert!(!passwords.verify("".into(), None).await.unwrap());
-        let real = passwords.hash("x".into()).await.unwrap();
+        assert!(!passwords.verify("".into(), None, Whose::Known).await.unwrap());
+        let real = passwords.hash("x".into(), Whose::Known).await.unwrap();
         let cost = |hash: &str| hash.split('$').take(4).collect::<Vec<_>>().join("$");
         let length = |hash: &str| PasswordHash::new(hash).unwrap().hash.unwrap().len();
         assert_eq!(cost(&real), cost(&passwords.decoy));
@@ -216,7 +326,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_hash_is_outdated_when_the_cost_has_risen_and_only_then() {
-        let hash = Passwords::with_cost(16, 2, 1).unwrap().hash("x".into()).await.unwrap();
+        let hash =
+            Passwords::with_cost(16, 2, 1).unwrap().hash("x".into(), Whose::Known).await.unwrap();
         let outdated = |memory_kib, passes| {
             Passwords::with_cost(memory_kib, passes, 1).unwrap().is_outdated(&hash)
         };
@@ -228,11 +339,59 @@ mod tests {
     #[tokio::test]
     async fn when_too_many_wait_the_next_is_refused() {
         let passwords = Passwords::cheap();
-        let held = passwords.places.clone().acquire_many_owned(2 + WAITING_MAX as u32).await;
-        let refused = passwords.hash("x".into()).await;
+        let held = passwords.known.clone().acquire_many_owned(2 + WAITING_MAX as u32).await;
+        let refused = passwords.hash("x".into(), Whose::Known).await;
         assert!(matches!(refused, Err(PasswordError::Busy)));
         drop(held);
-        passwords.hash("x".into()).await.unwrap();
+        passwords.hash("x".into(), Whose::Known).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn however_many_strangers_want_in_whoever_is_known_is_served() {
+        let passwords = Passwords::with_cost(8, 1, 2).unwrap();
+        let gate = Arc::new((Mutex::new(false), Condvar::new()));
+        let held = {
+            let gate = Arc::clone(&gate);
+            move || {
+                drop(gate.1.wait_while(gate.0.lock().unwrap(), |open| !*open).unwrap());
+                Ok(())
+            }
+        };
+        // Each network has as much as it leaves free.
+        let mut asked = JoinSet::new();
+        for (network, let_in) in [(0_u8, 65), (1, 33), (2, 16), (3, 8)] {
+            let mut refused = 0;
+            for host in 0..100 {
+                let (passwords, held) = (passwords.clone(), held.clone());
+                let whose = Whose::Stranger(IpAddr::from([198, 51, network, host]));
+                asked.spawn(async move { passwords.in_turn(whose, held).await });
+                tokio::task::yield_now().await;
+                while let Some(done) = asked.try_join_next() {
+                    assert!(matches!(done.unwrap(), Err(PasswordError::Busy)));
+                    refused += 1;
+                }
+            }
+            assert_eq!(100 - refused, let_in, "network {network}");
+        }
+        passwords.hash("x".into(), Whose::Known).await.unwrap();
+        *gate.0.lock().unwrap() = true;
+        gate.1.notify_all();
+        assert!(asked.join_all().await.iter().all(Result::is_ok));
+        assert!(passwords.strangers.networks().is_empty());
+    }
+
+    #[test]
+    fn a_network_is_what_one_customer_has() {
+        for (one, other, same) in [
+            ("192.0.2.1", "192.0.2.254", true),
+            ("192.0.2.1", "192.0.3.1", false),
+            ("::ffff:192.0.2.1", "192.0.2.9", true),
+            ("2001:db8:1:2::1", "2001:db8:1:ffff::1", true),
+            ("2001:db8:1::1", "2001:db8:2::1", false),
+        ] {
+            let [one, other] = [one, other].map(|it| network(it.parse().unwrap()));
+            assert_eq!(one == other, same, "{one} {other}");
+        }
     }
 
     /// Work that waits for a gate shows how much of it runs at once: memory is bounded by that.
@@ -251,15 +410,15 @@ mod tests {
                 Ok(now)
             }
         };
-        let places = passwords.places.available_permits();
+        let places = passwords.known.available_permits();
         let asked: JoinSet<_> = (0..50)
             .map(|_| {
                 let (passwords, work) = (passwords.clone(), work());
-                async move { passwords.in_turn(work).await }
+                async move { passwords.in_turn(Whose::Known, work).await }
             })
             .collect();
         while running.load(Ordering::SeqCst) < 2
-            || places - passwords.places.available_permits() < 50
+            || places - passwords.known.available_permits() < 50
         {
             tokio::task::yield_now().await;
         }

@@ -158,6 +158,7 @@ pub(crate) fn auth_config(config: &Config) -> auth::Config {
     auth::Config {
         token_ttl_s: settings.token_ttl_s,
         refresh_ttl_s: settings.refresh_ttl_s,
+        session_ttl_s: settings.session_ttl_s,
         refresh_reuse_s: settings.refresh_reuse_s,
         argon2_memory_kib: settings.argon2_memory_kib,
         argon2_passes: settings.argon2_passes,
@@ -208,6 +209,8 @@ pub(crate) fn gateway_config(config: &Config, addresses: &Addresses) -> gateway:
         client_limit: settings.client_limit,
         login_limit: settings.login_limit,
         clients_tracked_max: settings.clients_tracked_max,
+        in_flight_per_client_max: settings.in_flight_per_client_max,
+        in_flight_per_user_max: settings.in_flight_per_user_max,
         body_bytes_max: config.limits.body_bytes_max,
         connections_max: patience.connections_max,
         connections_per_client_max: patience.connections_per_client_max,

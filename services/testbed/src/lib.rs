@@ -30,6 +30,7 @@ mod certs;
 mod folder;
 mod installed;
 mod process;
+mod random;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -78,8 +79,8 @@ pub fn free_port() -> io::Result<u16> {
     free.next().ok_or_else(|| io::Error::other("there is no free port"))
 }
 
-/// Whether a server could listen on a port. A socket that listens would keep it for a moment longer:
-/// a process that another thread starts meanwhile has it, too, until it is another program.
+/// Whether a server could listen on a port. A socket that listens would keep it for longer: a
+/// process that another thread starts meanwhile has it, too, until it is another program.
 fn is_free(port: u16) -> io::Result<()> {
     let socket = net::socket_with(
         net::AddressFamily::INET,

@@ -17,7 +17,7 @@ use std::{
 
 use rustix::net::sockopt::set_socket_linger;
 
-use crate::free_port;
+use crate::{free_port, random::Random};
 
 const PIECE_BYTES: usize = 16 * 1024;
 /// A server on this machine accepts at once, or not at all.
@@ -39,8 +39,8 @@ pub enum Behaviour {
     Reset,
     /// Connections are made, stay open, and nothing arrives; afterwards what was held goes on.
     BlackHole,
-    /// Connections that are open now stay so, and nothing arrives; new ones pass all. Afterwards what
-    /// was held goes on.
+    /// Connections that are open now stay so, and nothing arrives; new ones pass all. Afterwards
+    /// what was held goes on.
     StallOpen,
     /// Nobody listens, and open connections are reset: the server is gone.
     Refuse,
@@ -96,9 +96,6 @@ enum Fate {
     Cut(usize),
     Drop,
 }
-
-/// `SplitMix64`.
-struct Random(u64);
 
 // === impl Proxy ===
 
@@ -391,25 +388,6 @@ impl Way {
     }
 }
 
-// === impl Random ===
-
-impl Random {
-    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(Self::STEP);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn within(&mut self, range: &RangeInclusive<u64>) -> u64 {
-        let many = range.end().saturating_sub(*range.start()).saturating_add(1);
-        range.start() + self.next() % many
-    }
-}
-
 /// When it is closed, the other side gets a reset instead of an end.
 fn abort(stream: &TcpStream) {
     let _ = set_socket_linger(stream, Some(Duration::ZERO));
@@ -582,16 +560,5 @@ mod tests {
         let address = proxy.address();
         drop(proxy);
         assert!(TcpStream::connect(address).is_err());
-    }
-
-    #[test]
-    fn the_same_seed_draws_the_same() {
-        let draw = |seed| {
-            let mut random = Random(seed);
-            (0..100).map(|_| random.within(&(10..=20))).collect::<Vec<_>>()
-        };
-        assert_eq!(draw(7), draw(7));
-        assert_ne!(draw(7), draw(8));
-        assert!(draw(7).iter().all(|drawn| (10..=20).contains(drawn)));
     }
 }

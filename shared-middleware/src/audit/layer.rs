@@ -5,8 +5,9 @@
 //! Writes:  the [`Asked`] extension, which the layers below tell who asks, and the task's.
 //! Rejects: `Unavailable` when the entry cannot be kept: what leaves no trace is not shown.
 //!
-//! What a handler recorded in the transaction of its effect is not recorded again. Neither is who
-//! shows no token, or one that is not valid: anybody could fill the trail. Metrics count those.
+//! What a handler recorded in the transaction of its effect is not recorded again. Neither is what
+//! names nobody (no valid token, no account whose password was tried): anybody could fill the
+//! trail. Metrics count that.
 
 use std::{
     sync::Arc,
@@ -21,7 +22,7 @@ use uuid::Uuid;
 
 use super::{Asked, Entry, Outcome, Record, Shown};
 use crate::{
-    access::{Access, Rule},
+    access::Rule,
     client_address::ClientAddress,
     clock::Clock,
     error::{ErrorCode, Failure, is_grpc},
@@ -115,12 +116,9 @@ fn asked(rule: &Rule, request: &Request) -> Asked {
 /// What is kept of a request, if anything is.
 fn entry(rule: &Rule, asked: &Asked, response: &Response, clock: &Clock) -> Option<Entry> {
     let outcome = outcome(response);
-    let wanted = match rule.action {
-        // Public documents, and what every request does: only who may not is worth a line.
-        None => asked.is_known() && outcome == Outcome::Refused,
-        Some(_) => asked.is_known() || matches!(rule.access, Access::Open | Access::Parts(_)),
-    };
-    if !wanted || asked.is_noted_as(outcome) {
+    // Public documents, and what every request does: only who may not is worth a line.
+    let wanted = rule.action.is_some() || outcome == Outcome::Refused;
+    if !wanted || !asked.is_known() || asked.is_noted_as(outcome) {
         return None;
     }
     let shown = response.extensions().get::<Shown>().map(|shown| shown.0.clone());

@@ -46,6 +46,17 @@ impl RateLimit {
     pub const fn with_burst(self, burst: NonZeroU32) -> Self {
         Self { burst, ..self }
     }
+
+    /// So many times as much.
+    pub const fn times(self, factor: u32) -> Self {
+        let factor = match NonZeroU32::new(factor) {
+            Some(factor) => factor,
+            None => NonZeroU32::MIN,
+        };
+        let (requests, burst) =
+            (self.requests.saturating_mul(factor), self.burst.saturating_mul(factor));
+        Self { requests, burst, per: self.per }
+    }
 }
 
 impl FromStr for RateLimit {

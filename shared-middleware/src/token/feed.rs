@@ -113,6 +113,9 @@ async fn follow_auth(config: &FeedConfig, verifier: &Verifier, with_keys: bool) 
                 }
                 verifier.revoke(&page.revoked, page.now_s);
                 verifier.heard_of_auth(page.now_s);
+                if !page.more {
+                    verifier.knows_revocations();
+                }
                 heard = Instant::now();
                 if std::mem::take(&mut silent) {
                     tracing::info!("auth's feed answers again");

@@ -24,6 +24,9 @@ pub struct RevocationPage {
     pub revoked: Vec<RevokedSession>,
     /// The position to ask from next.
     pub next: i64,
+    /// Whether there are more, to be asked for from there.
+    #[serde(default)]
+    pub more: bool,
     /// Changes whenever the key set does.
     pub keys_version: String,
     /// What time it is at auth, in seconds since 1970; 0 where auth is of an earlier version. A

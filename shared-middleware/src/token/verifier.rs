@@ -2,12 +2,13 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use jsonwebtoken::{Header, dangerous::insecure_decode_claims, decode_header};
 use quick_cache::sync::Cache;
 use serde::Deserialize;
+use tokio::sync::Notify;
 
 use super::{
     ExternalIssuer, KeySet, RevokedSession,
@@ -56,6 +57,9 @@ pub enum TokenError {
     /// No key of its issuer has been learnt yet, so nothing can be said.
     #[error("the signing keys are not known yet")]
     NoKeys,
+    /// Auth's feed was not read to its end yet, so its sign-in may have been ended.
+    #[error("the sign-ins that were ended are not known yet")]
+    NoRevocations,
 }
 
 /// Whether a verdict was remembered.
@@ -79,6 +83,9 @@ pub struct Verifier {
     cache: Cache<Box<str>, Arc<Verified>>,
     heard_of_auth_at_s: AtomicI64,
     ahead_of_auth_s: AtomicI64,
+    /// Whether auth's feed was read to its end, once.
+    revocations_known: AtomicBool,
+    revocations_came: Notify,
 }
 
 /// A token that was verified.
@@ -120,6 +127,8 @@ impl Verifier {
             cache: Cache::new(config.tokens_cached_max),
             heard_of_auth_at_s: AtomicI64::new(clock.unix_s()),
             ahead_of_auth_s: AtomicI64::new(0),
+            revocations_known: AtomicBool::new(false),
+            revocations_came: Notify::new(),
             clock,
         }
     }
@@ -156,6 +165,12 @@ impl Verifier {
         self.revoked.add(sessions, auths_now_s);
     }
 
+    /// Everything that was ended until now is known: from here on tokens of sign-ins can be good.
+    pub fn knows_revocations(&self) {
+        self.revocations_known.store(true, Ordering::Release);
+        self.revocations_came.notify_waiters();
+    }
+
     /// Notes that auth's feed answered, and what time it was there; 0 when it does not say.
     pub(super) fn heard_of_auth(&self, auths_now_s: i64) {
         let now_s = self.clock.unix_s();
@@ -176,14 +191,22 @@ impl Verifier {
         self.clock.unix_s().saturating_sub(self.heard_of_auth_at_s.load(Ordering::Relaxed)).max(0)
     }
 
-    /// Whether a key of ours is known, so that our tokens can be verified.
+    /// Whether a key of ours is known, and which sign-ins were ended, so that our tokens can be
+    /// verified.
     pub fn is_ready(&self) -> bool {
-        self.ours.is_ready()
+        self.ours.is_ready() && self.revocations_known.load(Ordering::Acquire)
     }
 
-    /// Waits until a key of ours is known.
+    /// Waits until tokens of ours can be verified.
     pub async fn ready(&self) {
         self.ours.ready().await;
+        loop {
+            let came = self.revocations_came.notified();
+            if self.revocations_known.load(Ordering::Acquire) {
+                return;
+            }
+            came.await;
+        }
     }
 
     /// Ourselves.
@@ -252,6 +275,9 @@ impl Verifier {
         }
         match token.caller.session {
             Some(session) if self.revoked.contains(session) => Err(TokenError::Revoked),
+            Some(_) if !self.revocations_known.load(Ordering::Acquire) => {
+                Err(TokenError::NoRevocations)
+            }
             _ => Ok(token.caller.clone()),
         }
     }

@@ -7,7 +7,7 @@ use super::App;
 use crate::{
     domain::{Email, User},
     error::Error,
-    password::PasswordError,
+    password::{PasswordError, Whose},
 };
 
 /// The demo's users, in the order of [`Role::ALL`].
@@ -40,7 +40,7 @@ impl App {
         for user in missing {
             let passwords = self.passwords.clone();
             hashing.spawn(async move {
-                let hash = passwords.hash(DEMO_PASSWORD.into()).await?;
+                let hash = passwords.hash(DEMO_PASSWORD.into(), Whose::Known).await?;
                 Ok::<(User, String), PasswordError>((user, hash))
             });
         }

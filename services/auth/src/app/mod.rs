@@ -27,12 +27,12 @@ pub(crate) use self::{
     sign_in::{SignIn, TokenPair, Who},
 };
 use crate::{
-    LEEWAY_S,
+    LEEWAY_S, TOKEN_TTL_S_MAX,
     account_limit::{AccountLimits, Admitted, Attempt},
     domain::{Change, Email, NewUser, Password, User},
     error::Error,
     feed::Feed,
-    password::Passwords,
+    password::{Passwords, Whose},
     store::{
         KNOWN_PLACE_FOR, Place, Store,
         audit::{Copied, Wanted},
@@ -61,6 +61,8 @@ pub struct App {
 pub(crate) struct Lifetimes {
     pub(crate) token_s: i64,
     pub(crate) refresh_s: i64,
+    /// How long a sign-in lives, however often it is refreshed.
+    pub(crate) session_s: i64,
     /// How long a spent refresh token gives what it gave before.
     pub(crate) reuse_s: i64,
 }
@@ -149,7 +151,7 @@ impl App {
     }
 
     pub(crate) async fn create(&self, new: NewUser) -> Result<User, Error> {
-        let password_hash = self.passwords.hash(new.password.into_secret()).await?;
+        let password_hash = self.hash(&new.password).await?;
         let user = self.made(new.email, new.role);
         self.store.add_user(user.clone(), password_hash).await?;
         Ok(user)
@@ -179,13 +181,11 @@ impl App {
 
     /// Lets an attempt to be this account's user begin, before anything is spent on it. Whether
     /// there is such an account makes no difference, also to what is asked of the store.
-    async fn admit(&self, attempt: &Attempt) -> Result<Admitted, Error> {
-        if self.limits.are_off() {
-            return Ok(Admitted::unlimited());
-        }
+    async fn admit(&self, attempt: &Attempt) -> Result<(Admitted, Whose), Error> {
         let since = self.clock.now() - KNOWN_PLACE_FOR;
         let known = self.store.is_known_place(attempt.place(), since).await?;
-        self.limits.begin(attempt, known).await
+        let whose = if known { Whose::Known } else { Whose::Stranger(attempt.from()) };
+        Ok((self.limits.begin(attempt, known).await?, whose))
     }
 
     /// Whom the trail names when this is what somebody calls them: a user by the address, or
@@ -214,7 +214,7 @@ impl App {
     }
 
     async fn hash(&self, password: &Password) -> Result<String, Error> {
-        Ok(self.passwords.hash(password.clone().into_secret()).await?)
+        Ok(self.passwords.hash(password.clone().into_secret(), Whose::Known).await?)
     }
 
     async fn find(&self, email: &str) -> Result<User, Error> {
@@ -229,9 +229,10 @@ impl App {
         User { id, email, role, disabled: false, created_at }
     }
 
-    /// When every token that was signed until now has expired everywhere.
+    /// When every token that was signed until now has expired everywhere, also those from before
+    /// `auth.token_ttl_seconds` was lowered.
     fn tokens_gone_s(&self) -> i64 {
-        self.clock.unix_s() + self.lifetimes.token_s + LEEWAY_S
+        self.clock.unix_s() + TOKEN_TTL_S_MAX + LEEWAY_S
     }
 
     fn wake_feed(&self) {

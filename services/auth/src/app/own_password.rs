@@ -9,6 +9,7 @@ use crate::{
     account_limit::Attempt,
     domain::{OwnPassword, User},
     error::Error,
+    password::Whose,
 };
 
 // === impl App ===
@@ -28,10 +29,10 @@ impl App {
         let user = self.caller(caller).await?;
         let OwnPassword { current, new } = change;
         let new = new.of(&user.email).map_err(|message| invalid("newPassword", message))?;
-        let admitted = self.admit(&Attempt::new(user.email.key(), from)).await?;
+        let (admitted, _) = self.admit(&Attempt::new(user.email.key(), from)).await?;
         let stored = self.store.user(user.id).await?.ok_or(Error::CallerGone)?;
         let hash = stored.password_hash;
-        match self.passwords.verify(current.clone(), Some(hash.clone())).await {
+        match self.passwords.verify(current.clone(), Some(hash.clone()), Whose::Known).await {
             Ok(false) => return Err(wrong_current()),
             right_or_unknown => {
                 admitted.uncounted();

@@ -14,6 +14,7 @@ use shared_middleware::{
     audit,
     identity::{Caller, Role},
     metrics::counter,
+    rate_limit::{Limiter, MonotonicClock, RateLimit},
     token::{AUDIENCE, Audience, Claims, ISSUER},
 };
 use uuid::Uuid;
@@ -24,6 +25,7 @@ use crate::{
     domain::{Login, ServiceAccount, User},
     error::Error,
     keys::Keys,
+    password::Whose,
     refresh_token::RefreshToken,
     store::{NewSession, NewToken, Refreshed, Spending, StoredUser},
 };
@@ -32,7 +34,14 @@ use crate::{
 pub(crate) struct SignIn {
     pub(super) app: Arc<App>,
     pub(super) keys: Arc<Keys>,
+    pub(super) refreshes: Arc<Limiter<Uuid>>,
 }
+
+/// So often a sign-in is refreshed at most: each time is a row and an entry of the trail. A client
+/// needs it every quarter of an hour, for each window that is open.
+const REFRESHES: RateLimit = RateLimit::every(60, 60);
+/// So many sign-ins are told apart; the rest share one allowance.
+const REFRESHED_TRACKED_MAX: usize = 100_000;
 
 /// What a client gets for its password, or for its refresh token.
 pub(crate) struct TokenPair {
@@ -69,18 +78,19 @@ impl SignIn {
             // There from the start, so that a dashboard finds it.
             LOGINS.with_label_values(&[outcome]);
         }
-        Self { app, keys }
+        let limit = Limiter::new(REFRESHES, REFRESHED_TRACKED_MAX, MonotonicClock);
+        Self { app, keys, refreshes: Arc::new(limit) }
     }
 
     /// Begins a sign-in. Whoever is refused learns nothing of why, not even by the time it took.
     pub(crate) async fn login(&self, login: Login, from: IpAddr) -> Result<TokenPair, Error> {
         let attempt = Attempt::new(login.account(), from);
-        let admitted = self.app.admit(&attempt).await.inspect_err(|error| {
+        let (admitted, whose) = self.app.admit(&attempt).await.inspect_err(|error| {
             if matches!(error, Error::TooManyAttempts { .. }) {
                 LOGINS.with_label_values(&["limited"]).inc();
             }
         })?;
-        let tried = self.try_twice(&login, &attempt).await;
+        let tried = self.try_twice(&login, &attempt, whose).await;
         match &tried {
             Ok(_) => LOGINS.with_label_values(&["ok"]).inc(),
             Err(Error::SignInRefused) => {
@@ -95,10 +105,15 @@ impl SignIn {
     }
 
     /// Another login of the same user may renew the hash between ours being read and used.
-    async fn try_twice(&self, login: &Login, attempt: &Attempt) -> Result<TokenPair, Error> {
+    async fn try_twice(
+        &self,
+        login: &Login,
+        attempt: &Attempt,
+        whose: Whose,
+    ) -> Result<TokenPair, Error> {
         const TRIES: u32 = 2;
         for _ in 0..TRIES {
-            if let Some(pair) = self.try_login(login, attempt).await? {
+            if let Some(pair) = self.try_login(login, attempt, whose).await? {
                 return Ok(pair);
             }
         }
@@ -109,13 +124,14 @@ impl SignIn {
         &self,
         login: &Login,
         attempt: &Attempt,
+        whose: Whose,
     ) -> Result<Option<TokenPair>, Error> {
         let stored = match &login.email {
             Some(email) => self.app.store.user_by_email(email).await?,
             None => None,
         };
         let hash = stored.as_ref().map(|stored| stored.password_hash.clone());
-        let right = self.app.passwords.verify(login.password.clone(), hash).await?;
+        let right = self.app.passwords.verify(login.password.clone(), hash, whose).await?;
         match stored {
             Some(stored) if right && !stored.user.disabled => {
                 self.begin(stored, login.password.clone(), attempt).await
@@ -142,11 +158,17 @@ impl SignIn {
             new: self.to_store(&fresh),
             now: self.app.clock.now(),
             reuse: SignedDuration::from_secs(self.app.lifetimes.reuse_s),
+            session_lives: SignedDuration::from_secs(self.app.lifetimes.session_s),
             until_s: self.app.tokens_gone_s(),
         };
+        let limit = Arc::clone(&self.refreshes);
         let (keys, lives_s) = (Arc::clone(&self.keys), self.app.lifetimes.token_s);
         let seals = old.clone();
         let make = move |user_id, session, role| {
+            let count = limit.check(&session);
+            if !count.allowed {
+                return Err(Error::TooManyRefreshes { retry_after_s: count.reset_s });
+            }
             let access = sign(&keys, (user_id, role), session, now_s, lives_s)?;
             let refresh = fresh.expose().to_owned();
             let pair = Successor { access, refresh, role, expires_at_s: now_s + lives_s };
@@ -219,7 +241,7 @@ impl SignIn {
         let outdated = self.app.passwords.is_outdated(&password_hash);
         let new_password_hash = match outdated {
             // A busy moment is no reason to refuse: another login renews it.
-            true => self.app.passwords.hash(password).await.ok(),
+            true => self.app.passwords.hash(password, Whose::Known).await.ok(),
             false => None,
         };
         let (now, now_s) = (self.app.clock.now(), self.app.clock.unix_s());

@@ -95,8 +95,8 @@ impl Ring {
             let key = known.iter().find(|key| key.kid() == name.kid);
             keys.push(match key {
                 Some(key) => Arc::clone(key),
-                // Those that it starts with have been published by others; whichever machine made one
-                // that it finds later, its clock may be wrong.
+                // Those that it starts with have been published by others. Of one that it finds
+                // later, the machine that made it may have a wrong clock.
                 None if is_start => Arc::new(Key::read(dir, &name, name.created_ms.min(now_ms))?),
                 None => Arc::new(Key::read(dir, &name, now_ms)?),
             });

@@ -55,3 +55,8 @@ pub(super) async fn note(
     .await
     .map(drop)
 }
+
+/// Forgets all of a user's places: whoever had the old password may have signed in from one.
+pub(super) async fn forget(tx: &mut Tx<'_>, user_id: Uuid) -> Result<(), DbError> {
+    tx.execute("delete from known_places where user_id = $1", params![user_id]).await.map(drop)
+}

@@ -40,6 +40,8 @@ pub(crate) struct Spending {
     pub(crate) now: Timestamp,
     /// For so long after it was spent, whoever has it gets the same successor.
     pub(crate) reuse: SignedDuration,
+    /// So long a sign-in lives, however often it is refreshed.
+    pub(crate) session_lives: SignedDuration,
     /// When all tokens that were signed until now are gone.
     pub(crate) until_s: i64,
 }
@@ -150,7 +152,7 @@ async fn refresh<F>(
 where
     F: FnOnce(Uuid, Uuid, Role) -> Result<Vec<u8>, Error> + Send,
 {
-    let Spending { hash, new, now, reuse, until_s } = spending;
+    let Spending { hash, mut new, now, reuse, session_lives, until_s } = spending;
     // Read, not written: whoever guesses tokens costs nobody a turn.
     let found = tx
         .query_opt(
@@ -167,14 +169,20 @@ where
     // that nothing which befalls us or the client can come between.
     take_turn(tx).await?;
     // Whoever ended the session had a turn before us, and we find it gone.
-    let user = tx
-        .query_opt(
-            "update sessions set expires_at = $1 where id = $2 returning user_id",
-            params![new.expires_at, session],
-        )
-        .await?;
-    let Some(user) = user else { return Ok(Refreshed::Refused) };
-    let user_id: Uuid = user.get(0)?;
+    let sql = "select user_id, created_at from sessions where id = $1";
+    let found = tx.query_opt(sql, params![session]).await?;
+    let Some(found) = found else { return Ok(Refreshed::Refused) };
+    let (user_id, begun): (Uuid, Timestamp) = (found.get(0)?, found.get(1)?);
+    let ends = begun.saturating_add(session_lives).unwrap_or(Timestamp::MAX);
+    if ends <= now {
+        return Ok(Refreshed::Refused);
+    }
+    new.expires_at = new.expires_at.min(ends);
+    tx.execute(
+        "update sessions set expires_at = $1 where id = $2",
+        params![new.expires_at, session],
+    )
+    .await?;
     let spent = tx
         .execute(
             "update refresh_tokens set spent = 1, spent_at = $1

@@ -8,7 +8,7 @@ use kit::{
 };
 use uuid::Uuid;
 
-use super::{Demo, Store, sessions::end_sessions_of, take_turn};
+use super::{Demo, Store, places, sessions::end_sessions_of, take_turn};
 use crate::{
     domain::{Change, Changed, Email, User},
     error::Error,
@@ -134,13 +134,16 @@ impl Store {
                         params![
                             changed.user.role.as_str(),
                             i64::from(changed.user.disabled),
-                            password_hash,
+                            password_hash.clone(),
                             id
                         ],
                     )
                     .await?;
                     if changed.ends_sessions {
                         end_sessions_of(tx, id, until_s).await?;
+                    }
+                    if password_hash.is_some() {
+                        places::forget(tx, id).await?;
                     }
                     audit::note(tx, Note::of(id)).await?;
                     Ok(changed)
@@ -171,6 +174,7 @@ impl Store {
                         .await?;
                     if replaced == 1 {
                         end_sessions_of(tx, id, until_s).await?;
+                        places::forget(tx, id).await?;
                         audit::note(tx, Note::of(id)).await?;
                     }
                     Ok(replaced == 1)

@@ -2,7 +2,8 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use prometheus::{Histogram, HistogramVec, IntCounterVec};
+use jiff::SignedDuration;
+use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounterVec, opts, register_gauge_vec};
 use shared_middleware::metrics::{counter, histogram};
 
 use super::DbError;
@@ -14,6 +15,12 @@ static TRANSACTIONS: LazyLock<HistogramVec> = LazyLock::new(|| {
 static ERRORS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let help = "What failed in a store, other than what a constraint is there to refuse.";
     counter("db_errors_total", help, &["service", "kind"])
+});
+
+static CLOCK_SKEW: LazyLock<GaugeVec> = LazyLock::new(|| {
+    let help = "How far this machine's clock is ahead of the store's, in seconds.";
+    let options = opts!("store_clock_skew_seconds", help);
+    register_gauge_vec!(options, &["service"]).expect("the name is registered once")
 });
 
 /// One store's.
@@ -41,6 +48,11 @@ impl Metrics {
 
     pub(super) fn write(&self, took: Duration) {
         self.writes.observe(took.as_secs_f64());
+    }
+
+    /// How far this machine's clock is ahead of the store's.
+    pub(super) fn clock_skew(&self, skew: SignedDuration) {
+        CLOCK_SKEW.with_label_values(&[self.owner]).set(skew.as_secs_f64());
     }
 
     /// Counts a failure, unless it is what a constraint is there for.

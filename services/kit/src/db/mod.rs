@@ -27,6 +27,7 @@ mod value;
 use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
+use jiff::SignedDuration;
 use shared_middleware::{
     audit,
     clock::Clock,
@@ -258,11 +259,14 @@ impl Db {
         }
     }
 
-    /// The clock that all replicas which share this store agree on: PostgreSQL's, or this one of the
-    /// machine, with its zone, where there is one process. A clock that a test sets stays.
+    /// The clock that all replicas which share this store agree on: PostgreSQL's, or this one of
+    /// the machine where there is one process. A clock that a test sets stays.
     pub(crate) fn clock(&self, machine: &Clock) -> Clock {
         match &self.0.engine {
-            Inner::Sqlite(_) => machine.clone(),
+            Inner::Sqlite(_) => {
+                self.0.metrics.clock_skew(SignedDuration::ZERO);
+                machine.clone()
+            }
             Inner::Postgres(postgres) => postgres.clock(machine),
         }
     }

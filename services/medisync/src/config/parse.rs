@@ -134,6 +134,9 @@ fn gateway(s: &mut Sources) -> Option<Gateway> {
     let login_limit = s.read("gateway.rate_limit.login", limit);
     let jwks = s.value("gateway.jwks").map(|_| s.read("gateway.jwks", jwks));
     let clients_tracked_max = s.read("gateway.clients_tracked_max", at_least_one);
+    let in_flight = |text: &str| from_to(text, 1, 1_000_000);
+    let in_flight_per_client_max = s.read("gateway.in_flight_per_client_max", in_flight);
+    let in_flight_per_user_max = s.read("gateway.in_flight_per_user_max", in_flight);
     let connect = milliseconds(s, "gateway.connect_ms");
     let upstream = milliseconds(s, "gateway.upstream_ms");
     let health_every = milliseconds(s, "gateway.health_every_ms");
@@ -162,6 +165,8 @@ fn gateway(s: &mut Sources) -> Option<Gateway> {
         login_limit: login_limit?,
         jwks: jwks.unwrap_or(Some(KeySource::Auth))?,
         clients_tracked_max: clients_tracked_max?,
+        in_flight_per_client_max: u32::try_from(in_flight_per_client_max?).ok()?,
+        in_flight_per_user_max: u32::try_from(in_flight_per_user_max?).ok()?,
         connect: connect?,
         upstream: upstream?,
         health_every: health_every?,
@@ -190,6 +195,7 @@ fn auth(s: &mut Sources) -> Option<Auth> {
     let keys_dir = s.read("auth.keys_dir", PathBuf::from_str);
     let token_ttl_s = s.read("auth.token_ttl_seconds", |text| from_to(text, 60, 3600));
     let refresh_days = s.read("auth.refresh_ttl_days", |text| from_to(text, 1, 365));
+    let session_days = s.read("auth.session_days_max", |text| from_to(text, 1, 365));
     let reuse_s = s.read("auth.refresh_reuse_seconds", |text| from_to(text, 0, 60));
     let memory = s.read("auth.argon2_memory_kib", |text| from_to(text, 19_456, 1 << 20));
     let passes = s.read("auth.argon2_passes", |text| from_to(text, 2, 16));
@@ -199,6 +205,7 @@ fn auth(s: &mut Sources) -> Option<Auth> {
         keys_dir: keys_dir?,
         token_ttl_s: token_ttl_s?,
         refresh_ttl_s: refresh_days? * DAY_S,
+        session_ttl_s: session_days? * DAY_S,
         refresh_reuse_s: reuse_s?,
         argon2_memory_kib: u32::try_from(memory?).ok()?,
         argon2_passes: u32::try_from(passes?).ok()?,

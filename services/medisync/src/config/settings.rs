@@ -92,6 +92,16 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "100000",
         "rate limits remember so many users and addresses",
     ),
+    setting(
+        "gateway.in_flight_per_client_max",
+        "256",
+        "requests from one client address that are worked on at once",
+    ),
+    setting(
+        "gateway.in_flight_per_user_max",
+        "128",
+        "requests of one user that are worked on at once",
+    ),
     setting("gateway.connections_max", "10000", "clients that are connected at once"),
     setting(
         "gateway.connections_per_client_max",
@@ -140,6 +150,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("auth.keys_dir", "{data}/keys", "the keys that sign tokens"),
     setting("auth.token_ttl_seconds", "900", "how long a token is valid"),
     setting("auth.refresh_ttl_days", "30", "how long a sign-in may go without being refreshed"),
+    setting(
+        "auth.session_days_max",
+        "90",
+        "how long a sign-in lives, however often it is refreshed",
+    ),
     setting(
         "auth.refresh_reuse_seconds",
         "10",

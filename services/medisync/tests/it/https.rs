@@ -70,11 +70,16 @@ impl Https {
 
     /// A connection that is to speak HTTP/2, after the handshake of TLS.
     pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
+        self.connect_by("h2").await
+    }
+
+    /// The same, to speak this protocol.
+    pub(crate) async fn connect_by(&self, protocol: &str) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.trusted.clone()).unwrap();
         let mut config =
             ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         let tcp = TcpStream::connect(self.address()).await.unwrap();
         let name = "localhost".try_into().unwrap();
         TlsConnector::from(std::sync::Arc::new(config)).connect(name, tcp).await.unwrap()

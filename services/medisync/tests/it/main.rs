@@ -58,6 +58,7 @@ mod once {
     mod processes;
     mod public_tls;
     mod rolling;
+    mod slow_bodies;
     mod tidy;
     mod unix_signals;
     mod upgrade;

@@ -16,7 +16,7 @@ fn outcome(verdict: &Result<Caller, TokenError>) -> &'static str {
         Err(TokenError::Forged) => "forged",
         Err(TokenError::Revoked) => "revoked",
         Err(TokenError::NoRole) => "no role",
-        Err(TokenError::NoKeys) => "no keys",
+        Err(TokenError::NoKeys | TokenError::NoRevocations) => "no keys",
     }
 }
 

@@ -48,6 +48,7 @@ impl World {
         let verifier = Verifier::new(VerifierConfig::default(), clock).trusting(externals);
         let ours = Issuer::new("k1");
         verifier.set_keys(KeySet::parse(&set_of(&[&ours])).unwrap());
+        verifier.knows_revocations();
         Self { verifier, ours, now_s }
     }
 

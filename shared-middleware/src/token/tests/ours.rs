@@ -44,6 +44,27 @@ fn a_remembered_token_ends_when_its_session_is_revoked() {
 }
 
 #[test]
+fn before_the_feed_was_read_to_its_end_no_sign_in_is_known_to_go_on() {
+    let World { ours, .. } = World::new();
+    let clock = Clock::from_fn(|| Timestamp::from_second(NOW_S).unwrap());
+    let verifier = Verifier::new(VerifierConfig::default(), clock);
+    verifier.set_keys(KeySet::parse(&set_of(&[&ours])).unwrap());
+    let session = Uuid::from_u128(7);
+    let token = ours.token(&claims_with(NOW_S, "sid", json!(session)));
+    assert!(!verifier.is_ready());
+    assert_eq!(verifier.verify(&token).0, Err(TokenError::NoRevocations));
+    // The first page of several.
+    verifier.revoke(&[RevokedSession { session: Uuid::from_u128(1), until_s: NOW_S + 900 }], NOW_S);
+    assert_eq!(verifier.verify(&token).0, Err(TokenError::NoRevocations));
+    verifier.revoke(&[RevokedSession { session, until_s: NOW_S + 900 }], NOW_S);
+    verifier.knows_revocations();
+    assert!(verifier.is_ready());
+    assert_eq!(verifier.verify(&token).0, Err(TokenError::Revoked));
+    // What was never a sign-in of ours cannot have been ended.
+    verifier.verify(&ours.token(&claims(NOW_S))).0.unwrap();
+}
+
+#[test]
 fn a_remembered_token_ends_when_its_key_is_withdrawn() {
     let world = World::new();
     let token = world.ours.token(&claims(NOW_S));
@@ -70,6 +91,7 @@ fn no_more_tokens_are_remembered_than_may_be() {
     let clock = Clock::from_fn(|| Timestamp::from_second(NOW_S).unwrap());
     let verifier = Verifier::new(config, clock);
     verifier.set_keys(KeySet::parse(&set_of(&[&ours])).unwrap());
+    verifier.knows_revocations();
     for n in 0..100 {
         verifier.verify(&ours.token(&claims_with(NOW_S, "sub", json!(n.to_string())))).0.unwrap();
     }

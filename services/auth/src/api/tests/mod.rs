@@ -72,6 +72,7 @@ impl Front {
         let keys = mesh.call(None, "GET /.well-known/jwks.json", None, None).await;
         assert_eq!(keys.status, StatusCode::OK);
         mesh.verifier.set_keys(KeySet::parse(keys.text.as_bytes()).unwrap());
+        mesh.verifier.knows_revocations();
         mesh
     }
 
@@ -121,6 +122,7 @@ impl Front {
         let answer = self.call(Some(Part::Billing), line, None, None).await;
         let page: RevocationPage = serde_json::from_str(&answer.text).unwrap();
         self.verifier.revoke(&page.revoked, page.now_s);
+        self.verifier.knows_revocations();
         page
     }
 }

@@ -119,3 +119,17 @@ async fn who_is_refused_for_the_limit_costs_no_hash() {
         drop(held);
     }
 }
+
+#[tokio::test]
+async fn a_new_password_forgets_from_where_its_user_signed_in() {
+    for engine in engines() {
+        let world = World::limited(engine).await;
+        let sign_in = world.sign_in().await;
+        // A thief with the old password.
+        attempt(&sign_in, ADMIN, DEMO_PASSWORD, HOME).await.unwrap();
+        world.app().set_password(ADMIN, GOOD_PASSWORD.into()).await.unwrap();
+        flood(&sign_in, ADMIN, 0..30).await;
+        let guess = attempt(&sign_in, ADMIN, "wrong", HOME).await;
+        assert!(matches!(guess, Err(Error::TooManyAttempts { .. })), "it is a stranger's");
+    }
+}

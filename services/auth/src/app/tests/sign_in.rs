@@ -88,7 +88,8 @@ async fn the_transaction_that_finds_a_token_spent_ends_the_sign_in() {
             let new =
                 NewToken { hash: vec![0; 32], expires_at: now + world.app().lifetimes.refresh() };
             let hash = first.refresh.hash();
-            let spending = Spending { hash, new, now, reuse: SignedDuration::ZERO, until_s };
+            let (reuse, session_lives) = (SignedDuration::ZERO, SignedDuration::from_hours(24));
+            let spending = Spending { hash, new, now, reuse, session_lives, until_s };
             store.refresh(spending, |_, _, _| Ok(Vec::new())).await.unwrap()
         };
         assert_eq!(again(42).await, Refreshed::Spent { session });
@@ -233,5 +234,60 @@ async fn secrets_are_kept_as_hashes_only() {
         let stored: Store = world.app().store.clone();
         let stored = stored.user(world.user(ADMIN).await).await.unwrap().unwrap();
         assert!(stored.password_hash.starts_with("$argon2id$v=19$"));
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_ends_however_often_it_is_refreshed() {
+    const DAY_S: i64 = 86_400;
+    for engine in engines() {
+        let world = World::demo(engine).await;
+        let mut pair = world.login(ADMIN).await;
+        for day in [20, 40, 60, 80] {
+            world.hand.turn_s(20 * DAY_S);
+            pair = world.refresh(&pair).await.unwrap_or_else(|_| panic!("on day {day}"));
+        }
+        world.hand.turn_s(10 * DAY_S);
+        assert!(matches!(world.refresh(&pair).await, Err(Error::RefreshRefused)));
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_is_refreshed_so_often_and_no_more() {
+    for engine in engines() {
+        let world = World::demo(engine).await;
+        let (sign_in, other) = (world.sign_in().await, world.login(CLINICIAN).await);
+        let mut pair = world.login(ADMIN).await;
+        let refresh = async |pair: &TokenPair| sign_in.refresh(pair.refresh.expose().into()).await;
+        for _ in 0..60 {
+            pair = refresh(&pair).await.unwrap();
+        }
+        // The token is not spent by it.
+        for _ in 0..2 {
+            let Err(Error::TooManyRefreshes { retry_after_s }) = refresh(&pair).await else {
+                panic!("it was refreshed")
+            };
+            assert!(retry_after_s > 0);
+        }
+        refresh(&other).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_ended_is_remembered_for_as_long_as_any_token_may_live() {
+    for engine in engines() {
+        let world = World::demo(engine).await;
+        let pair = world.login(ADMIN).await;
+        let now_s = world.hand.clock().unix_s();
+        // Whatever the lifetime is now: it may have been longer when the token was signed.
+        world.app().disable_user(CLINICIAN).await.unwrap();
+        let session = world.login_with(ADMIN, DEMO_PASSWORD).await.unwrap();
+        drop((pair, session));
+        world.app().set_password(ADMIN, GOOD_PASSWORD.into()).await.unwrap();
+        let revoked = world.app().store.revocations_after(0, 10).await.unwrap();
+        assert_eq!(revoked.len(), 2);
+        for (_, revoked) in revoked {
+            assert_eq!(revoked.until_s, now_s + crate::TOKEN_TTL_S_MAX + crate::LEEWAY_S);
+        }
     }
 }

@@ -6,18 +6,17 @@
 //! sets. Half of the round trip is taken for the way back, as in RFC 5905 (NTP).
 
 use std::{
-    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
     time::{Duration, SystemTime},
 };
 
 use jiff::{SignedDuration, Timestamp};
-use prometheus::{GaugeVec, opts, register_gauge_vec};
 use shared_middleware::clock::Clock;
 use tokio::time::{Instant, sleep};
 use tokio_postgres::Client;
 
 use super::{connect::Connections, error::failed};
-use crate::db::DbError;
+use crate::db::{DbError, Metrics};
 
 const ASKED_EVERY: Duration = Duration::from_secs(5);
 /// An answer that took longer says too little, when another is known.
@@ -27,15 +26,10 @@ const SKEW_MAX: SignedDuration = SignedDuration::from_secs(30);
 /// A difference that is worth a word.
 const SKEW_TOLD: SignedDuration = SignedDuration::from_secs(2);
 
-static SKEW: LazyLock<GaugeVec> = LazyLock::new(|| {
-    let help = "How far this machine's clock is ahead of the store's, in seconds.";
-    let options = opts!("store_clock_skew_seconds", help);
-    register_gauge_vec!(options, &["service"]).expect("the name is registered once")
-});
-
 /// The server's clock.
 pub(super) struct ServerClock {
     owner: &'static str,
+    metrics: Arc<Metrics>,
     /// What it said, and when.
     told: Mutex<(Timestamp, Instant)>,
     /// The clock of this machine, to compare it with.
@@ -45,9 +39,13 @@ pub(super) struct ServerClock {
 // === impl ServerClock ===
 
 impl ServerClock {
-    pub(super) async fn read(owner: &'static str, client: &Client) -> Result<Self, DbError> {
+    pub(super) async fn read(
+        owner: &'static str,
+        metrics: Arc<Metrics>,
+        client: &Client,
+    ) -> Result<Self, DbError> {
         let (told, _) = ask(client).await?;
-        Ok(Self { owner, told: Mutex::new(told), machine: OnceLock::new() })
+        Ok(Self { owner, metrics, told: Mutex::new(told), machine: OnceLock::new() })
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -79,7 +77,7 @@ impl ServerClock {
     /// Tells how far the machine's clock is from this one.
     fn compare(&self) -> Option<SignedDuration> {
         let skew = self.skew()?;
-        SKEW.with_label_values(&[self.owner]).set(skew.as_secs_f64());
+        self.metrics.clock_skew(skew);
         Some(skew)
     }
 }

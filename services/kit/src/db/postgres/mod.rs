@@ -85,7 +85,8 @@ impl Postgres {
             return Err(DbError::Absent(format!("{:?}", config.url)));
         }
         migrate(&mut first, migrations, config.owner).await?;
-        let clock = Arc::new(ServerClock::read(config.owner, &first.client).await?);
+        let clock =
+            Arc::new(ServerClock::read(config.owner, Arc::clone(&metrics), &first.client).await?);
         drop(first);
         let pool = bb8::Pool::builder()
             .max_size(config.pool_connections_max)

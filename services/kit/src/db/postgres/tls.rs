@@ -151,7 +151,7 @@ impl Negotiation {
         if self.mode == SslMode::Prefer {
             return Ok(Stream::Plain(socket));
         }
-        Err(io::Error::new(io::ErrorKind::Unsupported, "the server does not speak TLS"))
+        Err(io::Error::new(io::ErrorKind::Unsupported, "the server does not support TLS"))
     }
 }
 

@@ -284,7 +284,7 @@ async fn start(
         process: ProcessMetrics::register(&clock),
         curves: admin::Curves::default(),
     };
-    let admin = admin::serve(bound.admin, told);
+    let admin = admin::serve(bound.admin, told, config.admin_hosts.clone());
     running.until_stopped("the admin listener", admin);
     let watched = Arc::clone(&health);
     running.until_stopped("the watch over stores", async move { watched.watch().await });

@@ -1,15 +1,30 @@
 //! Who is let in at the admin listener: everybody, also when clients have taken all file
 //! descriptors that they could get. Whoever asks then whether the process is ready must be
 //! answered, or the process is ended for being full.
+//!
+//! Connections are few and short. When there are too many, the oldest one is closed: whoever holds
+//! them open, without a request or with half of one, keeps nobody else out.
 
-use std::{io, net::SocketAddr};
+use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
 
-use axum::serve;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use shared_middleware::descriptors::{Reserve, accept_failed, is_exhausted};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{AbortHandle, JoinSet},
+};
 
 /// So many can be let in when there is no other descriptor.
 const RESERVE: usize = 16;
+const CONNECTIONS_MAX: usize = 64;
+/// A request's head must be here so soon, also on a connection that waits for the next one.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+const HEAD_BYTES_MAX: usize = 16 << 10;
 
 /// The listener, with descriptors of its own.
 pub(crate) struct AdminListener {
@@ -29,29 +44,51 @@ impl AdminListener {
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
-}
 
-impl serve::Listener for AdminListener {
-    type Io = TcpStream;
-    type Addr = SocketAddr;
+    /// Serves for ever; the caller drops the future to stop.
+    pub(super) async fn serve(mut self, routes: Router) {
+        let (mut open, mut order) = (JoinSet::new(), VecDeque::<AbortHandle>::new());
+        loop {
+            tokio::select! {
+                stream = self.accept() => {
+                    order.retain(|connection| !connection.is_finished());
+                    if order.len() >= CONNECTIONS_MAX
+                        && let Some(oldest) = order.pop_front()
+                    {
+                        oldest.abort();
+                    }
+                    order.push_back(open.spawn(connection(stream, routes.clone())));
+                }
+                Some(_) = open.join_next() => {}
+            }
+        }
+    }
 
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+    async fn accept(&mut self) -> TcpStream {
         loop {
             // What was given up before is held again as soon as there is any.
             let _ = self.reserve.refill();
             match self.socket.accept().await {
-                Ok(accepted) => return accepted,
+                Ok((stream, _)) => return stream,
                 Err(error) if is_exhausted(&error) && self.reserve.release_one() => {
-                    if let Ok(accepted) = self.socket.accept().await {
-                        return accepted;
+                    if let Ok((stream, _)) = self.socket.accept().await {
+                        return stream;
                     }
                 }
                 Err(error) => accept_failed(&error).await,
             }
         }
     }
+}
 
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.address()
-    }
+async fn connection(stream: TcpStream, routes: Router) {
+    let _ = stream.set_nodelay(true);
+    let routes = TowerToHyperService::new(routes);
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), routes);
+    // A client that goes away is no error of ours.
+    let _ = served.await;
 }

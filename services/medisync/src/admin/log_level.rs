@@ -23,10 +23,7 @@ pub(super) async fn put(filter: String) -> Response {
             .into_response();
     }
     match telemetry::set_log_level(filter) {
-        Ok(()) => {
-            tracing::info!(filter, "log level changed");
-            get().await
-        }
+        Ok(()) => get().await,
         Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     }
 }

@@ -5,6 +5,7 @@
 //! of any person.
 
 mod curves;
+mod guard;
 mod listener;
 mod log_level;
 mod page;
@@ -13,8 +14,9 @@ use std::sync::{Arc, LazyLock};
 
 use axum::{
     Json, Router,
-    extract::{RawQuery, State},
+    extract::{DefaultBodyLimit, RawQuery, State},
     http::{StatusCode, header::CONTENT_TYPE},
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -25,6 +27,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 pub(crate) use self::{curves::Curves, listener::AdminListener};
 use crate::{health::Health, process::ProcessMetrics, runtimes::Runtimes};
+
+/// What is sent here is a log filter.
+const BODY_BYTES_MAX: usize = 8 << 10;
 
 /// What the listener tells of.
 pub(crate) struct Told {
@@ -98,7 +103,8 @@ impl Told {
 }
 
 /// Serves for ever; the caller drops the future to stop.
-pub(crate) async fn serve(listener: AdminListener, told: Told) {
+#[expect(clippy::disallowed_methods, reason = "this listener is no part of the mesh")]
+pub(crate) async fn serve(listener: AdminListener, told: Told, hosts: Arc<[String]>) {
     BUILD_INFO.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     let told = Arc::new(told);
     let routes = Router::new()
@@ -109,13 +115,11 @@ pub(crate) async fn serve(listener: AdminListener, told: Told) {
         .route("/log-level", get(log_level::get).put(log_level::put))
         .route("/curves", get(async |State(told): State<Arc<Told>>| told.curves.answer()))
         .merge(page::routes())
-        .with_state(Arc::clone(&told));
+        .with_state(Arc::clone(&told))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(hosts, guard::admit));
     tokio::select! {
-        ended = axum::serve(listener, routes) => {
-            if let Err(error) = ended {
-                tracing::error!(error = %error, "the admin listener failed");
-            }
-        }
+        () = listener.serve(routes) => {}
         () = told.remember() => {}
     }
 }

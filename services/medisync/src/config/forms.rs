@@ -1,6 +1,9 @@
 //! The forms of values: from a text to what it means, or to what is wrong with it.
 
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::{
+    net::{SocketAddr, ToSocketAddrs as _},
+    sync::Arc,
+};
 
 use gateway::Origin;
 use http::Uri;
@@ -79,6 +82,19 @@ pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
 pub(super) fn origins(text: &str) -> Result<Vec<Origin>, String> {
     let origin = |text: &str| gateway::parse_origin(text.trim()).map_err(|error| error.to_string());
     text.split(',').map(origin).collect()
+}
+
+/// Names of hosts, without ports.
+pub(super) fn hosts(text: &str) -> Result<Arc<[String]>, String> {
+    let host = |text: &str| {
+        let name = text.trim();
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
+        if name.is_empty() || !name.chars().all(is_name) {
+            return Err(format!("{name:?} is no name of a host"));
+        }
+        Ok(name.to_ascii_lowercase())
+    };
+    text.split(',').map(host).collect()
 }
 
 pub(super) fn port(text: &str) -> Result<u16, String> {

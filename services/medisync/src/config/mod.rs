@@ -8,7 +8,7 @@ mod settings;
 mod show;
 mod sources;
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use gateway::Origin;
 use http::Uri;
@@ -57,6 +57,8 @@ pub(crate) struct Config {
     /// serves is in this process.
     pub(crate) leave: Duration,
     pub(crate) admin_listen: SocketAddr,
+    /// Names by which the admin listener is asked.
+    pub(crate) admin_hosts: Arc<[String]>,
     pub(crate) gateway: Gateway,
     /// Whose tokens are accepted beside ours.
     pub(crate) token_issuers: Vec<ExternalIssuer>,

@@ -18,8 +18,8 @@ use super::{
     Auth, Config, EventLogConfig, Faults, Gateway, Limits, Mesh, Notification, Patience, Patient,
     SERVICES, Sources, Traces, demo,
     forms::{
-        self, address, at_least_one, audit_key, from_to, jwks, limit, log_filter, log_format,
-        networks, origins, port, time_zone, topic_prefix, urls, urls_of_grpc,
+        self, address, at_least_one, audit_key, from_to, hosts, jwks, limit, log_filter,
+        log_format, networks, origins, port, time_zone, topic_prefix, urls, urls_of_grpc,
     },
     issuers::token_issuers,
     sources::Origin,
@@ -55,6 +55,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
     let billing_grpc_urls = s.read("billing.grpc_url", urls_of_grpc);
     let data_dir = s.read("data_dir", PathBuf::from_str);
     let admin_listen = s.read("admin.listen", address);
+    let admin_hosts = optional(s, "admin.hosts", hosts);
     let billing_grpc_listen = s.read("billing.grpc_listen", address);
     check_ports(s, &listen, admin_listen, billing_grpc_listen, parts);
     let config = Config {
@@ -64,6 +65,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
         drain: drain?,
         leave: leave?,
         admin_listen: admin_listen?,
+        admin_hosts: admin_hosts?.unwrap_or_default(),
         gateway: gateway?,
         token_issuers,
         auth: auth?,

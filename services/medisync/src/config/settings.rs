@@ -50,6 +50,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
          registered dates and analytics' days; the system's when empty",
     ),
     setting("admin.listen", "127.0.0.1:4090", "metrics and health of this process"),
+    setting(
+        "admin.hosts",
+        "",
+        "names, with a dot in them, by which the admin listener is asked; several with commas",
+    ),
     setting("gateway.listen", "127.0.0.1:4004", "public HTTP, or HTTPS with a certificate"),
     setting(
         "gateway.tls.cert",

@@ -1,9 +1,13 @@
 //! The admin listener: its page in a real browser, and what is logged.
 
-use std::{fs, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
 
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
 
 use crate::{
     heavy,
@@ -116,5 +120,93 @@ async fn what_is_logged_can_be_changed_while_it_runs() {
     assert!(!by_patient(&quiet) && by_patient(&loud));
     for bad in ["", "patient=nonsense", "==", "warning", "info,kit=warning", "kit"] {
         assert_eq!(put(bad).await.0, StatusCode::BAD_REQUEST, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_has_its_name_lead_here_reads_and_changes_nothing() {
+    let world = World::start().await;
+    let admin = world.admin_of("patient");
+    let client = Client::builder().tls_certs_only([]).build().unwrap();
+    let evil = ("host", "evil.example:4090");
+    for path in ["/readyz?verbose", "/metrics", "/log-level", "/curves", "/"] {
+        let asked = client.get(format!("{}{path}", admin.base)).header(evil.0, evil.1);
+        assert_eq!(asked.send().await.unwrap().status(), StatusCode::MISDIRECTED_REQUEST, "{path}");
+    }
+    let put = || client.put(format!("{}/log-level", admin.base)).body("off");
+    let by_name = put().header(evil.0, evil.1).send().await.unwrap();
+    assert_eq!(by_name.status(), StatusCode::MISDIRECTED_REQUEST);
+    let by_page = put().header("origin", "http://localhost:4090").send().await.unwrap();
+    assert_eq!(by_page.status(), StatusCode::FORBIDDEN);
+    assert!(admin.get("/log-level").await.text.contains("info"));
+}
+
+#[tokio::test]
+async fn whoever_turns_the_log_off_is_in_it_and_no_filter_makes_it_tell_tokens_and_people() {
+    let world = World::start().await;
+    let client = Client::builder().tls_certs_only([]).build().unwrap();
+    let admins: BTreeSet<_> =
+        ["gateway", "auth", "patient"].map(|part| world.admin_of(part).base).into();
+    let put = async |level: &str| {
+        for admin in &admins {
+            let put = client.put(format!("{admin}/log-level")).body(level.to_owned());
+            assert_eq!(put.send().await.unwrap().status(), StatusCode::OK, "{level}");
+        }
+    };
+    put("off").await;
+    let silenced = || world.log().matches("log level changed").count() >= admins.len();
+    until("it is told that the log was turned off", async || silenced()).await;
+    let others = [
+        "pingora_core",
+        "pingora_core::protocols",
+        "pingora_proxy",
+        "hyper",
+        "hyper_util",
+        "h2",
+        "rustls",
+        "tokio_postgres",
+        "rdkafka",
+        "tower",
+        "tonic",
+    ];
+    let all = others.map(|other| format!("{other}=trace")).join(",");
+    let all = format!("trace,{all}");
+    put(&all).await;
+    let told = world.anybody().log_in(RECEPTIONIST, "password123").await.json();
+    let clerk = world.anybody().with(told["token"].as_str().unwrap());
+    let mut patient = a_patient();
+    patient["name"] = "Quxxanna Zyxwvuts".into();
+    clerk.register(&patient).await;
+    clerk.get("/api/patients?search=zyxwvuts").await.expect(StatusCode::OK);
+    put("info").await;
+    let log = world.log();
+    assert!(log.contains("answered"), "our own crates are heard");
+    for secret in [told["token"].as_str().unwrap(), told["refreshToken"].as_str().unwrap()] {
+        assert!(!log.contains(secret), "a token is in the log");
+    }
+    for person in ["Quxxanna", "zyxwvuts", patient["email"].as_str().unwrap()] {
+        let line = log.lines().find(|line| line.contains(person));
+        assert!(line.is_none(), "{line:?}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_holds_connections_of_the_admin_listener_keeps_nobody_out() {
+    let world = World::start().await;
+    let admin = world.admin_of("gateway");
+    let address = admin.base.split_once("://").unwrap().1.to_owned();
+    let mut held = Vec::new();
+    for _ in 0..400 {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: ").await.unwrap();
+        held.push(stream);
+    }
+    admin.get("/readyz").await.expect(StatusCode::OK);
+    // All but the last ones were closed.
+    let closed = async |stream: &mut tokio::net::TcpStream| {
+        matches!(timeout(Duration::from_secs(20), stream.read(&mut [0])).await, Ok(Ok(0) | Err(_)))
+    };
+    for stream in &mut held[..300] {
+        assert!(closed(stream).await);
     }
 }

@@ -78,6 +78,7 @@ mod swagger;
 mod metrics;
 
 #[cfg(feature = "fuzzing")]
+mod forward;
 pub mod fuzzing;
 #[cfg(test)]
 mod test_support;

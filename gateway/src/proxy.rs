@@ -16,7 +16,8 @@ use shared_middleware::{
     audit::{Asked, Outcome, refusals::Refusals},
     clock::{Clock, Ids},
     error::{ErrorCode, Failure},
-    identity::{Caller, Part},
+    identity::Caller,
+    rate_limit::Limiter,
     token::Verifier,
 };
 use tokio::time::Instant;
@@ -28,6 +29,7 @@ use crate::{
     client::TrustedProxies,
     context::Context,
     cors::Origins,
+    forward::{forward, upstream},
     head,
     headers::{self, Scheme},
     in_flight::InFlightLimits,
@@ -56,6 +58,8 @@ pub(crate) struct Gateway {
     pub(crate) body_timeout: Duration,
     pub(crate) upstream_retries_max: usize,
     pub(crate) in_flight: Arc<InFlightLimits>,
+    /// Of each user the first refusal of a minute is told: a limit is no way to fill the trail.
+    pub(crate) limited_told: Arc<Limiter<Arc<str>>>,
     pub(crate) refusals: Refusals,
     pub(crate) clock: Clock,
     pub(crate) stop: CancellationToken,
@@ -347,8 +351,14 @@ impl Gateway {
         ctx: &mut Context,
     ) -> Result<(), Failure> {
         let caller = token::caller(&self.verifier, &request.headers)?;
-        self.count(ctx, |limits, _| limits.user(&caller.subject))?;
-        ctx.shares.1 = Some(self.in_flight.user(&caller.subject)?);
+        let counted = self.count(ctx, |limits, _| limits.user(&caller.subject)).and_then(|()| {
+            ctx.shares.1 = Some(self.in_flight.user(&caller.subject)?);
+            Ok(())
+        });
+        if counted.is_err() && self.limited_told.check(&caller.subject).allowed {
+            self.tell_refused(row, path, &caller, ctx);
+        }
+        counted?;
         let permitted = token::permit(row.access, &caller);
         if permitted.is_err() {
             self.tell_refused(row, path, &caller, ctx);
@@ -377,71 +387,5 @@ impl Gateway {
     ) -> Result<(), Failure> {
         let Some(verdict) = check(&self.limits, ctx) else { return Ok(()) };
         ctx.verdict.insert(verdict).admit()
-    }
-}
-
-fn upstream(row: Option<&'static Row>) -> Option<(Part, &'static str, &'static str)> {
-    match row?.target {
-        Target::Upstream { part, strip, put } => Some((part, strip, put)),
-        Target::Health | Target::Document | Target::Swagger => None,
-    }
-}
-
-/// Gives the request the path that the part knows. What follows the prefix is passed on as it came.
-fn forward(from: &RequestHeader, to: &mut RequestHeader, strip: &str, put: &str) -> Result<()> {
-    let target = from.raw_path();
-    let Some(rest) = target.strip_prefix(strip.as_bytes()) else {
-        return Error::err_in(ErrorType::InternalError);
-    };
-    match put {
-        "" => to.set_raw_path(rest),
-        put => to.set_raw_path(&[put.as_bytes(), rest].concat()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn forwarded(target: &str) -> Option<String> {
-        let (path, _) = path::split(target);
-        path::check(target.as_bytes(), 8192).ok()?;
-        let Found::Row(_, row) = route::find("GET", path) else { return None };
-        let (_, strip, put) = upstream(Some(row))?;
-        let from = RequestHeader::build("GET", target.as_bytes(), None).unwrap();
-        let mut to = from.clone();
-        forward(&from, &mut to, strip, put).unwrap();
-        Some(String::from_utf8(to.raw_path().to_vec()).unwrap())
-    }
-
-    #[test]
-    fn the_part_sees_its_own_path() {
-        for (target, seen) in [
-            ("/api/patients?q=%20", "/patients?q=%20"),
-            ("/api/users/1", "/users/1"),
-            ("/auth/.well-known/jwks.json", "/.well-known/jwks.json"),
-            ("/api/billing/accounts?patientId=1", "/accounts?patientId=1"),
-            ("/api/analytics/summary", "/summary"),
-            ("/api/notifications?", "/notifications?"),
-            ("/api-docs/patients", "/v3/api-docs"),
-        ] {
-            assert_eq!(forwarded(target).as_deref(), Some(seen));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_follows_the_prefix_is_forwarded_byte_by_byte(
-            id in "[A-Za-z0-9_-]{1,12}",
-            query in "(\\?[!-~]{0,12})?",
-        ) {
-            let target = format!("/api/patients/{id}{query}");
-            if path::check(target.as_bytes(), 8192).is_ok() && id != "search" {
-                let seen = forwarded(&target);
-                prop_assert_eq!(seen, Some(format!("/patients/{id}{query}")));
-            }
-        }
     }
 }

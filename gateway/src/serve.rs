@@ -17,6 +17,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use pingora_core::server::configuration::ServerConf;
+use shared_middleware::rate_limit::{Limiter, MonotonicClock, RateLimit};
 use tokio::{net::TcpSocket, runtime::Handle, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -196,6 +197,11 @@ fn door(
         in_flight: Arc::new(InFlightLimits::new(
             config.in_flight_per_client_max,
             config.in_flight_per_user_max,
+        )),
+        limited_told: Arc::new(Limiter::new(
+            RateLimit::every(1, 60),
+            config.clients_tracked_max,
+            MonotonicClock,
         )),
         refusals: deps.refusals,
         clock: deps.clock,

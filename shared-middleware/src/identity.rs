@@ -1,9 +1,11 @@
 //! Who is calling: parts by certificate, users by token.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::hex::push_hex;
 
 /// What every SPIFFE id of the mesh begins with; the part's name follows.
 pub const TRUST_DOMAIN: &str = "spiffe://medisync/";
@@ -50,6 +52,20 @@ pub struct Caller {
     pub role: Role,
     /// The sign-in that the token belongs to; tokens of other issuers may have none.
     pub session: Option<Uuid>,
+}
+
+impl Caller {
+    /// Who it is, as the log calls them: the id of a user of ours; of another issuer's, whose
+    /// subject may be an address, the issuer and a hash.
+    pub fn log_id(&self) -> Cow<'_, str> {
+        let Some((issuer, subject)) = self.subject.rsplit_once('#') else {
+            return Cow::Borrowed(&self.subject);
+        };
+        let digest = ring::digest::digest(&ring::digest::SHA256, subject.as_bytes());
+        let mut text = format!("{issuer}#");
+        push_hex(&mut text, &digest.as_ref()[..8]);
+        Cow::Owned(text)
+    }
 }
 
 /// A name that stands for no part, or no role.

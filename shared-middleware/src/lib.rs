@@ -67,6 +67,7 @@ pub mod rate_limit;
 
 pub mod client;
 mod outside;
+pub mod secret_file;
 pub mod spans;
 pub mod trace_context;
 

@@ -38,10 +38,17 @@ impl TraceContext {
     }
 
     /// As [`Self::continued`], for a caller from outside: whether the trace is sampled is ours to
-    /// say, or anybody could fill the place where traces are kept.
+    /// say, or anybody could fill the place where traces are kept. So it is not decided by an id
+    /// that the caller has chosen, but by lot.
     pub fn admitted(traceparent: Option<&str>) -> Self {
-        let trace = Self::continued(traceparent);
-        Self { sampled: spans::is_sampled(trace.trace_id), ..trace }
+        Self::admitted_if(traceparent, || spans::is_sampled(random_u128()))
+    }
+
+    fn admitted_if(traceparent: Option<&str>, lot: impl FnOnce() -> bool) -> Self {
+        match traceparent.and_then(Self::parse) {
+            Some(parent) => Self { sampled: lot(), ..parent.child() },
+            None => Self::start(),
+        }
     }
 
     /// The next span of this trace, below this one.
@@ -143,6 +150,11 @@ mod tests {
     #[test]
     fn a_caller_from_outside_does_not_decide_that_its_trace_is_kept() {
         let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        for drawn in [true, false] {
+            // Neither the flag nor a small id decides.
+            let trace = TraceContext::admitted_if(Some(header), || drawn);
+            assert_eq!(trace.is_sampled(), drawn);
+        }
         let trace = TraceContext::admitted(Some(header));
         assert_eq!(trace.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert!(!trace.is_sampled() && trace.traceparent().ends_with("-00"));

@@ -9,7 +9,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, DirBuilder, File},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -98,9 +98,21 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
     sync_folder(above)
 }
 
-/// An empty file that only its owner can read, in place of the one that has its name.
+/// An empty file that only its owner can read, in place of what has its name: a file that somebody
+/// else has put there, or a link, is not written into.
 pub fn create(path: &Path) -> io::Result<File> {
-    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::options().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Whether nobody else can put anything into this folder: it is no link, and ours alone to write.
+pub fn is_ours_alone(folder: &Path) -> io::Result<bool> {
+    let about = fs::symlink_metadata(folder)?;
+    let ours = about.uid() == rustix::process::geteuid().as_raw();
+    Ok(about.is_dir() && ours && about.mode() & 0o022 == 0)
 }
 
 /// Names in a folder are on disk after this.
@@ -128,7 +140,32 @@ fn unfinished(name: &OsStr) -> OsString {
 mod tests {
     use std::{os::unix::fs::PermissionsExt as _, thread};
 
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    #[test]
+    fn what_somebody_else_has_put_there_is_not_written_into() {
+        let folder = tempfile::tempdir().unwrap();
+        let [other, link, shared] = ["other", "link", "shared"].map(|it| folder.path().join(it));
+        fs::write(&other, "theirs").unwrap();
+        fs::set_permissions(&other, fs::Permissions::from_mode(0o666)).unwrap();
+        symlink(&other, &link).unwrap();
+        let held = File::open(&other).unwrap();
+        for path in [&link, &other] {
+            create(path).unwrap().write_all(b"ours").unwrap();
+            assert_eq!(fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        let mut theirs = String::new();
+        io::Read::read_to_string(&mut &held, &mut theirs).unwrap();
+        assert_eq!(theirs, "theirs");
+        make_folder(&shared).unwrap();
+        assert!(is_ours_alone(&shared).unwrap());
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).unwrap();
+        symlink(&shared, folder.path().join("to-shared")).unwrap();
+        assert!(!is_ours_alone(&shared).unwrap());
+        assert!(!is_ours_alone(&folder.path().join("to-shared")).unwrap());
+    }
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777

@@ -6,6 +6,8 @@
 
 use std::{
     collections::HashMap,
+    fs,
+    os::unix::fs::PermissionsExt as _,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -109,6 +111,9 @@ fn prepare(cli: &Cli, parts: &[Part], up: bool) -> anyhow::Result<Config> {
     enough_descriptors()?;
     let data = &config.data_dir;
     make_folder(data).with_context(|| format!("cannot make {}", data.display()))?;
+    if fs::metadata(data).is_ok_and(|about| about.permissions().mode() & 0o002 != 0) {
+        tracing::warn!(folder = %data.display(), "everybody can write to the data folder");
+    }
     if up && !config.brings_certificates() {
         Pki::new(config.pki_dir(), Clock::system()).ensure(parts)?;
     }

@@ -14,8 +14,8 @@ use tracing_subscriber::{
 
 use crate::config::{LogFormat, log_filter};
 
-/// The proxy tells us what we log by ourselves, and calls a client that goes away an error: only who
-/// names one of these hears it.
+/// The proxy tells us what we log by ourselves, and calls a client that goes away an error: only
+/// who names one of these hears it.
 const QUIET: &str = "pingora_core=off,pingora_proxy=off";
 /// What no filter turns off: that the filter was changed.
 pub(crate) const CHANGES: &str = "medisync::log_level";

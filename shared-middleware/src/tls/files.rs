@@ -3,7 +3,6 @@
 use std::{
     fs, io,
     ops::Range,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -14,6 +13,7 @@ use rustls_pki_types::{
 use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certificate};
 
 use super::TlsError;
+use crate::secret_file::{self, SecretFileError};
 
 /// What tells that files have changed: when they were written, and how long they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,20 +91,12 @@ pub fn revoked_serials(
 
 /// The private key of a PEM file that nobody else can read.
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let about = fs::metadata(path).map_err(|error| TlsError::Read(error, path.to_owned()))?;
-    let (mode, ours) = (about.mode() & 0o777, about.uid() == rustix::process::geteuid().as_raw());
-    if !is_private(mode, about.uid(), ours) {
-        return Err(TlsError::Exposed { path: path.to_owned(), mode });
-    }
-    PrivateKeyDer::from_pem_slice(&read(path)?)
+    let pem = secret_file::read(path).map_err(|error| match error {
+        SecretFileError::Read(error, path) => TlsError::Read(error, path),
+        SecretFileError::Exposed { path, mode } => TlsError::Exposed { path, mode },
+    })?;
+    PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|_| TlsError::Pem { kind: "private key", path: path.to_owned() })
-}
-
-/// The owner alone, as with ssh; or root's and read by a group that we are in, as Kubernetes mounts
-/// secrets. PostgreSQL holds its key to the same rule.
-const fn is_private(mode: u32, owner: u32, ours: bool) -> bool {
-    let others = if owner == 0 && !ours { 0o037 } else { 0o077 };
-    mode & others == 0
 }
 
 fn all<T: PemObject>(path: &Path, kind: &'static str) -> Result<Vec<T>, TlsError> {
@@ -119,29 +111,6 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_is_read_by_its_owner_alone_or_by_a_group_that_root_gave_it_to() {
-        const ROOT: u32 = 0;
-        const SOMEBODY: u32 = 1000;
-        for (mode, owner, ours, private) in [
-            (0o600, SOMEBODY, true, true),
-            (0o400, SOMEBODY, true, true),
-            (0o600, ROOT, true, true),
-            (0o440, ROOT, false, true),
-            (0o640, ROOT, false, true),
-            (0o440, ROOT, true, false),
-            (0o640, SOMEBODY, true, false),
-            (0o440, SOMEBODY, false, false),
-            (0o660, ROOT, false, false),
-            (0o644, ROOT, false, false),
-            (0o444, ROOT, false, false),
-            (0o604, SOMEBODY, true, false),
-            (0o620, SOMEBODY, true, false),
-        ] {
-            assert_eq!(is_private(mode, owner, ours), private, "{mode:o} of {owner}, {ours}");
-        }
-    }
 
     #[test]
     fn where_there_is_no_file_nothing_is_revoked_and_a_broken_one_is_an_error() {

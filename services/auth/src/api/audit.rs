@@ -14,7 +14,7 @@ use kit::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shared_middleware::{
-    audit::{ACTIONS, ANONYMOUS, Entry, Outcome, SHELL, SYSTEM, refusals},
+    audit::{ACTIONS, ANONYMOUS, Entry, Outcome, SHELL, SYSTEM, Shown, refusals},
     error::{ErrorCode, Failure, causes},
     identity::{Part, Peer},
     listen::Connection,
@@ -129,15 +129,17 @@ pub(super) struct EntriesBody {
 pub(super) async fn search(
     State(api): State<Api>,
     QueryFields(query): QueryFields,
-) -> Result<Json<EntriesBody>, Failure> {
+) -> Result<(Extension<Shown>, Json<EntriesBody>), Failure> {
     let (wanted, size) = asked(&api, query).await?;
+    // Who looks up who treats whom is in the trail, too.
+    let about = Shown(wanted.patient.into_iter().collect());
     let mut found = api.app.audit_entries(wanted, size + 1).await?;
     let more = found.len() > size as usize;
     found.truncate(size as usize);
     let last = found.last().filter(|_| more);
     let next_cursor = last.map(|last| api.cursors.seal(&after(last))).transpose()?;
     let entries = found.into_iter().map(EntryBody::from).collect();
-    Ok(Json(EntriesBody { entries, next_cursor }))
+    Ok((Extension(about), Json(EntriesBody { entries, next_cursor })))
 }
 
 /// Takes a page of a part's trail. Which part's is said by its certificate alone.

@@ -99,5 +99,5 @@ pub(super) async fn delete_service_account(
 
 /// Who did what to which, by ids.
 fn told(caller: &Caller, account: Uuid, what: &'static str) {
-    tracing::info!(actor.id = %caller.subject, service_account.id = %account, "{what}");
+    tracing::info!(actor.id = %caller.log_id(), service_account.id = %account, "{what}");
 }

@@ -140,7 +140,7 @@ pub(super) async fn password(
     let (current, new) = (secret(&mut body, "currentPassword"), secret(&mut body, "newPassword"));
     let change = body.all(OwnPassword::parse(current, new))?;
     api.app.change_own_password(&caller, change, from).await?;
-    tracing::info!(actor.id = %caller.subject, "own password changed");
+    tracing::info!(actor.id = %caller.log_id(), "own password changed");
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -138,5 +138,5 @@ pub(super) async fn delete_user(
 
 /// Who did what to whom, by ids.
 fn told(caller: &Caller, user: Uuid, what: &'static str) {
-    tracing::info!(actor.id = %caller.subject, user.id = %user, "{what}");
+    tracing::info!(actor.id = %caller.log_id(), user.id = %user, "{what}");
 }

@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, Header};
 use shared_middleware::{
     clock::Clock,
+    secret_file::SecretFileError,
     token::{Claims, HEARD_WITHIN_S, Jwk},
 };
 use tokio::task::spawn_blocking;
@@ -48,6 +49,9 @@ pub enum KeysError {
     /// The folder or a file cannot be written.
     #[error("cannot write {}", .1.display())]
     Write(#[source] io::Error, PathBuf),
+    /// Others can read a key.
+    #[error(transparent)]
+    Exposed(SecretFileError),
     /// A file is no key.
     #[error("{} is no signing key (PKCS#8, P-256)", .0.display())]
     Broken(PathBuf),
@@ -304,6 +308,15 @@ mod tests {
         let error = Keys::open(world.dir(), TTL_S, world.hand.clock()).await.err().unwrap();
         let told = format!("{error} {error:?}");
         assert!(told.contains(&kid) && !told.contains("TOPSECRET"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_others_can_read_is_refused() {
+        let world = world().await;
+        let path = files::path(&world.dir(), &world.signing());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = Keys::open(world.dir(), TTL_S, world.hand.clock()).await.err().unwrap();
+        assert!(matches!(error, KeysError::Exposed(_)), "{error}");
     }
 
     #[tokio::test]

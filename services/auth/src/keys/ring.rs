@@ -1,6 +1,6 @@
 //! The keys at one moment: which signs, which are published, which are done with.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::EncodingKey;
@@ -9,7 +9,10 @@ use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
-use shared_middleware::token::Jwk;
+use shared_middleware::{
+    secret_file::{self, SecretFileError},
+    token::Jwk,
+};
 
 use super::{
     KeysError, LEAD_MS,
@@ -39,10 +42,10 @@ pub(super) struct Ring {
 impl Key {
     fn read(dir: &Path, name: &Name, published_ms: i64) -> Result<Self, KeysError> {
         let path = files::path(dir, &name.kid);
-        let pkcs8 = match fs::read(&path) {
-            Ok(pkcs8) => pkcs8,
-            Err(error) => return Err(KeysError::Read(error, path)),
-        };
+        let pkcs8 = secret_file::read(&path).map_err(|error| match error {
+            SecretFileError::Read(error, path) => KeysError::Read(error, path),
+            exposed @ SecretFileError::Exposed { .. } => KeysError::Exposed(exposed),
+        })?;
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
         let pair = EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8, &SystemRandom::new())
             .map_err(|_| KeysError::Broken(path))?;

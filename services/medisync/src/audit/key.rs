@@ -1,6 +1,6 @@
 //! The key that audit trails are sealed with: given, or a file that is made at the first start.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use anyhow::Context as _;
 use kit::{
@@ -8,6 +8,7 @@ use kit::{
     files::{Folder, parent},
 };
 use ring::rand::{SecureRandom as _, SystemRandom};
+use shared_middleware::secret_file;
 
 use crate::config::AuditKeySource;
 
@@ -24,10 +25,12 @@ pub(crate) fn ensure(source: &AuditKeySource) -> anyhow::Result<AuditKey> {
 pub(crate) fn load(source: &AuditKeySource) -> anyhow::Result<AuditKey> {
     match source {
         AuditKeySource::Given(key) => Ok(key.clone()),
-        AuditKeySource::File(path) => fs::read_to_string(path)
-            .with_context(|| format!("cannot read {} (audit.key)", path.display()))?
-            .parse()
-            .with_context(|| format!("{} (audit.key)", path.display())),
+        AuditKeySource::File(path) => {
+            let key =
+                secret_file::read(path).context("the audit key (audit.key) cannot be used")?;
+            let key = String::from_utf8(key).unwrap_or_default();
+            key.parse().with_context(|| format!("{} (audit.key)", path.display()))
+        }
     }
 }
 
@@ -46,9 +49,21 @@ fn make(path: &Path) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{fs, os::unix::fs::PermissionsExt as _, thread};
 
     use super::*;
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let source = AuditKeySource::File(path.clone());
+        ensure(&source).unwrap();
+        for (mode, good) in [(0o644, false), (0o640, false), (0o600, true), (0o400, true)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(load(&source).is_ok(), good, "{mode:o}");
+        }
+    }
 
     #[test]
     fn of_many_that_make_the_key_at_once_all_have_the_same() {

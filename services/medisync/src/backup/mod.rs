@@ -23,7 +23,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use kit::{
     db::DbUrl,
-    files::{UNFINISHED, create, make_folder, parent, sync_folder},
+    files::{UNFINISHED, create, is_ours_alone, make_folder, parent, sync_folder},
 };
 use ring::digest::{Context as Digest, SHA256};
 use shared_middleware::clock::Clock;
@@ -107,6 +107,9 @@ fn begin_partial(dir: &Path) -> anyhow::Result<(PathBuf, File)> {
     let partial = PathBuf::from(partial);
     let cannot = || format!("cannot make {}", partial.display());
     make_folder(&partial).with_context(cannot)?;
+    if !is_ours_alone(&partial).with_context(cannot)? {
+        bail!("{} is there, and others can write to it: remove it", partial.display());
+    }
     let lock = File::open(&partial).with_context(cannot)?;
     if lock.try_lock().is_err() {
         bail!("another backup into {} is being made", dir.display());

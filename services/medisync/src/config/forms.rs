@@ -53,11 +53,20 @@ pub(super) fn jwks(text: &str) -> Result<KeySource, &'static str> {
         let path = path.strip_prefix("//").unwrap_or(path);
         return Ok(KeySource::File(path.into()));
     }
-    let form = "must be a URL of a JWKS document, or file:PATH";
+    let form = "must be an https URL of a JWKS document, http to a loopback address, or file:PATH";
     let uri: Uri = text.parse().map_err(|_| form)?;
-    match (uri.scheme_str(), uri.host()) {
-        (Some("http" | "https"), Some(_)) => Ok(KeySource::Url(uri)),
-        _ => Err(form),
+    if is_for_keys(&uri) { Ok(KeySource::Url(uri)) } else { Err(form) }
+}
+
+/// Whether keys may be had from there. Whoever could change the answer could sign for anybody: only
+/// this machine is asked in plaintext.
+pub(super) fn is_for_keys(uri: &Uri) -> bool {
+    let Some(host) = uri.host().map(|host| host.trim_matches(['[', ']'])) else { return false };
+    let near = || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => near(),
+        _ => false,
     }
 }
 

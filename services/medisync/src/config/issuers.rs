@@ -9,7 +9,7 @@ use shared_middleware::{
     token::{ExternalIssuer, ISSUER},
 };
 
-use super::{Sources, settings::TOKEN_ISSUERS};
+use super::{Sources, forms::is_for_keys, settings::TOKEN_ISSUERS};
 
 const ISSUERS_MAX: usize = 16;
 /// Names of issuers, audiences and claims are no longer.
@@ -92,16 +92,9 @@ impl Form {
     }
 }
 
-/// Whoever could change the answer could sign for anybody: only this machine is asked in plaintext.
 fn jwks_url(text: &str) -> Result<Uri, &'static str> {
     let form = "must be an https URL, or http to a loopback address, without a user";
     let uri: Uri = text.parse().map_err(|_| form)?;
-    let host = uri.host().map(|host| host.trim_matches(['[', ']'])).ok_or(form)?;
     let no_user = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-    let near = || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    match uri.scheme_str() {
-        Some("https") if no_user => Ok(uri),
-        Some("http") if no_user && near() => Ok(uri),
-        _ => Err(form),
-    }
+    if no_user && is_for_keys(&uri) { Ok(uri) } else { Err(form) }
 }

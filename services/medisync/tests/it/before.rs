@@ -1,6 +1,6 @@
 //! What an earlier version has written, on both engines: `tests/data/before`, made by `before.sh`.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use rusqlite::Connection;
 
@@ -25,6 +25,7 @@ pub(crate) fn write(data: &Path) {
 pub(crate) fn write_key(data: &Path) {
     fs::create_dir_all(data.join("audit")).unwrap();
     fs::copy(format!("{FOLDER}/audit.key"), data.join("audit/key")).unwrap();
+    fs::set_permissions(data.join("audit/key"), fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// The log that the consumers' positions are of.

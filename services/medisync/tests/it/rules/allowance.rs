@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::json;
 
-use crate::world::{ADMIN, Answer, BILLING, CLINICIAN, World, by, medisync};
+use crate::world::{ADMIN, AUDITOR, Answer, BILLING, CLINICIAN, World, by, medisync, until};
 
 const SPOOFED: [(&str, &str); 6] = [
     ("x-forwarded-for", "192.0.2.7"),
@@ -45,6 +45,14 @@ async fn a_user_has_exactly_so_many_requests_and_is_told_how_many_are_left() {
                    service=\"auth\",status=\"200\"} 4";
     assert!(metrics.contains(at_auth), "{metrics}");
     world.anybody().get("/healthz").await.expect(StatusCode::OK);
+    // The trail has the first of them: a limit is no way to fill it.
+    let auditor = world.sign_in(AUDITOR).await;
+    let refused = || async {
+        let path = "/api/audit?outcome=refused&user=clinician%40test.com&size=200";
+        let found = auditor.get(path).await.expect(StatusCode::OK).list("entries");
+        found.iter().filter(|entry| entry["action"] == "/auth/me").count()
+    };
+    until("the first refusal is recorded", || async { refused().await == 1 }).await;
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ mod testing;
 use std::{path::PathBuf, sync::Arc};
 
 use kit::{
-    audit::{AuditKey, Trail, copies::Copies},
+    audit::{AuditKey, Trail, copies::Copies, verify::copies_task},
     db::DbConfig,
     page::Cursors,
     service::{Kit, MachineClock, Service},
@@ -71,7 +71,7 @@ use crate::{
     feed::Feed,
     keys::Keys,
     password::Passwords,
-    store::Store,
+    store::{Store, audit::CopyKeeper},
 };
 pub use crate::{
     api::openapi,
@@ -122,6 +122,10 @@ pub struct Config {
     /// Whether the demo's users may sign in, and are shown.
     pub demo: bool,
 }
+
+/// Parts that have a trail.
+const WITH_TRAILS: [Part; 5] =
+    [Part::Auth, Part::Patient, Part::Billing, Part::Analytics, Part::Notification];
 
 /// The service, built.
 pub struct Auth {
@@ -181,9 +185,19 @@ async fn build_with(
     let sign_in = Arc::new(SignIn::new(Arc::clone(&app), Arc::clone(&keys)));
 
     let expiry = app::expiry(Arc::clone(&app));
-    let tasks = vec![Arc::clone(&feed).task(), expiry, app::purge(store.clone(), clock)];
-    let copies = Arc::new(store.clone());
-    let api = Api { app: Arc::clone(&app), sign_in, keys, feed, cursors, trail: trail.clone() };
+    let verified = copies_task(store.db().clone(), audit_key.clone(), WITH_TRAILS.to_vec());
+    let purge = app::purge(store.clone(), clock);
+    let tasks = vec![Arc::clone(&feed).task(), expiry, purge, verified];
+    let copies = Arc::new(CopyKeeper::new(store.clone(), audit_key.clone()));
+    let api = Api {
+        app: Arc::clone(&app),
+        sign_in,
+        keys,
+        feed,
+        cursors,
+        trail: trail.clone(),
+        copies: Arc::clone(&copies),
+    };
     let service = Service {
         part: Part::Auth,
         rest: api::routes(api),

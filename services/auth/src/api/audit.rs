@@ -152,7 +152,7 @@ pub(super) async fn take(
     let Some(Peer::Part(writer)) = connection.peer else {
         return Err(Failure::new(ErrorCode::Forbidden, "a part's certificate is needed"));
     };
-    api.app.copies().take(writer, page).await.map(Json).map_err(|error| match error {
+    api.copies.take(writer, page).await.map(Json).map_err(|error| match error {
         CopyError::Db(error) => Error::from(error).into(),
         error => {
             tracing::error!(part = %writer, error = causes(&error), "a trail was not taken");

@@ -40,6 +40,7 @@ use crate::{
     app::{App, SignIn},
     feed::Feed,
     keys::Keys,
+    store::audit::CopyKeeper,
 };
 
 /// What handlers call.
@@ -51,6 +52,7 @@ pub(crate) struct Api {
     pub(crate) feed: Arc<Feed>,
     pub(crate) cursors: Arc<Cursors>,
     pub(crate) trail: Trail,
+    pub(crate) copies: Arc<CopyKeeper>,
 }
 
 /// The feed: for the mesh alone, and so not in the document; as are the routes by which parts hand

@@ -11,7 +11,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
-use kit::{audit::copies::Copies, task::Task};
+use kit::task::Task;
 use secrecy::SecretString;
 use shared_middleware::{
     clock::{Clock, Ids},
@@ -206,11 +206,6 @@ impl App {
         count: u32,
     ) -> Result<Vec<Copied>, Error> {
         Ok(self.store.audit_entries(wanted, count).await?)
-    }
-
-    /// Who keeps copies of them.
-    pub(crate) const fn copies(&self) -> &impl Copies {
-        &self.store
     }
 
     async fn hash(&self, password: &Password) -> Result<String, Error> {

@@ -4,9 +4,9 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use kit::{
     audit::{
-        COLUMNS, Kept,
+        AuditKey, COLUMNS, Kept,
         copies::{Copies, CopyError, Page, Taken},
-        verify::Known,
+        verify::{Known, Links},
     },
     db::{Db, DbError, Row, Tx, Value},
     params,
@@ -15,6 +15,12 @@ use shared_middleware::{audit::Entry, identity::Part};
 use uuid::Uuid;
 
 use super::Store;
+
+/// A text of an entry is an id, an address or a name: of another issuer's user, the issuer and the
+/// subject, which tokens bound.
+const TEXT_MAX: usize = 4096;
+/// An entry shows a page of patients at most.
+const PATIENTS_MAX: usize = 1000;
 
 /// What is looked for in the trails; all of it must hold.
 #[derive(Clone, Debug, Default)]
@@ -49,12 +55,6 @@ pub(crate) struct Copied {
 // === impl Store ===
 
 impl Store {
-    /// Takes a page of a part's trail: what follows on what is there.
-    async fn take_copies(&self, writer: Part, entries: Vec<Kept>) -> Result<Taken, CopyError> {
-        let taken = self.0.write(move |tx| Box::pin(take(tx, writer, entries))).await?;
-        taken.ok_or(CopyError::Differs)
-    }
-
     /// Entries of all trails, newest first.
     pub(crate) async fn audit_entries(
         &self,
@@ -73,10 +73,43 @@ impl Store {
     }
 }
 
-impl Copies for Store {
-    fn take(&self, writer: Part, page: Page) -> BoxFuture<'_, Result<Taken, CopyError>> {
-        Box::pin(self.take_copies(writer, page.entries))
+/// Who keeps copies of every part's trail, and knows by their links whether they are of that part
+/// and in their order.
+#[derive(Clone)]
+pub(crate) struct CopyKeeper {
+    store: Store,
+    key: AuditKey,
+}
+
+impl CopyKeeper {
+    pub(crate) const fn new(store: Store, key: AuditKey) -> Self {
+        Self { store, key }
     }
+}
+
+impl Copies for CopyKeeper {
+    /// Takes a page of a part's trail: what follows on what is there.
+    fn take(&self, writer: Part, page: Page) -> BoxFuture<'_, Result<Taken, CopyError>> {
+        Box::pin(async move {
+            if !page.entries.iter().all(|kept| is_bounded(&kept.entry)) {
+                return Err(CopyError::Differs);
+            }
+            let links = Links::of(writer, &self.key);
+            let taken =
+                self.store.0.write(move |tx| Box::pin(take(tx, writer, page.entries, links)));
+            taken.await?.ok_or(CopyError::Differs)
+        })
+    }
+}
+
+/// Whether an entry is no longer than one that a part writes.
+fn is_bounded(entry: &Entry) -> bool {
+    let Entry { actor, role, action, record, patients, source, trace, .. } = entry;
+    let short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= TEXT_MAX);
+    actor.len() <= TEXT_MAX
+        && action.len() <= TEXT_MAX
+        && [role, record, source, trace].into_iter().all(short)
+        && patients.len() <= PATIENTS_MAX
 }
 
 /// How far each part's copy has come.
@@ -100,7 +133,12 @@ async fn last(tx: &mut Tx<'_>, writer: Part) -> Result<Option<Known>, DbError> {
 }
 
 /// None when what is there is not what the part now says was there.
-async fn take(tx: &mut Tx<'_>, writer: Part, entries: Vec<Kept>) -> Result<Option<Taken>, DbError> {
+async fn take(
+    tx: &mut Tx<'_>,
+    writer: Part,
+    entries: Vec<Kept>,
+    links: Links,
+) -> Result<Option<Taken>, DbError> {
     let known = last(tx, writer).await?;
     let (up_to, link) = known.map_or((0, Vec::new()), |known| (known.seq, known.link));
     let is_known = |kept: &Kept| kept.seq <= up_to;
@@ -114,6 +152,9 @@ async fn take(tx: &mut Tx<'_>, writer: Part, entries: Vec<Kept>) -> Result<Optio
         .take_while(|(seq, kept)| kept.seq == *seq)
         .map(|(_, new)| new)
         .collect();
+    if !links.follow(&link, &new) {
+        return Ok(None);
+    }
     // When a replica was faster, it must be the same.
     if !insert(tx, writer, &new).await? && !are_there(tx, writer, &new).await? {
         return Ok(None);

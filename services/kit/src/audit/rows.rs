@@ -1,7 +1,10 @@
 //! The trail's table: appended to, and read.
 
 use serde::{Deserialize, Serialize};
-use shared_middleware::audit::{Entry, Outcome};
+use shared_middleware::{
+    audit::{Entry, Outcome},
+    identity::Part,
+};
 use uuid::Uuid;
 
 use super::chain::Chain;
@@ -58,17 +61,29 @@ fn last(found: &[Row]) -> Result<Option<(i64, Vec<u8>)>, DbError> {
 
 /// Entries from after this number on, oldest first.
 pub async fn after(tx: &mut Tx<'_>, seq: i64, count: u32) -> Result<Vec<Kept>, DbError> {
-    read(tx, seq, count).await?.into_iter().map(|(_, kept)| kept).collect()
+    read(tx, None, seq, count).await?.into_iter().map(|(_, kept)| kept).collect()
 }
 
-/// The same for whoever wants to know which of them cannot be read.
+/// The same for whoever wants to know which of them cannot be read, also of a part's copy at auth.
 pub(super) async fn read(
     tx: &mut Tx<'_>,
+    copy_of: Option<Part>,
     seq: i64,
     count: u32,
 ) -> Result<Vec<(i64, Result<Kept, DbError>)>, DbError> {
-    let sql = format!("select {COLUMNS} from audit where seq > $1 order by seq limit $2");
-    let rows = tx.query(&sql, params![seq, count]).await?;
+    let rows = match copy_of {
+        None => {
+            let sql = format!("select {COLUMNS} from audit where seq > $1 order by seq limit $2");
+            tx.query(&sql, params![seq, count]).await?
+        }
+        Some(writer) => {
+            let sql = format!(
+                "select {COLUMNS} from audit_copy
+                 where writer = $1 and seq > $2 order by seq limit $3"
+            );
+            tx.query(&sql, params![writer.as_str(), seq, count]).await?
+        }
+    };
     rows.iter().map(|row| Ok((row.get(0)?, Kept::read(row)))).collect()
 }
 

@@ -3,14 +3,14 @@
 use std::{fmt, time::Duration};
 
 use prometheus::{IntGaugeVec, opts, register_int_gauge_vec};
-use shared_middleware::{error::causes, identity::Part};
+use shared_middleware::{audit::Entry, error::causes, identity::Part};
 use std::sync::LazyLock;
 use tokio::time::sleep;
 
 use super::{
     Trail,
     chain::{AuditKey, Chain},
-    rows,
+    rows::{self, Kept},
 };
 use crate::{
     db::{Db, DbError},
@@ -25,6 +25,12 @@ const VERIFIED_EVERY: Duration = Duration::from_secs(3600);
 static INTACT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let options = opts!("audit_trail_intact", "1 when the trail verified last; 0 when it did not.");
     register_int_gauge_vec!(options, &["service"]).expect("the name is registered once")
+});
+
+static COPY_INTACT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    let help = "1 when auth's copy of a part's trail verified last; 0 when it did not.";
+    register_int_gauge_vec!(opts!("audit_copy_intact", help), &["service"])
+        .expect("the name is registered once")
 });
 
 /// How far a trail had come, as somebody else knows: a checkpoint, or auth's copy.
@@ -83,14 +89,49 @@ pub async fn verify(
     key: &AuditKey,
     known: &[Known],
 ) -> Result<Verdict, DbError> {
-    walk(db, &Chain::new(writer, key), known).await
+    walk(db, &Chain::new(writer, key), None, known).await
 }
 
-async fn walk(db: &Db, chain: &Chain, known: &[Known]) -> Result<Verdict, DbError> {
+/// Verifies the copy of a part's trail in auth's store: it is what auditors read.
+pub async fn verify_copy(writer: Part, auth: &Db, key: &AuditKey) -> Result<Verdict, DbError> {
+    walk(auth, &Chain::new(writer, key), Some(writer), &[]).await
+}
+
+/// The links of a part's trail, for whoever takes copies of it.
+pub struct Links(Chain);
+
+impl Links {
+    /// Of this part.
+    pub fn of(writer: Part, key: &AuditKey) -> Self {
+        Self(Chain::new(writer, key))
+    }
+
+    /// The link of the entry with this number, after the one with this link.
+    pub fn next(&self, before: &[u8], seq: i64, entry: &Entry) -> Vec<u8> {
+        self.0.link(before, seq, entry)
+    }
+
+    /// Whether these entries, in their order, follow on the one with this link.
+    pub fn follow(&self, before: &[u8], entries: &[Kept]) -> bool {
+        let mut before = before;
+        entries.iter().all(|kept| {
+            let is_next = self.next(before, kept.seq, &kept.entry) == kept.link;
+            before = &kept.link;
+            is_next
+        })
+    }
+}
+
+async fn walk(
+    db: &Db,
+    chain: &Chain,
+    copy_of: Option<Part>,
+    known: &[Known],
+) -> Result<Verdict, DbError> {
     let (mut seq, mut link) = (0, Vec::new());
     let mut after = i64::MIN;
     loop {
-        let page = db.read(move |tx| Box::pin(rows::read(tx, after, PAGE))).await?;
+        let page = db.read(move |tx| Box::pin(rows::read(tx, copy_of, after, PAGE))).await?;
         let Some((last, _)) = page.last() else { break };
         after = *last;
         for (found, kept) in page {
@@ -123,7 +164,7 @@ pub fn task(trail: Trail) -> Task {
         let ledger = &trail.0.ledger;
         loop {
             let known: Vec<_> = ledger.taken().into_iter().collect();
-            match walk(&trail.0.db, &ledger.chain, &known).await {
+            match walk(&trail.0.db, &ledger.chain, None, &known).await {
                 Ok(Verdict::Intact(_)) => intact(trail.writer()).set(1),
                 Ok(Verdict::Broken(fault)) => {
                     intact(trail.writer()).set(0);
@@ -136,6 +177,32 @@ pub fn task(trail: Trail) -> Task {
             tokio::select! {
                 () = sleep(VERIFIED_EVERY) => {}
                 () = ledger.doubted.notified() => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    })
+}
+
+/// The task by which auth verifies the copies that it keeps: at its start, and every hour.
+pub fn copies_task(auth: Db, key: AuditKey, writers: Vec<Part>) -> Task {
+    Task::new("audit copies verification", move |stop| async move {
+        loop {
+            for writer in &writers {
+                let intact = COPY_INTACT.with_label_values(&[writer.as_str()]);
+                match verify_copy(*writer, &auth, &key).await {
+                    Ok(Verdict::Intact(_)) => intact.set(1),
+                    Ok(Verdict::Broken(fault)) => {
+                        intact.set(0);
+                        let service = writer;
+                        tracing::error!(%service, "the copy of the audit trail is broken: {fault}");
+                    }
+                    Err(error) => {
+                        tracing::warn!(error = causes(&error), "a copy is not verified");
+                    }
+                }
+            }
+            tokio::select! {
+                () = sleep(VERIFIED_EVERY) => {}
                 () = stop.cancelled() => return,
             }
         }

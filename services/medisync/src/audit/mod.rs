@@ -12,7 +12,7 @@ use kit::{
     audit::{
         AuditKey,
         checkpoint::Checkpoint,
-        verify::{Known, Verdict, verify},
+        verify::{Known, Verdict, verify, verify_copy},
     },
     db::{Db, DbError, Migrations},
 };
@@ -54,8 +54,9 @@ async fn verify_all(
     parts: &[Part],
     mut known: AllKnown,
 ) -> anyhow::Result<()> {
-    if let Some(auth) = open(config, Part::Auth).await? {
-        let copies = auth::audit_copies(&auth).await.context("cannot read auth's copies")?;
+    let auth = open(config, Part::Auth).await?;
+    if let Some(auth) = &auth {
+        let copies = auth::audit_copies(auth).await.context("cannot read auth's copies")?;
         copies.into_iter().for_each(|(part, copy)| known.entry(part).or_default().push(copy));
     }
     let (mut broken, mut seen) = (0, 0);
@@ -78,12 +79,19 @@ async fn verify_all(
                 say!("{part}: BROKEN: {fault}")?;
             }
         }
+        // It is the copy that auditors read.
+        if let Some(auth) = &auth
+            && let Verdict::Broken(fault) = verify_copy(part, auth, key).await?
+        {
+            broken += 1;
+            say!("{part}, as auth has it: BROKEN: {fault}")?;
+        }
     }
     if seen == 0 {
         bail!("there is no store here (--data-dir says where to look)");
     }
     if broken > 0 {
-        bail!("{broken} of {seen} trails are not what was written");
+        bail!("{broken} of {seen} trails and their copies are not what was written");
     }
     Ok(())
 }

@@ -1,12 +1,16 @@
 //! Copies of the mesh's audit trails: each entry once, in its place, and never another in it.
 
 use jiff::Timestamp;
-use kit::audit::{
-    Kept,
-    copies::{Copies as _, CopyError, Page},
+use kit::{
+    audit::{
+        Kept,
+        copies::{CopyError, Page},
+        verify::{Fault, Links, Verdict, verify_copy},
+    },
+    db::{DbError, Engine},
 };
 use shared_middleware::{
-    audit::{Asked, Outcome},
+    audit::{Asked, Entry, Outcome},
     identity::Part,
 };
 
@@ -15,19 +19,28 @@ use crate::store::audit::{Copied, Wanted};
 
 /// The entries of a part that shows a patient again and again.
 fn trail() -> Vec<Kept> {
+    trail_of(Part::Patient, |_, _| {})
+}
+
+/// The same, of another part, or with something else in its entries.
+fn trail_of(writer: Part, change: impl Fn(i64, &mut Entry)) -> Vec<Kept> {
     let patient = Uuid::from_u128(7);
     let asked = Asked::new("patient.read", Some(patient.to_string()), None, None);
+    let links = Links::of(writer, &audit_key());
+    let mut before = Vec::new();
     let of = |seq: i64| {
         let at = Timestamp::from_second(1_800_000_000 + seq).unwrap();
-        let entry = asked.entry(at, Outcome::Allowed, None, vec![patient]);
-        Kept { seq, entry, link: format!("link {seq}").into() }
+        let mut entry = asked.entry(at, Outcome::Allowed, None, vec![patient]);
+        change(seq, &mut entry);
+        before = links.next(&before, seq, &entry);
+        Kept { seq, entry, link: before.clone() }
     };
     (1..=100).map(of).collect()
 }
 
 async fn hand_in(world: &World, entries: &[Kept]) -> Result<i64, CopyError> {
     let page = Page { entries: entries.to_vec() };
-    Ok(world.app().copies().take(Part::Patient, page).await?.up_to)
+    Ok(world.auth.copies.take(Part::Patient, page).await?.up_to)
 }
 
 async fn of_the_patient(world: &World) -> Vec<i64> {
@@ -70,6 +83,65 @@ async fn another_entry_under_a_known_number_is_refused_with_all_that_came_with_i
         assert!(matches!(hand_in(&world, &changed).await, Err(CopyError::Differs)));
         assert_eq!(hand_in(&world, &[]).await.unwrap(), 10);
         assert_eq!(of_the_patient(&world).await.len(), 10);
+    }
+}
+
+#[tokio::test]
+async fn what_the_part_has_not_written_is_not_taken() {
+    for engine in engines() {
+        let world = World::new(engine).await;
+        let long = trail_of(Part::Patient, |seq, entry| {
+            if seq == 3 {
+                entry.actor = "x".repeat(3 << 20);
+            }
+        });
+        let mut changed = trail();
+        changed[2].entry.actor = "somebody else".to_owned();
+        let mut moved = trail();
+        moved.swap(2, 3);
+        (moved[2].seq, moved[3].seq) = (3, 4);
+        let of_another = trail_of(Part::Billing, |_, _| {});
+        for (what, entries) in
+            [("long", long), ("changed", changed), ("moved", moved), ("another's", of_another)]
+        {
+            let taken = hand_in(&world, &entries).await;
+            assert!(matches!(taken, Err(CopyError::Differs)), "{what}");
+        }
+        assert_eq!(hand_in(&world, &trail()).await.unwrap(), 100);
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_was_changed_is_found() {
+    for engine in engines() {
+        for (statement, fault) in [
+            ("update audit_copy set actor = 'x' where seq = 40", Fault::Changed(40)),
+            ("delete from audit_copy where seq = 70", Fault::Removed(70)),
+        ] {
+            let world = World::new(engine).await;
+            hand_in(&world, &trail()).await.unwrap();
+            let db = world.app().store.db();
+            let verdict = async || verify_copy(Part::Patient, db, &audit_key()).await.unwrap();
+            assert!(matches!(verdict().await, Verdict::Intact(Some(known)) if known.seq == 100));
+            // Whoever owns the store can take away what keeps others from it.
+            let write = db.write(move |tx| {
+                Box::pin(async move {
+                    let first = match tx.engine() {
+                        Engine::Sqlite => &[
+                            "drop trigger audit_copy_keeps_what_it_has",
+                            "drop trigger audit_copy_keeps_all_it_has",
+                        ][..],
+                        Engine::Postgres => &["grant update, delete on audit_copy to current_user"],
+                    };
+                    for statement in first {
+                        tx.execute(statement, &[]).await?;
+                    }
+                    tx.execute(statement, &[]).await
+                })
+            });
+            assert_eq!(write.await.map_err(|error: DbError| error).unwrap(), 1);
+            assert_eq!(verdict().await, Verdict::Broken(fault));
+        }
     }
 }
 

@@ -212,13 +212,14 @@ async fn a_part_that_was_killed_while_it_made_or_migrated_its_database_is_starte
             before::write_key(&place.data());
             before::load(&servers).await;
         }
+        // With auth: a part that has not heard of it yet is not ready.
         let measured = Place::new();
         issue_certificates(&measured.data());
-        let takes = took(|| drop(measured.start(&["run", "patient"])));
+        let takes = took(|| drop(measured.start(&["run", "auth", "patient"])));
         for at in moments(takes * 2, rounds(6)) {
-            cut_off(place.command(&["run", "patient"]), at);
+            cut_off(place.command(&["run", "auth", "patient"]), at);
         }
-        drop(place.start(&["run", "patient"]));
+        drop(place.start(&["run", "auth", "patient"]));
         place.verify();
     }
 }

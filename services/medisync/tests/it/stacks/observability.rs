@@ -8,7 +8,7 @@ use testbed::Prometheus;
 use crate::{
     caller::Caller,
     prometheus::{ask, folder, grafana_panels, inventory, rules},
-    world::{ADMIN, AUDITOR, World, a_patient},
+    world::{ADMIN, AUDITOR, World, a_patient, until},
 };
 
 /// Names and labels of all that was scraped.

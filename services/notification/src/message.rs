@@ -51,7 +51,7 @@ impl Letter<'_> {
     /// `Permanent` when the recipient's address is none.
     pub(crate) fn render(&self, from: &Mailbox) -> Result<Rendered, Refusal> {
         let address = address(&self.recipient.email)?;
-        let name = one_line(&self.recipient.name);
+        let name = one_line(&self.recipient.name).filter(|name| !has_link(name));
         let (subject, text) = words(self.kind);
         let greeting = name.as_ref().map_or("Hello,".to_owned(), |name| format!("Hello {name},"));
         let body = format!(
@@ -126,6 +126,14 @@ fn one_line(name: &str) -> Option<String> {
     (!line.is_empty()).then(|| line.to_owned())
 }
 
+/// Whether mail programs would make a link of a part of it: whoever registers others could else
+/// have us send one to anybody.
+fn has_link(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let is_path = |word: &str| word.contains('.') && word.contains('/');
+    name.contains("://") || name.contains("www.") || name.split(' ').any(is_path)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -196,6 +204,17 @@ mod tests {
         let message = render(Kind::Welcome, name, "eve@example.com").unwrap();
         assert_eq!(header_names(&message), HEADERS);
         assert!(message.contains("Hello Eve Bcc: all@example.com Pay here now,"), "{message}");
+    }
+
+    #[test]
+    fn a_name_with_a_link_in_it_is_not_repeated() {
+        for name in ["Pay at https://evil.example/17", "WWW.evil.example", "Ann evil.example/17"] {
+            let message = render(Kind::Welcome, name, "ann@example.com").unwrap();
+            assert!(message.contains("\r\n\r\nHello,\r\n"), "{message}");
+            assert!(!message.to_lowercase().contains("evil"), "{message}");
+        }
+        let message = render(Kind::Welcome, "J.R. O'Neil w/o", "ann@example.com").unwrap();
+        assert!(message.contains("Hello J.R. O'Neil w/o,"), "{message}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 # What the README and CI call. `make test` is the one test command.
 
-.PHONY: up build binary test tests tests-of-crates tests-on-servers tests-of-faults \
+.PHONY: up build binary check-binary test tests tests-of-crates tests-on-servers tests-of-faults \
 	test-rules-on-servers test-kafka-tls faults check fmt lint figures bench-stacks bench-scale \
 	bench-peers cost k6 images containers deployment tools container-tools fuzz schemathesis
 
@@ -28,6 +28,12 @@ binary: build
 else
 	env --unset=RUSTC_WORKSPACE_WRAPPER cargo build --profile $(PROFILE) --locked
 endif
+
+# The binary as people build it: with the features of a workspace whole, code that only tests or
+# fuzzing compile may hide that it does not build. In a folder of its own, since cargo builds one
+# thing at a time in each.
+check-binary:
+	env --unset=RUSTC_WORKSPACE_WRAPPER cargo check --locked --target-dir target/check
 
 # Tests mostly wait: for servers, for each other's processes, for the disk.
 export RUST_TEST_THREADS ?= 4

@@ -47,6 +47,7 @@ mod certificate;
 mod client;
 mod connection;
 mod downstream;
+mod forward;
 mod host;
 mod http2;
 mod in_flight;
@@ -78,7 +79,6 @@ mod swagger;
 mod metrics;
 
 #[cfg(feature = "fuzzing")]
-mod forward;
 pub mod fuzzing;
 #[cfg(test)]
 mod test_support;

@@ -25,6 +25,7 @@ mod issuer;
 #[path = "../../../../shared-middleware/tests/common/key_server.rs"]
 mod key_server;
 mod meanwhile;
+mod mesh;
 #[path = "../common/processes.rs"]
 mod processes;
 mod prometheus;

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::world::{Mesh, World};
+use crate::{mesh::Mesh, world::World};
 
 static RUNNING: Mutex<Weak<Meshes>> = Mutex::new(Weak::new());
 

@@ -1,4 +1,4 @@
-//! A mesh: started in a folder of its own, gone with the last test that has it.
+//! A mesh as a story sees it: whom it speaks to, as whom, and what it waits for.
 //!
 //! Most tests have one of their own; `shared` has those that several use at the same time.
 //! Stories know nothing of how it runs. By default all parts are one process on the embedded
@@ -27,10 +27,10 @@ pub(crate) use crate::{
     waiting::{by, until},
 };
 use crate::{
-    canary,
     certs::{self, Identity},
     environment::{MTLS, addresses, owned, variables},
-    processes::{PARTS, Process, issue_certificates},
+    mesh::Mesh,
+    processes::{Process, issue_certificates},
     servers::{self, Servers},
     shared::Meshes,
     waiting::WITHIN,
@@ -53,16 +53,6 @@ pub(crate) struct World {
     gateway: Option<Client>,
     mesh: Arc<Mesh>,
     _shared: Arc<Meshes>,
-}
-
-/// One process of the binary, or one for each part.
-pub(crate) struct Mesh {
-    processes: Vec<Process>,
-    /// Addresses by name, as the `ready` lines told them.
-    urls: HashMap<String, String>,
-    folder: TempDir,
-    environment: Vec<(String, String)>,
-    servers: Option<Servers>,
 }
 
 /// A patient that nobody registered yet.
@@ -377,60 +367,6 @@ impl Drop for World {
         let last: Vec<_> = log.lines().rev().take(40).collect();
         eprintln!("--- the last of the log ---");
         last.iter().rev().for_each(|line| eprintln!("{line}"));
-    }
-}
-
-// === impl Mesh ===
-
-impl Mesh {
-    fn idle(folder: TempDir, environment: Vec<(String, String)>, servers: Option<Servers>) -> Self {
-        Self { processes: Vec::new(), urls: HashMap::new(), folder, environment, servers }
-    }
-
-    fn run_parts(&mut self) {
-        self.run(&PARTS.map(|part| ["run", part]).each_ref().map(|args| &args[..]));
-    }
-
-    /// Starts these at the same time, each with an admin listener of its own, and waits until they
-    /// are ready.
-    fn run(&mut self, commands: &[&[&str]]) {
-        let start = |args: &&[&str]| {
-            Process::start(args, &self.data(), &self.environment, self.folder.path())
-        };
-        self.processes = commands.iter().map(start).collect();
-        for process in &mut self.processes {
-            for (name, url) in process.ready(self.folder.path()) {
-                // The gateway's is the mesh's, as far as there is one.
-                let name = match name.as_str() {
-                    "admin" if process.name != "gateway" && process.name != "up" => {
-                        format!("{} admin", process.name)
-                    }
-                    _ => name,
-                };
-                self.urls.insert(name, url);
-            }
-        }
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    fn process(&mut self, part: &str) -> &mut Process {
-        self.processes.iter_mut().find(|process| process.name == part).unwrap()
-    }
-}
-
-impl Drop for Mesh {
-    fn drop(&mut self) {
-        self.processes.iter_mut().for_each(Process::kill);
-        let seen = canary::seen_in_folder(self.folder.path());
-        let named = format!("people are named:\n{}", seen.join("\n"));
-        if std::thread::panicking() && !seen.is_empty() {
-            eprintln!("{named}");
-        } else {
-            assert!(seen.is_empty(), "{named}");
-        }
     }
 }
 

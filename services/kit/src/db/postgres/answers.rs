@@ -24,7 +24,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
 };
-use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
 /// How long the answers of one connection may take, and when it was heard of last.
 #[derive(Clone)]
@@ -144,6 +143,10 @@ impl<S> Watched<S> {
         }
     }
 
+    pub(super) const fn inner(&self) -> &S {
+        &self.inner
+    }
+
     /// Whether an answer is overdue; else the task is woken when one is.
     fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
         if self.unanswered == 0 {
@@ -220,12 +223,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
-    }
-}
-
-impl<S: TlsStream + Unpin> TlsStream for Watched<S> {
-    fn channel_binding(&self) -> ChannelBinding {
-        self.inner.channel_binding()
     }
 }
 

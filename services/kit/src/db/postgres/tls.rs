@@ -4,12 +4,7 @@
 //! it to itself when there is none. Here it is told to give it at once ("direct" negotiation), and
 //! the request is made here: so every stream, with TLS and without, is a [`Watched`] one.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{io, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use rustls::{
@@ -19,7 +14,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
 };
 use tokio_postgres::{
@@ -28,6 +23,7 @@ use tokio_postgres::{
     tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::either::Either;
 
 use super::{
     answers::{Answers, Watched},
@@ -56,11 +52,8 @@ pub(super) struct Negotiation {
     answers: Answers,
 }
 
-/// What a connection runs over.
-pub(super) enum Stream {
-    Plain(Socket),
-    Tls(Box<Encrypted>),
-}
+/// What a connection runs over: the socket, or TLS over it.
+type Stream = Either<Socket, Box<Encrypted>>;
 
 /// Takes whatever certificate the server shows, as `sslmode=prefer` and `require` mean it: whoever
 /// listens in learns nothing, whoever stands between may.
@@ -142,66 +135,26 @@ impl TlsConnect<Socket> for Negotiation {
 impl Negotiation {
     async fn negotiate(self, mut socket: Socket) -> io::Result<Stream> {
         if self.mode == SslMode::Disable {
-            return Ok(Stream::Plain(socket));
+            return Ok(Either::Left(socket));
         }
         socket.write_all(&SSL_REQUEST).await?;
         if socket.read_u8().await? == b'S' {
-            return Ok(Stream::Tls(Box::new(self.tls.connect(socket).await?)));
+            return Ok(Either::Right(Box::new(self.tls.connect(socket).await?)));
         }
         if self.mode == SslMode::Prefer {
-            return Ok(Stream::Plain(socket));
+            return Ok(Either::Left(socket));
         }
         Err(io::Error::new(io::ErrorKind::Unsupported, "the server does not support TLS"))
     }
 }
 
-// === impl Stream ===
+// === impl Watched ===
 
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-}
-
-impl TlsStream for Stream {
+impl TlsStream for Watched<Stream> {
     fn channel_binding(&self) -> ChannelBinding {
-        match self {
-            Self::Plain(_) => ChannelBinding::none(),
-            Self::Tls(stream) => stream.channel_binding(),
+        match self.inner() {
+            Either::Left(_) => ChannelBinding::none(),
+            Either::Right(stream) => stream.channel_binding(),
         }
     }
 }

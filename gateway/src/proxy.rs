@@ -147,7 +147,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> Result<()> {
         match upstream(ctx.row) {
-            Some((part, ..)) => self.upstreams.admit(part, peer, digest),
+            Some((part, ..)) => self.upstreams.admit(part, peer, digest).await,
             None => Error::err_in(ErrorType::InternalError),
         }
     }
@@ -221,13 +221,15 @@ impl ProxyHttp for Gateway {
         if let Some((part, ..)) = upstream(ctx.row).filter(|_| theirs) {
             self.upstreams.broke(part, &error);
         }
+        // Who was refused by its certificate was sent nothing. It may have another one by now.
+        let unsent = *error.etype() == ErrorType::InvalidCert;
         let repeatable = matches!(session.req_header().method, Method::GET | Method::HEAD)
             && session.is_body_empty()
             && session.response_written().is_none();
         // One that is slow now would be slower with twice the requests.
         let slow = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
         let left = ctx.attempts.may_repeat(self.upstream_retries_max);
-        error.set_retry(theirs && repeatable && !slow && left);
+        error.set_retry(theirs && (unsent || repeatable) && !slow && left);
         error
     }
 

@@ -4,6 +4,7 @@
 //! - `place` decides whether requests are sent to one of them.
 //! - `health` asks them all, again and again.
 //! - `identity` is the gateway's certificate, as pingora wants it.
+//! - `server` tells by a server's certificate whether it is the part.
 //!
 //! A part's places take turns, the best ones only: those that nothing speaks against; else those
 //! that could not be connected to a moment ago; else those that the checks have ejected. So the
@@ -17,6 +18,7 @@ mod address;
 mod health;
 mod identity;
 mod place;
+mod server;
 
 use std::{
     sync::{
@@ -122,18 +124,25 @@ impl Upstreams {
         self.pass_over(part, peer);
     }
 
-    /// Refuses a part whose certificate was revoked, before anything is sent: pingora verifies
-    /// certificates, but reads no revocation lists.
-    pub(crate) fn admit(&self, part: Part, peer: &HttpPeer, digest: Option<&Digest>) -> Result<()> {
-        let tls = digest.and_then(|digest| digest.ssl_digest.as_ref());
-        let serial_number = tls.and_then(|tls| tls.serial_number.as_deref());
-        if peer.is_tls()
-            && serial_number.is_none_or(|number| self.tls.material().is_revoked(number))
-        {
-            self.pass_over(part, peer);
-            return Error::err_up(ErrorType::InvalidCert);
+    /// Refuses a server that is not the part, before anything is sent. Pingora verifies authority
+    /// and DNS name; it reads no SPIFFE id and no revocation list.
+    pub(crate) async fn admit(
+        &self,
+        part: Part,
+        peer: &HttpPeer,
+        digest: Option<&Digest>,
+    ) -> Result<()> {
+        if !peer.is_tls() {
+            return Ok(());
         }
-        Ok(())
+        let shown = digest.and_then(|digest| digest.ssl_digest.as_ref());
+        let sha256 = shown.map_or(&[][..], |shown| &shown.cert_digest);
+        let socket = peer._address.as_inet().copied();
+        if server::is_part(&self.tls, part, sha256, socket, self.timeouts.connect).await {
+            return Ok(());
+        }
+        self.pass_over(part, peer);
+        Error::err_up(ErrorType::InvalidCert)
     }
 
     /// Other places are better for a moment.
@@ -349,9 +358,9 @@ mod tests {
     async fn a_part_that_shows_no_certificate_where_one_is_due_is_sent_nothing() {
         let upstreams = upstreams(&["https://127.0.0.1:1"]);
         let peer = upstreams.peer(Part::Patient, &mut Attempts::default()).await.unwrap();
-        let refused = upstreams.admit(Part::Patient, &peer, None).unwrap_err();
+        let refused = upstreams.admit(Part::Patient, &peer, None).await.unwrap_err();
         assert_eq!(refused.etype(), &ErrorType::InvalidCert);
         let plain = HttpPeer::new("127.0.0.1:1", false, "patient".to_owned());
-        assert!(upstreams.admit(Part::Patient, &plain, None).is_ok());
+        assert!(upstreams.admit(Part::Patient, &plain, None).await.is_ok());
     }
 }

@@ -131,7 +131,7 @@ pub(crate) struct Status {
     /// Again and again, until Ctrl-C
     #[arg(long)]
     pub(crate) watch: bool,
-    /// Rates are those of so many seconds, which is also how often --watch looks
+    /// Seconds over which rates are taken, and between the looks of --watch
     #[arg(long, value_name = "SECONDS", default_value_t = 1,
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) interval: u64,
@@ -148,11 +148,13 @@ pub(crate) enum PkiCommand {
     Issue {
         /// gateway, auth, patient, billing, analytics, notification
         part: Part,
+        /// Use pki/ca.key although others can read it, as when it is mounted into a container
+        #[arg(long)]
+        allow_readable_key: bool,
     },
     /// Revoke a part's current certificate: its serial number goes to pki/crl.pem
     ///
-    /// Every process that reads the list closes its connections with the part, and makes none,
-    /// until another certificate is issued. It is not renewed by itself.
+    /// Who reads the list has no connection with the part until another certificate is issued.
     Revoke {
         /// gateway, auth, patient, billing, analytics, notification
         part: Part,

@@ -186,6 +186,7 @@ pub(crate) fn notification_config(config: &Config) -> notification::Config {
     notification::Config {
         smtp: settings.smtp.clone(),
         from: settings.from.clone(),
+        limits: settings.limits,
         ..notification::Config::new(
             config.database(Part::Notification),
             settings.outbox_dir.clone(),

@@ -16,7 +16,10 @@ use anyhow::Context as _;
 use gateway::PublicTls;
 use kit::{files::make_folder, log::EventLog, service::Service};
 use shared_middleware::{
-    audit::refusals,
+    audit::{
+        Record,
+        refusals::{self, Refusals},
+    },
     clock::{Clock, Ids},
     identity::Part,
     listen::{ListenConfig, Listener, Mode},
@@ -90,6 +93,9 @@ fn start_log(cli: &Cli) -> anyhow::Result<()> {
     let value = |key| sources.value(key).map(|(value, _)| value).unwrap_or_default();
     let format = log_format(&value("log_format")).map_err(anyhow::Error::msg)?;
     telemetry::init(format, &value("log_level"), cli.log_level_by_flag());
+    if let Some(warning) = sources.warning() {
+        tracing::warn!("{warning}");
+    }
     Ok(())
 }
 
@@ -288,6 +294,8 @@ async fn start(
         runtimes: Arc::clone(&runtimes),
         process: ProcessMetrics::register(&clock),
         curves: admin::Curves::default(),
+        audit: audit_of(&services, &refusals),
+        clock: clock.clone(),
     };
     let admin = admin::serve(bound.admin, told, config.admin_hosts.clone());
     running.until_stopped("the admin listener", admin);
@@ -326,6 +334,14 @@ async fn start(
         tracing::warn!(error = %error, "cannot say that it is ready");
     }
     Ok((running, health))
+}
+
+/// Where is recorded what an operator does to this process.
+fn audit_of(services: &[Service], refusals: &Refusals) -> Arc<dyn Record> {
+    match services.first() {
+        Some(service) => Arc::new(service.trail.clone()),
+        None => Arc::new(refusals.clone()),
+    }
 }
 
 /// What this process cannot do all of its work without.

@@ -1,5 +1,7 @@
 //! The kinds and states of a notification, and when to try again. Pure.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 /// What can never be delivered is tried so often before it is given up.
@@ -7,6 +9,8 @@ pub(crate) const TRIES_MAX: i64 = 5;
 
 const BACK_OFF_FIRST_S: i64 = 1;
 const BACK_OFF_LAST_S: i64 = 300;
+/// Longer than any limit's window.
+const WAIT_MAX: SignedDuration = SignedDuration::from_hours(48);
 
 /// What a patient is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +42,26 @@ pub(crate) enum Refusal {
     Passing(String),
     /// It will not work later either.
     Permanent(String),
+    /// It was not tried: there were too many lately.
+    TooMany { wait_s: u64, reason: &'static str },
 }
 
 /// What is to be done with a notification after a try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Sent,
-    Retry { at: Timestamp, reason: String },
-    Failed { reason: String },
+    Retry {
+        at: Timestamp,
+        reason: String,
+    },
+    /// It was not tried, which does not count as a try.
+    Postponed {
+        at: Timestamp,
+        reason: &'static str,
+    },
+    Failed {
+        reason: String,
+    },
 }
 
 // === impl Kind ===
@@ -108,6 +124,10 @@ impl Verdict {
     pub(crate) fn of(outcome: Result<(), Refusal>, tried: i64, now: Timestamp) -> Self {
         match outcome {
             Ok(()) => Self::Sent,
+            Err(Refusal::TooMany { wait_s, reason }) => {
+                let wait = SignedDuration::try_from(Duration::from_secs(wait_s));
+                Self::Postponed { at: now + wait.unwrap_or_default().min(WAIT_MAX), reason }
+            }
             Err(Refusal::Permanent(reason)) if tried >= TRIES_MAX => Self::Failed { reason },
             Err(Refusal::Permanent(reason) | Refusal::Passing(reason)) => {
                 Self::Retry { at: now + back_off(tried), reason }
@@ -120,6 +140,7 @@ impl Verdict {
         match self {
             Self::Sent => "sent",
             Self::Retry { .. } => "retried",
+            Self::Postponed { .. } => "postponed",
             Self::Failed { .. } => "failed",
         }
     }
@@ -169,6 +190,16 @@ mod tests {
         let last = Verdict::of(permanent(), TRIES_MAX, NOW);
         assert_eq!(last, Verdict::Failed { reason: "never".to_owned() });
         assert_eq!(Verdict::of(Ok(()), TRIES_MAX, NOW), Verdict::Sent);
+    }
+
+    #[test]
+    fn what_was_not_tried_waits_as_long_as_it_is_told() {
+        let refused = Refusal::TooMany { wait_s: 90, reason: "too many" };
+        let at = Timestamp::from_second(90).unwrap();
+        let postponed = Verdict::Postponed { at, reason: "too many" };
+        assert_eq!(Verdict::of(Err(refused), 1, NOW), postponed);
+        let refused = Refusal::TooMany { wait_s: u64::MAX, reason: "too many" };
+        assert!(matches!(Verdict::of(Err(refused), 1, NOW), Verdict::Postponed { .. }));
     }
 
     #[test]

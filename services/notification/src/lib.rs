@@ -6,6 +6,7 @@
 //! - `consumer` writes a pending notification in the transaction that also keeps the position.
 //! - `domain` knows the kinds and states of a notification, and when to try again. It is pure.
 //! - `store` keeps the notifications. Only it knows SQL.
+//! - `limits` counts messages to an address, and those that somebody causes.
 //! - `sender` takes what is due, oldest first and of each patient in order, and keeps the outcome.
 //! - `message` writes the text: the recipient's name, and no other personal data.
 //! - `channel` delivers: into files in a folder, or by SMTP.
@@ -18,8 +19,9 @@
 //! **Invariant:** a notification holds the event, and so name and address, while it is pending and
 //! no longer: the tables refuse anything else.
 //!
-//! **Invariant:** an event makes one notification. In the folder it makes one file, whatever
-//! crashes; by SMTP it is sent at least once, always with the same Message-ID.
+//! **Invariant:** an event makes one notification. In the folder it makes one file at most,
+//! whatever crashes; by SMTP it is sent at least once, always with the same Message-ID. Changes of
+//! a patient that come soon after one another are told in one message, which has the last state.
 
 mod events;
 
@@ -28,6 +30,8 @@ mod consumer;
 mod domain;
 
 mod store;
+
+mod limits;
 
 mod sender;
 
@@ -65,11 +69,13 @@ pub use crate::{
     channel::check_smtp_url,
     consumer::GROUP,
     error::BuildError,
+    limits::MessageLimits,
 };
 use crate::{
     channel::{Channel, FileChannel, SmtpChannel},
     consumer::Notifications,
     domain::Medium,
+    limits::Limits,
     sender::Sender,
     store::Store,
 };
@@ -96,6 +102,8 @@ pub struct Config {
     pub smtp_connections_max: u32,
     /// One message may take so many seconds by SMTP; then it is tried again.
     pub smtp_timeout_s: u64,
+    /// How many messages somebody gets, or causes.
+    pub limits: MessageLimits,
 }
 
 // === impl Config ===
@@ -110,6 +118,7 @@ impl Config {
             from: FROM_DEFAULT.to_owned(),
             smtp_connections_max: SMTP_CONNECTIONS_MAX_DEFAULT,
             smtp_timeout_s: SMTP_TIMEOUT_S_DEFAULT,
+            limits: MessageLimits::default(),
         }
     }
 
@@ -209,8 +218,16 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, BuildError> {
         Arc::new(handler),
         clock.clone(),
     );
-    let sender =
-        Sender { store: store.clone(), channel, from, log: Arc::clone(&kit.log), clock, wake };
+    let sender = Sender {
+        store: store.clone(),
+        channel,
+        from,
+        log: Arc::clone(&kit.log),
+        clock,
+        wake,
+        update_interval: config.limits.update_interval,
+        limits: Limits::new(&config.limits),
+    };
     let trail = kit.trail(Part::Notification, &store.db()).await?;
     Ok(Service {
         part: Part::Notification,

@@ -31,8 +31,9 @@ use crate::{
     consumer::GROUP,
     domain::{Refusal, Verdict},
     events,
+    limits::Limits,
     message::{Letter, Rendered},
-    store::{Pending, Source, Store},
+    store::{Claim, Pending, Source, Store},
 };
 
 /// The lease of the sender that delivers.
@@ -57,6 +58,9 @@ pub(crate) struct Sender {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) clock: Clock,
     pub(crate) wake: Arc<Notify>,
+    /// Of a patient's changes one message tells in so much time.
+    pub(crate) update_interval: Duration,
+    pub(crate) limits: Limits,
 }
 
 // === impl Sender ===
@@ -111,7 +115,9 @@ impl Sender {
     pub(crate) async fn deliver_some(&self) -> Result<bool, DbError> {
         let now = self.clock.now();
         let until = now + seconds(self.channel.batch_s_max() + CLAIM_SLACK_S);
-        let claimed = self.store.claim(now, until, self.channel.batch_max()).await?;
+        let interval = seconds(self.update_interval.as_secs());
+        let claim = Claim { now, until, count_max: self.channel.batch_max(), interval };
+        let claimed = self.store.claim(claim).await?;
         if claimed.is_empty() {
             return Ok(false);
         }
@@ -126,7 +132,9 @@ impl Sender {
         for (pending, verdict) in claimed.iter().zip(&verdicts) {
             self.tell(pending, verdict);
         }
-        let moved = verdicts.iter().any(|verdict| !matches!(verdict, Verdict::Retry { .. }));
+        let moved = verdicts
+            .iter()
+            .any(|verdict| matches!(verdict, Verdict::Sent | Verdict::Failed { .. }));
         let kept = claimed.into_iter().zip(verdicts).collect();
         self.store.keep(self.channel.medium(), now, kept).await?;
         Ok(moved)
@@ -155,6 +163,9 @@ impl Sender {
     fn render(&self, pending: &Pending) -> Result<Rendered, Refusal> {
         let recipient = events::recipient(&pending.event)
             .ok_or_else(|| Refusal::Permanent("the event cannot be read".to_owned()))?;
+        if pending.tried == 1 {
+            self.limits.count(&recipient.email, events::actor(&pending.headers))?;
+        }
         let (event_id, kind, at) = (pending.event_id, pending.kind, pending.created_at);
         Letter { event_id, kind, recipient: &recipient, at }.render(&self.from)
     }
@@ -189,6 +200,9 @@ impl Sender {
             }
             Verdict::Retry { reason, .. } => tracing::warn!(
                 event.id = %event, channel, kind, tried, reason, "notification not sent yet"
+            ),
+            Verdict::Postponed { reason, .. } => tracing::info!(
+                event.id = %event, channel, kind, reason, "notification postponed"
             ),
             Verdict::Failed { reason } => tracing::error!(
                 event.id = %event, channel, kind, tried, reason, "notification given up"

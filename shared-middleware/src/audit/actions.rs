@@ -2,13 +2,14 @@
 //! is refused and does not read as if nothing had been done.
 
 /// Every action, in order.
-pub const ACTIONS: [&str; 27] = [
+pub const ACTIONS: [&str; 28] = [
     "account.list",
     "account.open",
     "account.read",
     "analytics.read",
     "audit.read",
     "demo.remove",
+    "log_level.change",
     "notification.list",
     "patient.create",
     "patient.delete",

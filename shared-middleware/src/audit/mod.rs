@@ -75,6 +75,10 @@ pub struct Entry {
     pub source: Option<String>,
     /// The request's trace, by which logs are found: 32 hex digits.
     pub trace: Option<String>,
+    /// Which fields of the record were set: a name, such as `password`; or `name=value`, such as
+    /// `role=ADMIN`, where the value is one of a closed set. Without blanks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
 }
 
 /// Where entries are kept.
@@ -187,6 +191,11 @@ impl Asked {
         let _ = self.0.actor.set(actor);
     }
 
+    /// Who asks, as the trail names them, if anybody is known to.
+    pub fn actor(&self) -> Option<&str> {
+        self.0.actor.get().map(|actor| &*actor.name)
+    }
+
     /// Whether anybody is known to ask.
     pub fn is_known(&self) -> bool {
         self.0.actor.get().is_some()
@@ -227,6 +236,7 @@ impl Asked {
             patients,
             source: source.map(|address| address.to_string()),
             trace: trace.clone(),
+            changed: Vec::new(),
         }
     }
 

@@ -1,4 +1,5 @@
-//! How the gateway tells of what it refused to users: it keeps no store, so auth records it.
+//! How the gateway tells of what it refused to users, and of what was changed about it: it keeps no
+//! store, so auth records it.
 //!
 //! What was refused had no effect, so a request does not wait for this: entries are gathered, and
 //! sent every few moments. While auth is away they wait, as many as the queue holds; what is more
@@ -9,15 +10,24 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use http::Uri;
 use prometheus::IntCounterVec;
 use tokio::{sync::mpsc, time::sleep};
 
-use super::Entry;
-use crate::{client, error::causes, identity::Part, metrics::counter, tls::MeshTls};
+use super::{Entry, Outcome, Record};
+use crate::{
+    client,
+    error::{Failure, causes},
+    identity::Part,
+    metrics::counter,
+    tls::MeshTls,
+};
 
 /// Where auth takes them.
 pub const PATH: &str = "/.well-known/audit/refusals";
+/// What an operator does to a process, and the only thing that is told of and was not refused.
+pub const LOG_LEVEL_CHANGE: &str = "log_level.change";
 /// So many are told at once.
 pub const BATCH_MAX: usize = 256;
 
@@ -55,6 +65,19 @@ impl Refusals {
             LOST.with_label_values(&[Part::Gateway.as_str()]).inc();
         }
     }
+}
+
+/// For a process without a store: told of soon, as refusals are.
+impl Record for Refusals {
+    fn record(&self, entry: Entry) -> BoxFuture<'_, Result<(), Failure>> {
+        self.tell(entry);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Whether the gateway may tell of it.
+pub fn is_told(entry: &Entry) -> bool {
+    entry.outcome == Outcome::Refused || entry.action == LOG_LEVEL_CHANGE
 }
 
 // === impl Untold ===

@@ -18,7 +18,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::{
     HTTP_1_1, HTTP_2, PemFiles, TlsError,
-    files::{certificates, private_key, revocation_lists, revoked_serials, valid_s},
+    files::{certificates, private_key, revocation_lists, valid_s},
+    known_servers::KnownServers,
     open::{Shown, Side},
 };
 use crate::identity::Part;
@@ -35,14 +36,13 @@ pub struct Material {
     pub valid_from_s: i64,
     /// When the leaf ends, in seconds since 1970.
     pub expires_at_s: i64,
-    /// The serial numbers of revoked certificates, as [`revoked_serials`] writes them.
-    revoked: Vec<String>,
     pub(super) server: Arc<ServerConfig>,
     pub(super) server_strict: Arc<ServerConfig>,
     pub(super) server_grpc: Arc<ServerConfig>,
     pub(super) client: Arc<ClientConfig>,
     of_clients: Arc<dyn ClientCertVerifier>,
     of_servers: Arc<WebPkiServerVerifier>,
+    pub(super) servers: KnownServers,
 }
 
 // === impl Material ===
@@ -102,7 +102,7 @@ impl Material {
             client: Arc::new(client),
             of_clients: required,
             of_servers,
-            revoked: revoked_serials(&crls, &files.crl)?,
+            servers: KnownServers::default(),
             ca,
             chain,
             key,
@@ -115,13 +115,6 @@ impl Material {
     pub fn certified_key(&self) -> Result<CertifiedKey, rustls::Error> {
         let key = rustls::crypto::ring::sign::any_supported_type(&self.key)?;
         Ok(CertifiedKey::new(self.chain.clone(), key))
-    }
-
-    /// Whether the certificate with this serial number, as [`revoked_serials`] writes it, was
-    /// revoked: for those who see no more of it. Serial numbers are random, so that they tell
-    /// certificates of different authorities apart, too.
-    pub fn is_revoked(&self, serial_number: &str) -> bool {
-        self.revoked.iter().any(|revoked| revoked == serial_number)
     }
 
     /// Whether what a peer has shown would be taken now.

@@ -3,9 +3,11 @@
 //!
 //! - `files` reads PEM files.
 //! - `material` is what they hold: both sides of a handshake, and who is trusted.
+//! - `known_servers` remembers which certificates are a part's.
 //! - `open` watches over connections whose handshake is long over.
 
 mod files;
+mod known_servers;
 mod material;
 mod open;
 
@@ -182,12 +184,22 @@ impl MeshTls {
         let name = server_name(part).map_err(io::Error::other)?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+        let leaf = chain.first().cloned();
         let shown = Shown { chain, by: Side::Server(part) };
-        let stream = self.open.watch_over(stream, shown, material);
+        let stream = self.open.watch_over(stream, shown, Arc::clone(&material));
         if stream.peer() != Some(Peer::Part(part)) {
             return Err(io::Error::other("the server's certificate is of another part"));
         }
+        if let Some(leaf) = leaf {
+            material.servers.remember(part, &leaf);
+        }
         Ok(stream)
+    }
+
+    /// Whether the certificate with this SHA-256 is one that [`Self::connect`] has accepted as this
+    /// part's, under the authorities and revocation lists of now.
+    pub fn knows_server(&self, part: Part, sha256: &[u8]) -> bool {
+        self.material.load().servers.has(part, sha256)
     }
 
     /// Reads the files again whenever they change, and closes connections whose peers are not

@@ -102,6 +102,9 @@ pub(super) struct EntryBody {
     source: Option<String>,
     /// The request's trace, by which logs are found.
     trace_id: Option<String>,
+    /// Which fields of a user were set: names; of role and `disabled` the new value as well.
+    #[schema(example = json!(["role=ADMIN", "disabled=false", "password"]))]
+    changed: Vec<String>,
 }
 
 /// A page of entries, newest first.
@@ -161,14 +164,13 @@ pub(super) async fn take(
     })
 }
 
-/// Records what the gateway refused.
+/// Records what the gateway tells of: above all what it refused.
 pub(super) async fn refused(
     State(api): State<Api>,
     body: Body,
 ) -> Result<Json<serde_json::Value>, Failure> {
     let entries: Vec<Entry> = from_part(body).await?;
-    let fits = entries.len() <= refusals::BATCH_MAX
-        && entries.iter().all(|entry| entry.outcome == Outcome::Refused);
+    let fits = entries.len() <= refusals::BATCH_MAX && entries.iter().all(refusals::is_told);
     if !fits {
         return Err(Failure::new(ErrorCode::Invalid, "not refusals, or too many at once"));
     }
@@ -279,6 +281,7 @@ impl From<Copied> for EntryBody {
             patients: entry.patients,
             source: entry.source,
             trace_id: entry.trace,
+            changed: entry.changed,
         }
     }
 }

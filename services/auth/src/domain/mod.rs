@@ -69,6 +69,8 @@ pub(crate) struct Changed {
     pub(crate) ends_sessions: bool,
     /// One enabled ADMIN less; there must be another.
     pub(crate) leaves_admins: bool,
+    /// What is different, as the audit trail says it.
+    pub(crate) fields: Vec<String>,
 }
 
 // === impl User ===
@@ -89,7 +91,12 @@ impl User {
             || user.role != self.role
             || (user.disabled && !self.disabled);
         let leaves_admins = self.is_enabled_admin() && !user.is_enabled_admin();
-        Changed { user, ends_sessions, leaves_admins }
+        let role = (user.role != self.role).then(|| format!("role={}", user.role));
+        let disabled =
+            (user.disabled != self.disabled).then(|| format!("disabled={}", user.disabled));
+        let password = change.password.as_ref().map(|_| "password".to_owned());
+        let fields = [role, disabled, password].into_iter().flatten().collect();
+        Changed { user, ends_sessions, leaves_admins, fields }
     }
 }
 
@@ -258,6 +265,20 @@ mod tests {
         assert!(ends(Change { disabled: Some(true), ..Change::default() }));
         let password = Password::parse("violet tram 19".into()).ok();
         assert!(ends(Change { password, ..Change::default() }));
+    }
+
+    #[test]
+    fn what_is_different_is_told_by_name_and_a_password_never_by_value() {
+        let clerk = user(Role::Receptionist, false);
+        let fields = |role, password: Option<&str>, disabled| {
+            let password = password.map(|text| SecretString::from(text.to_owned()));
+            let change = Change::parse(role, password, disabled).ok().unwrap();
+            clerk.changed(&change).fields
+        };
+        assert_eq!(fields(Some("ADMIN"), None, None), ["role=ADMIN"]);
+        assert_eq!(fields(None, None, Some(true)), ["disabled=true"]);
+        assert_eq!(fields(None, Some("violet tram 19"), None), ["password"]);
+        assert!(fields(Some("RECEPTIONIST"), None, Some(false)).is_empty());
     }
 
     proptest! {

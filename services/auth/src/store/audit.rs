@@ -104,12 +104,14 @@ impl Copies for CopyKeeper {
 
 /// Whether an entry is no longer than one that a part writes.
 fn is_bounded(entry: &Entry) -> bool {
-    let Entry { actor, role, action, record, patients, source, trace, .. } = entry;
+    let Entry { actor, role, action, record, patients, source, trace, changed, .. } = entry;
     let short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= TEXT_MAX);
     actor.len() <= TEXT_MAX
         && action.len() <= TEXT_MAX
         && [role, record, source, trace].into_iter().all(short)
         && patients.len() <= PATIENTS_MAX
+        && changed.iter().map(String::len).sum::<usize>() <= TEXT_MAX
+        && changed.iter().all(|field| !field.is_empty() && !field.contains(' '))
 }
 
 /// How far each part's copy has come.
@@ -255,5 +257,5 @@ async fn search(tx: &mut Tx<'_>, wanted: Wanted, count: u32) -> Result<Vec<Copie
 
 fn copied(row: &Row) -> Result<Copied, DbError> {
     let Kept { seq, entry, .. } = Kept::read(row)?;
-    Ok(Copied { writer: row.get(11)?, seq, entry })
+    Ok(Copied { writer: row.get(12)?, seq, entry })
 }

@@ -44,7 +44,8 @@ impl Store {
             .write(move |tx| {
                 Box::pin(async move {
                     insert(tx, &account, key_hash).await?;
-                    audit::note(tx, Note::of(account.id)).await
+                    let role = vec![format!("role={}", account.role)];
+                    audit::note(tx, Note::of(account.id).setting(role)).await
                 })
             })
             .await;

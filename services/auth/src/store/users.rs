@@ -6,6 +6,7 @@ use kit::{
     db::{DbError, Row, Tx, Value},
     params,
 };
+use shared_middleware::identity::Role;
 use uuid::Uuid;
 
 use super::{Demo, Store, places, sessions::end_sessions_of, take_turn};
@@ -74,7 +75,7 @@ impl Store {
             .write(move |tx| {
                 Box::pin(async move {
                     insert(tx, &user, password_hash, false).await?;
-                    audit::note(tx, Note::of(user.id)).await
+                    audit::note(tx, added(user.id, user.role)).await
                 })
             })
             .await;
@@ -94,16 +95,16 @@ impl Store {
         self.0
             .write(move |tx| {
                 Box::pin(async move {
-                    let mut added = Vec::new();
+                    let mut new = Vec::new();
                     for (user, password_hash) in users {
                         if insert(tx, &user, password_hash, true).await? == 1 {
-                            added.push(user.id);
+                            new.push((user.id, user.role));
                         }
                     }
-                    for id in &added {
-                        audit::note(tx, Note::of(id)).await?;
+                    for (id, role) in &new {
+                        audit::note(tx, added(*id, *role)).await?;
                     }
-                    Ok(added.len() as u64)
+                    Ok(new.len() as u64)
                 })
             })
             .await
@@ -145,7 +146,7 @@ impl Store {
                     if password_hash.is_some() {
                         places::forget(tx, id).await?;
                     }
-                    audit::note(tx, Note::of(id)).await?;
+                    audit::note(tx, Note::of(id).setting(changed.fields.clone())).await?;
                     Ok(changed)
                 })
             })
@@ -175,7 +176,8 @@ impl Store {
                     if replaced == 1 {
                         end_sessions_of(tx, id, until_s).await?;
                         places::forget(tx, id).await?;
-                        audit::note(tx, Note::of(id)).await?;
+                        let changed = vec!["password".to_owned()];
+                        audit::note(tx, Note::of(id).setting(changed)).await?;
                     }
                     Ok(replaced == 1)
                 })
@@ -250,6 +252,11 @@ impl Store {
     }
 }
 
+/// A user was added, who has this role.
+fn added(id: Uuid, role: Role) -> Note {
+    Note::of(id).setting(vec![format!("role={role}")])
+}
+
 /// The demo's users, held until the transaction ends.
 async fn demo_users(tx: &mut Tx<'_>, and: &str) -> Result<Vec<Uuid>, DbError> {
     let sql = format!("update users set disabled = disabled where demo = 1 {and} returning id");
@@ -316,6 +323,6 @@ fn stored(row: &Row) -> Result<StoredUser, DbError> {
 }
 
 /// A role as a table kept it.
-pub(super) fn parse_role(name: &str) -> Result<shared_middleware::identity::Role, DbError> {
+pub(super) fn parse_role(name: &str) -> Result<Role, DbError> {
     name.parse().map_err(|_| DbError::Corrupt("a role that is none"))
 }

@@ -85,7 +85,8 @@ impl Chain {
     /// The link of the entry with this number, after the one with this link (the first one's is
     /// empty).
     pub(super) fn link(&self, before: &[u8], seq: i64, entry: &Entry) -> Vec<u8> {
-        let Entry { at, actor, role, action, outcome, record, patients, source, trace } = entry;
+        let Entry { at, actor, role, action, outcome, record, patients, source, trace, changed } =
+            entry;
         let mut contents = Contents(Vec::with_capacity(256));
         contents.bytes(before);
         contents.bytes(&seq.to_be_bytes());
@@ -101,6 +102,8 @@ impl Chain {
         contents.bytes(&[]);
         contents.optional(source.as_deref());
         contents.optional(trace.as_deref());
+        // Nothing where there is nothing: entries of before have the links that they had.
+        changed.iter().for_each(|field| contents.bytes(field.as_bytes()));
         sign(&self.key, &contents.0).as_ref().to_vec()
     }
 }

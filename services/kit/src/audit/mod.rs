@@ -102,6 +102,7 @@ pub struct Note {
     patients: Vec<Uuid>,
     by: Option<(String, Option<Role>)>,
     outcome: Outcome,
+    changed: Vec<String>,
 }
 
 /// Records what the running request does, in the transaction of its effect. It locks the trail:
@@ -109,11 +110,12 @@ pub struct Note {
 pub async fn note(tx: &mut Tx<'_>, note: Note) -> Result<(), DbError> {
     let (asked, ledger) = tx.ledger()?;
     let asked = asked.unwrap_or_else(|| Asked::by_system(SYSTEM));
-    let Note { record, patients, by, outcome } = note;
+    let Note { record, patients, by, outcome, changed } = note;
     if let Some((user, role)) = by {
         asked.by_user(user, role);
     }
     let entry = asked.entry(ledger.clock.now(), outcome, Some(record), patients);
+    let entry = Entry { changed, ..entry };
     rows::append(tx, &ledger.chain, &[entry]).await?;
     asked.note(outcome);
     ledger.counted(outcome);
@@ -126,7 +128,12 @@ impl Note {
     /// Something was done to this record.
     pub fn of(record: impl ToString) -> Self {
         let (record, outcome) = (record.to_string(), Outcome::Allowed);
-        Self { record, patients: Vec::new(), by: None, outcome }
+        Self { record, patients: Vec::new(), by: None, outcome, changed: Vec::new() }
+    }
+
+    /// The same, by which these fields of the record were set (see [`Entry::changed`]).
+    pub fn setting(self, changed: Vec<String>) -> Self {
+        Self { changed, ..self }
     }
 
     /// The same, which concerns a patient.

@@ -15,7 +15,7 @@ use crate::{
 
 /// An entry's columns, in the order in which they are written and read.
 pub const COLUMNS: &str =
-    "seq, at, actor, role, action, outcome, record, patients, source, trace, link";
+    "seq, at, actor, role, action, outcome, record, patients, source, trace, changed, link";
 
 const HEAD: &str = "select seq, link from audit order by seq desc limit 1";
 /// Whoever appends waits for whoever has appended, until that transaction ends.
@@ -87,8 +87,9 @@ pub(super) async fn read(
     rows.iter().map(|row| Ok((row.get(0)?, Kept::read(row)))).collect()
 }
 
-fn values(seq: i64, entry: &Entry, link: &[u8]) -> [Value; 11] {
-    let Entry { at, actor, role, action, outcome, record, patients, source, trace } = entry;
+fn values(seq: i64, entry: &Entry, link: &[u8]) -> [Value; 12] {
+    let Entry { at, actor, role, action, outcome, record, patients, source, trace, changed } =
+        entry;
     [
         seq.into(),
         (*at).into(),
@@ -100,6 +101,7 @@ fn values(seq: i64, entry: &Entry, link: &[u8]) -> [Value; 11] {
         joined(patients).into(),
         source.clone().into(),
         trace.clone().into(),
+        (!changed.is_empty()).then(|| changed.join(" ")).into(),
         link.to_vec().into(),
     ]
 }
@@ -116,6 +118,7 @@ impl Kept {
     pub fn read(row: &Row) -> Result<Self, DbError> {
         let outcome = Outcome::named(&row.get::<String>(5)?);
         let ids: String = row.get(7)?;
+        let changed = row.get::<Option<String>>(10)?.unwrap_or_default();
         let patients = ids.split_terminator(' ').map(str::parse).collect::<Result<_, _>>();
         let entry = Entry {
             at: row.get(1)?,
@@ -127,12 +130,13 @@ impl Kept {
             patients: patients.map_err(|_| DbError::Corrupt("a patient's id that is none"))?,
             source: row.get(8)?,
             trace: row.get(9)?,
+            changed: changed.split_terminator(' ').map(str::to_owned).collect(),
         };
-        Ok(Self { seq: row.get(0)?, entry, link: row.get(10)? })
+        Ok(Self { seq: row.get(0)?, entry, link: row.get(11)? })
     }
 
     /// [`COLUMNS`].
-    pub fn values(&self) -> [Value; 11] {
+    pub fn values(&self) -> [Value; 12] {
         values(self.seq, &self.entry, &self.link)
     }
 }

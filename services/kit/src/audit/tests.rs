@@ -35,7 +35,10 @@ fn entry(n: u32) -> Entry {
     asked.by_user(format!("user-{n}"), Some(Role::Clinician));
     let patient = Uuid::from_u128(n.into());
     let at = Timestamp::from_microsecond(1_800_000_000_000_000 + i64::from(n)).unwrap();
-    asked.entry(at, Outcome::Allowed, Some(patient.to_string()), vec![patient, Uuid::max()])
+    let patients = vec![patient, Uuid::max()];
+    let entry = asked.entry(at, Outcome::Allowed, Some(patient.to_string()), patients);
+    let changed = if n == 4 { vec!["role=ADMIN".to_owned()] } else { Vec::new() };
+    Entry { changed, ..entry }
 }
 
 async fn trail_again(store: &TestStore) {
@@ -137,6 +140,9 @@ async fn whatever_is_changed_the_first_wrong_entry_is_named() {
     let cases: &[(&[&str], Fault)] = &[
         (&["update audit set actor = 'nobody' where seq = 7"], Fault::Changed(7)),
         (&["update audit set record = null where seq = 7"], Fault::Changed(7)),
+        (&["update audit set changed = null where seq = 4"], Fault::Changed(4)),
+        (&["update audit set changed = 'role=BILLING' where seq = 4"], Fault::Changed(4)),
+        (&["update audit set changed = 'role=ADMIN' where seq = 5"], Fault::Changed(5)),
         (&["update audit set outcome = 'odd' where seq = 3"], Fault::Changed(3)),
         (&["update audit set patients = 'odd' where seq = 3"], Fault::Changed(3)),
         (&["delete from audit where seq = 1"], Fault::Removed(1)),
@@ -151,13 +157,15 @@ async fn whatever_is_changed_the_first_wrong_entry_is_named() {
             Fault::Changed(8),
         ),
         (
-            &["insert into audit select 0, at, actor, role, action, outcome, record, patients,
-               source, trace, link from audit where seq = 1"],
+            &["insert into audit
+               select 0, at, actor, role, action, outcome, record, patients, source, trace, link,
+                      changed from audit where seq = 1"],
             Fault::Inserted(0),
         ),
         (
-            &["insert into audit select 21, at, actor, role, action, outcome, record, patients,
-               source, trace, link from audit where seq = 20"],
+            &["insert into audit
+               select 21, at, actor, role, action, outcome, record, patients, source, trace, link,
+                      changed from audit where seq = 20"],
             Fault::Changed(21),
         ),
         (&["delete from audit where seq > 15"], Fault::CutOff(16)),

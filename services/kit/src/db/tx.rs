@@ -36,6 +36,11 @@ impl<'c> Tx<'c> {
         Ok((asked, ledger.ok_or(DbError::Corrupt("no audit trail"))?))
     }
 
+    /// What the task that writes was asked to do, if it was asked.
+    pub(crate) const fn asked(&self) -> Option<&Asked> {
+        self.audit.0.as_ref()
+    }
+
     /// Which engine it runs on.
     pub const fn engine(&self) -> Engine {
         match self.inner {

@@ -5,10 +5,15 @@
 //! Connections are few and short. When there are too many, the oldest one is closed: whoever holds
 //! them open, without a request or with half of one, keeps nobody else out.
 
-use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{Request, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -18,6 +23,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
 };
+use tower::ServiceExt as _;
+
+use super::log_level::Source;
 
 /// So many can be let in when there is no other descriptor.
 const RESERVE: usize = 16;
@@ -50,29 +58,30 @@ impl AdminListener {
         let (mut open, mut order) = (JoinSet::new(), VecDeque::<AbortHandle>::new());
         loop {
             tokio::select! {
-                stream = self.accept() => {
+                (stream, from) = self.accept() => {
                     order.retain(|connection| !connection.is_finished());
                     if order.len() >= CONNECTIONS_MAX
                         && let Some(oldest) = order.pop_front()
                     {
                         oldest.abort();
                     }
-                    order.push_back(open.spawn(connection(stream, routes.clone())));
+                    let served = connection(stream, from.ip(), routes.clone());
+                    order.push_back(open.spawn(served));
                 }
                 Some(_) = open.join_next() => {}
             }
         }
     }
 
-    async fn accept(&mut self) -> TcpStream {
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             // What was given up before is held again as soon as there is any.
             let _ = self.reserve.refill();
             match self.socket.accept().await {
-                Ok((stream, _)) => return stream,
+                Ok(accepted) => return accepted,
                 Err(error) if is_exhausted(&error) && self.reserve.release_one() => {
-                    if let Ok((stream, _)) = self.socket.accept().await {
-                        return stream;
+                    if let Ok(accepted) = self.socket.accept().await {
+                        return accepted;
                     }
                 }
                 Err(error) => accept_failed(&error).await,
@@ -81,9 +90,12 @@ impl AdminListener {
     }
 }
 
-async fn connection(stream: TcpStream, routes: Router) {
+async fn connection(stream: TcpStream, from: IpAddr, routes: Router) {
     let _ = stream.set_nodelay(true);
-    let routes = TowerToHyperService::new(routes);
+    let routes = TowerToHyperService::new(routes.map_request(move |mut request: Request<_>| {
+        request.extensions_mut().insert(Source(from));
+        request
+    }));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)

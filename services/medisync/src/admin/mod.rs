@@ -23,6 +23,7 @@ use axum::{
 use prometheus::{
     IntGauge, IntGaugeVec, TextEncoder, opts, register_int_gauge, register_int_gauge_vec,
 };
+use shared_middleware::{audit::Record, clock::Clock};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 pub(crate) use self::{curves::Curves, listener::AdminListener};
@@ -38,6 +39,9 @@ pub(crate) struct Told {
     pub(crate) process: ProcessMetrics,
     /// What it was a while ago.
     pub(crate) curves: Curves,
+    /// Where a change of what is logged is recorded.
+    pub(crate) audit: Arc<dyn Record>,
+    pub(crate) clock: Clock,
 }
 
 static CONNECTIONS: LazyLock<IntGaugeVec> = LazyLock::new(|| {

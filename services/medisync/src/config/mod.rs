@@ -18,6 +18,7 @@ use kit::{
     db::{DbConfig, DbUrl},
     log::KafkaConfig,
 };
+use notification::MessageLimits;
 use secrecy::SecretString;
 use shared_middleware::{
     clock::{Clock, TimeZone},
@@ -155,6 +156,7 @@ pub(crate) struct Notification {
     pub(crate) smtp: Option<SecretString>,
     pub(crate) outbox_dir: PathBuf,
     pub(crate) from: String,
+    pub(crate) limits: MessageLimits,
 }
 
 #[derive(Clone)]

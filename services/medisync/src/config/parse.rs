@@ -11,6 +11,7 @@ use kit::{
     db::DbUrl,
     log::{KafkaConfig, KafkaUrl},
 };
+use notification::MessageLimits;
 use secrecy::SecretString;
 use shared_middleware::{clock, identity::Part, listen::Mode, token::KeySource};
 
@@ -235,8 +236,17 @@ fn notification(s: &mut Sources) -> Option<Notification> {
     let outbox_dir = s.read("notification.outbox_dir", PathBuf::from_str);
     let from = s
         .read("notification.from", |from| notification::check_from(from).map(|()| from.to_owned()));
+    let interval_s =
+        s.read("notification.update_interval_seconds", |text| from_to(text, 0, 86_400));
+    let address = s.read("notification.rate_limit.address", limit);
+    let actor = s.read("notification.rate_limit.actor", limit);
     let smtp = if given { Some(smtp?) } else { None };
-    Some(Notification { smtp, outbox_dir: outbox_dir?, from: from? })
+    let limits = MessageLimits {
+        update_interval: Duration::from_secs(interval_s?.unsigned_abs()),
+        address: address?,
+        actor: actor?,
+    };
+    Some(Notification { smtp, outbox_dir: outbox_dir?, from: from?, limits })
 }
 
 fn mesh(s: &mut Sources, parts: &[Part]) -> Option<Mesh> {

@@ -211,6 +211,23 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("notification.outbox_dir", "{data}/outbox", "where messages go as files"),
     setting("notification.from", "MediSync <no-reply@medisync.example>", "the sender of messages"),
     setting(
+        "notification.update_interval_seconds",
+        "3600",
+        "how long after a message about a change of a patient's details the next one is sent, with \
+         the last state; 0: a message for each change",
+    ),
+    setting(
+        "notification.rate_limit.address",
+        "10/3600s",
+        "messages to one address: N/Ts[:BURST], or off; what is over it is sent later",
+    ),
+    setting(
+        "notification.rate_limit.actor",
+        "5000/3600s",
+        "messages that one user or service account causes: N/Ts[:BURST], or off; what is over it \
+         is sent later",
+    ),
+    setting(
         "events.log",
         "embedded",
         "embedded, in {data}/events.db; or kafka://user:pass@host:port,host:port",

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    settings::{SETTINGS, Setting},
+    settings::{self, SETTINGS, Setting},
     sources::Sources,
 };
 
@@ -51,6 +51,12 @@ fn line(setting: &Setting, sources: &Sources) -> String {
 /// Whether the value itself is a secret, unless it says where that is.
 fn is_key(setting: &Setting) -> bool {
     setting.key == "audit.key"
+}
+
+/// Whether a setting's value is, or holds, a secret.
+pub(super) fn holds_secret(key: &str, value: &str) -> bool {
+    settings::find(key).is_some_and(|setting| is_key(setting) && !value.starts_with("file:"))
+        || masked(value) != value
 }
 
 fn quoted(value: &str) -> String {

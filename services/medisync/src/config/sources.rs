@@ -4,13 +4,17 @@ use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
     fmt, fs,
+    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
 use serde_json::json;
 
-use super::forms::log_filter;
-use super::settings::{self, DERIVED, SETTINGS, TOKEN_ISSUERS};
+use super::{
+    forms::log_filter,
+    settings::{self, DERIVED, SETTINGS, TOKEN_ISSUERS},
+    show,
+};
 
 const PREFIX: &str = "MEDISYNC_";
 /// What tests are told by; no setting.
@@ -52,6 +56,8 @@ pub(crate) struct Faults(Vec<Fault>);
 pub(crate) struct Sources {
     values: BTreeMap<&'static str, (String, Origin)>,
     faults: Vec<Fault>,
+    /// What is not as it should be, and no reason to do nothing.
+    warning: Option<String>,
 }
 
 // === impl Origin ===
@@ -108,7 +114,7 @@ impl Sources {
         environment: impl IntoIterator<Item = (impl Into<OsString>, impl Into<OsString>)>,
         flags: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Self {
-        let mut sources = Self { values: BTreeMap::new(), faults: Vec::new() };
+        let mut sources = Self { values: BTreeMap::new(), faults: Vec::new(), warning: None };
         if let Some(file) = file {
             sources.read_file(file);
         }
@@ -173,6 +179,11 @@ impl Sources {
         Faults(self.faults.clone())
     }
 
+    /// What is not as it should be, and no reason to do nothing.
+    pub(crate) fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
+    }
+
     /// What other programs are told by as well: ours are the stronger ones. Empty is none.
     fn read_ecosystems(&mut self, name: &str, value: &str) {
         let known = ECOSYSTEMS.iter().find(|(known, _)| *known == name);
@@ -217,12 +228,31 @@ impl Sources {
             Err(error) => return self.faults.push(Fault::new(at, error.to_string())),
         };
         match text.parse::<toml::Table>() {
-            Ok(table) => self.read_table(&at, "", table),
+            Ok(table) => {
+                self.read_table(&at, "", table);
+                self.check_readers(path, &at);
+            }
             // The parser's text quotes the line, which may hold a password: only the place is told.
             Err(error) => {
                 let line = error.span().map_or(0, |span| text[..span.start].lines().count());
                 self.faults.push(Fault::new(at, format!("not TOML near line {line}")));
             }
+        }
+    }
+
+    /// A file of ours that holds a secret is for nobody else. One that somebody else owns is as
+    /// they mounted it: for a container, in which there is nobody else.
+    fn check_readers(&mut self, path: &Path, at: &str) {
+        let Ok(about) = fs::metadata(path) else { return };
+        let ours = about.uid() == rustix::process::geteuid().as_raw();
+        let mode = about.mode() & 0o777;
+        let secret = self.values.iter().find(|(key, (value, origin))| {
+            *origin == Origin::File && show::holds_secret(key, value)
+        });
+        if let (true, true, Some((key, _))) = (ours, mode & 0o044 != 0, secret) {
+            self.warning = Some(format!(
+                "others can read {at} (mode {mode:04o}), and {key} is a secret: make it 0600"
+            ));
         }
     }
 

@@ -16,7 +16,9 @@ pub(crate) fn command(cli: &Cli, command: &PkiCommand) -> anyhow::Result<()> {
     match command {
         PkiCommand::Init if pki.init()? => say!("made the authority in {dir}")?,
         PkiCommand::Init => say!("there is an authority in {dir} already")?,
-        PkiCommand::Issue { part } => {
+        PkiCommand::Issue { part, allow_readable_key } => {
+            let pki = Pki { allow_readable_key: *allow_readable_key, ..pki };
+            let dir = pki.dir.display();
             pki.issue(*part)?;
             say!("issued {dir}/{part}.pem and {part}.key for {}", part.spiffe_id())?;
         }

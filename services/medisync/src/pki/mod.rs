@@ -32,7 +32,7 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType,
 };
 use rustls_pki_types::CertificateDer;
-use shared_middleware::{clock::Clock, identity::Part, tls};
+use shared_middleware::{clock::Clock, identity::Part, secret_file, tls};
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -50,13 +50,15 @@ const RENEWAL_LOOKS_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Pki {
     dir: PathBuf,
     clock: Clock,
+    /// Whether an authority's key may be one that others can read.
+    allow_readable_key: bool,
 }
 
 // === impl Pki ===
 
 impl Pki {
     pub(crate) const fn new(dir: PathBuf, clock: Clock) -> Self {
-        Self { dir, clock }
+        Self { dir, clock, allow_readable_key: false }
     }
 
     /// Makes the authority if there is none; tells whether it did.
@@ -80,7 +82,7 @@ impl Pki {
                 self.write(folder, "ca.key", &key.serialize_pem())?;
                 key
             }
-            (false, true) if !has_issued() => self.signing_key("ca.key")?,
+            (false, true) if !has_issued() => self.authority_key("ca.key")?,
             (true, false) => bail!(
                 "there is a ca.pem in {dir}, and no ca.key to go with it: bring ca.key here, or \
                  run this where it is"
@@ -221,8 +223,7 @@ impl Pki {
 
     /// Whether a part's key is the one of its certificate.
     fn is_pair(&self, part: Part) -> bool {
-        let (Ok(leaf), Ok(key)) = (self.leaf(part), self.signing_key(&format!("{part}.key")))
-        else {
+        let (Ok(leaf), Ok(key)) = (self.leaf(part), self.key(&format!("{part}.key"))) else {
             return false;
         };
         parsed(&leaf).is_ok_and(|leaf| leaf.public_key().raw == key.subject_public_key_info())
@@ -235,13 +236,13 @@ impl Pki {
     }
 
     fn issuer(&self) -> anyhow::Result<Issuer<'static, KeyPair>> {
-        let (authority, key) = (self.authority("ca.key")?, self.signing_key("ca.key")?);
+        let (authority, key) = (self.authority("ca.key")?, self.authority_key("ca.key")?);
         Issuer::from_ca_cert_der(&authority, key).context("pki/ca.pem is no authority's")
     }
 
     /// The certificate in `ca.pem` that belongs to a key.
     fn authority(&self, key: &str) -> anyhow::Result<CertificateDer<'static>> {
-        let public = self.signing_key(key)?.subject_public_key_info();
+        let public = self.authority_key(key)?.subject_public_key_info();
         let is_its = |der: &CertificateDer<'_>| {
             parsed(der).is_ok_and(|authority| authority.public_key().raw == public)
         };
@@ -251,7 +252,16 @@ impl Pki {
         })
     }
 
-    fn signing_key(&self, name: &str) -> anyhow::Result<KeyPair> {
+    /// With an authority's key anybody can be any part: it is used when nobody else can read it.
+    fn authority_key(&self, name: &str) -> anyhow::Result<KeyPair> {
+        let path = self.path(name);
+        if path.exists() && !self.allow_readable_key {
+            secret_file::read(&path)?;
+        }
+        self.key(name)
+    }
+
+    fn key(&self, name: &str) -> anyhow::Result<KeyPair> {
         let path = self.path(name);
         if !path.exists() {
             bail!("there is no {name} in {}: run `medisync pki init`", self.dir.display());

@@ -1,8 +1,12 @@
 //! What is renewed, revoked and replaced, on days of the tests' own.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use tempfile::TempDir;
@@ -152,6 +156,24 @@ fn an_authority_that_was_cut_off_before_its_certificate_is_finished() {
     // One that has issued is not made again: nobody may have removed it but by mistake.
     fs::remove_file(pki.path("ca.pem")).unwrap();
     assert!(pki.ensure(&BOTH).unwrap_err().to_string().contains("bring ca.pem"));
+}
+
+#[test]
+fn an_authoritys_key_that_others_can_read_issues_nothing_unless_that_is_allowed() {
+    let here = Here::with(&[Part::Billing]);
+    let key = here.pki.path("ca.key");
+    for mode in [0o644, 0o640, 0o604] {
+        fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+        let refused = format!("{:#}", here.pki.issue(Part::Billing).unwrap_err());
+        let line = format!("ca.key is a secret that others can read (mode {mode:04o})");
+        assert!(refused.contains(&line), "{refused}");
+        assert!(here.pki.rotate(Step::Begin).is_err());
+    }
+    let (dir, clock) = (here.pki.dir.clone(), here.pki.clock.clone());
+    let allowing = Pki { dir, clock, allow_readable_key: true };
+    allowing.issue(Part::Billing).unwrap();
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+    here.pki.issue(Part::Billing).unwrap();
 }
 
 #[test]

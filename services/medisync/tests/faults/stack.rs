@@ -321,11 +321,17 @@ impl Drop for Disk {
     }
 }
 
-/// Demo users, and no limits that writers would run into.
+/// Demo users, no limits that writers would run into, and a message for each event.
 fn common() -> Vec<(String, String)> {
-    let limits = ["GATEWAY__RATE_LIMIT__USER", "GATEWAY__RATE_LIMIT__CLIENT"];
-    let of_sign_ins = ["GATEWAY__RATE_LIMIT__LOGIN", "AUTH__RATE_LIMIT__ACCOUNT"];
-    let off = limits.into_iter().chain(of_sign_ins);
-    let off = off.map(|limit| (format!("MEDISYNC_{limit}"), "off".to_owned()));
-    off.chain([("MEDISYNC_DEMO".to_owned(), "true".to_owned())]).collect()
+    let settings = [
+        ("GATEWAY__RATE_LIMIT__USER", "off"),
+        ("GATEWAY__RATE_LIMIT__CLIENT", "off"),
+        ("GATEWAY__RATE_LIMIT__LOGIN", "off"),
+        ("AUTH__RATE_LIMIT__ACCOUNT", "off"),
+        ("NOTIFICATION__RATE_LIMIT__ADDRESS", "off"),
+        ("NOTIFICATION__RATE_LIMIT__ACTOR", "off"),
+        ("NOTIFICATION__UPDATE_INTERVAL_SECONDS", "0"),
+        ("DEMO", "true"),
+    ];
+    settings.map(|(key, value)| (format!("MEDISYNC_{key}"), value.to_owned())).to_vec()
 }

@@ -51,7 +51,7 @@ impl Identity {
     }
 
     /// All that is in the file, DER.
-    fn chain(&self) -> Vec<CertificateDer<'static>> {
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
         CertificateDer::pem_slice_iter(self.pem.as_bytes()).map(Result::unwrap).collect()
     }
 }

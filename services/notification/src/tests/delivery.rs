@@ -2,7 +2,6 @@
 
 use std::{fs, sync::Arc};
 
-use jiff::SignedDuration;
 use kit::{
     consumer::{Consumer, Handler as _},
     dead_letter::Retried,
@@ -55,13 +54,7 @@ async fn a_message_that_was_delivered_and_not_marked_is_the_same_file() {
         let world = World::with_files(engine).await;
         fs::write(world.file(1), &first).unwrap();
         world.handle(&event(1, 7, PATIENT_CREATED)).await.unwrap();
-        let now = world.time.clock().now();
-        let claimed = world
-            .store
-            .claim(now, now + SignedDuration::from_secs(CLAIMED_FOR_S), 10)
-            .await
-            .unwrap();
-        assert_eq!(claimed.len(), 1);
+        assert_eq!(world.claimed_elsewhere().await, 1);
         world.deliver().await;
         assert_eq!(world.statuses().await, ["PENDING"], "it is claimed");
 
@@ -77,10 +70,8 @@ async fn a_claim_runs_out() {
     for engine in engines() {
         let world = World::with_files(engine).await;
         world.handle(&event(1, 7, PATIENT_CREATED)).await.unwrap();
-        let now = world.time.clock().now();
-        let until = now + SignedDuration::from_secs(CLAIMED_FOR_S);
-        assert_eq!(world.store.claim(now, until, 10).await.unwrap().len(), 1);
-        assert!(world.store.claim(now, until, 10).await.unwrap().is_empty());
+        assert_eq!(world.claimed_elsewhere().await, 1);
+        assert_eq!(world.claimed_elsewhere().await, 0);
         world.time.pass_s(CLAIMED_FOR_S);
         world.deliver().await;
         assert_eq!(world.statuses().await, ["SENT"]);

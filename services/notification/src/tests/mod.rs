@@ -1,6 +1,7 @@
 //! The service as a whole: events go in by the topic or by the handler, messages come out.
 
 mod delivery;
+mod limits;
 mod listing;
 mod smtp;
 mod smtp_server;
@@ -9,6 +10,7 @@ use std::{
     fs,
     path::PathBuf,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{Router, body::Body, extract::Request};
@@ -34,7 +36,12 @@ use uuid::Uuid;
 
 use self::smtp_server::SmtpServer;
 use crate::{
-    Config, GROUP, api, consumer::Notifications, parse_from, sender::Sender, store::Store,
+    Config, GROUP, api,
+    consumer::Notifications,
+    limits::{Limits, MessageLimits},
+    parse_from,
+    sender::Sender,
+    store::{Claim, Store},
 };
 
 /// How long tests claim what a process then does not deliver.
@@ -67,6 +74,10 @@ pub(crate) fn record(event: &PatientEvent) -> Record {
     }
 }
 
+const fn each_its_own() -> MessageLimits {
+    MessageLimits { update_interval: Duration::ZERO, address: None, actor: None }
+}
+
 /// A time that goes on when it is told to.
 #[derive(Clone)]
 struct Time(Arc<Mutex<Timestamp>>);
@@ -97,19 +108,24 @@ impl Time {
 // === impl World ===
 
 impl World {
+    /// Each event has a message of its own.
     async fn with_files(engine: TestEngine) -> Self {
-        Self::start(engine, None).await
+        Self::start(engine, None, each_its_own()).await
+    }
+
+    async fn with_limits(engine: TestEngine, limits: MessageLimits) -> Self {
+        Self::start(engine, None, limits).await
     }
 
     async fn with_smtp(engine: TestEngine, server: &SmtpServer) -> Self {
-        Self::start(engine, Some(SecretString::from(server.url.clone()))).await
+        Self::start(engine, Some(SecretString::from(server.url.clone())), each_its_own()).await
     }
 
-    async fn start(engine: TestEngine, smtp: Option<SecretString>) -> Self {
+    async fn start(engine: TestEngine, smtp: Option<SecretString>, limits: MessageLimits) -> Self {
         let kept = TestStore::on(engine).await;
         let folder = kept.folder();
         let config = Config::new(kept.config().clone(), folder.join("outbox"));
-        let config = Config { smtp, ..config };
+        let config = Config { smtp, limits, ..config };
         let log = EmbeddedLog::open(&folder.join("events.db"), Clock::system()).await.unwrap();
         let time = Time(Arc::new(Mutex::new("2026-03-02T09:00:00Z".parse().unwrap())));
         let store = Store::open(&config.database).await.unwrap();
@@ -129,6 +145,8 @@ impl World {
             log: Arc::new(log.clone()),
             clock: time.clock(),
             wake,
+            update_interval: config.limits.update_interval,
+            limits: Limits::new(&config.limits),
         };
         Self { store, log, time, handler, sender, config, _kept: kept }
     }
@@ -147,17 +165,14 @@ impl World {
     }
 
     async fn handle(&self, event: &PatientEvent) -> Result<(), HandlerError> {
-        // Each at an offset of its own, made of its id.
-        let (_, id) = Uuid::parse_str(&event.event_id).unwrap().as_u64_pair();
-        let offset = 100 + i64::try_from(id).unwrap();
-        let delivered = Delivered {
-            partition: 3,
-            position: offset,
-            offset,
-            published_at: None,
-            record: record(event),
-        };
-        self.apply(delivered).await
+        let id = Uuid::parse_str(&event.event_id).unwrap().as_u128();
+        self.apply(self.delivered(id, record(event))).await
+    }
+
+    /// Each at an offset of its own, made of its event's id.
+    fn delivered(&self, event_id: u128, record: Record) -> Delivered {
+        let offset = 100 + i64::try_from(event_id).unwrap();
+        Delivered { partition: 3, position: offset, offset, published_at: None, record }
     }
 
     async fn apply(&self, delivered: Delivered) -> Result<(), HandlerError> {
@@ -204,6 +219,14 @@ impl World {
         assert_eq!(status, StatusCode::OK, "{body}");
         let listed = body["notifications"].as_array().unwrap();
         listed.iter().map(|it| it["status"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// What somebody else has taken for so long, and does not deliver.
+    async fn claimed_elsewhere(&self) -> usize {
+        let now = self.time.clock().now();
+        let until = now + SignedDuration::from_secs(CLAIMED_FOR_S);
+        let claim = Claim { now, until, count_max: 10, interval: SignedDuration::ZERO };
+        self.store.claim(claim).await.unwrap().len()
     }
 
     /// How many notifications still hold personal data.

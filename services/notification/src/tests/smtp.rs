@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{World, event, smtp_server::SmtpServer};
+use super::{World, each_its_own, event, smtp_server::SmtpServer};
 use crate::{BuildError, Config, domain::TRIES_MAX, parse_from};
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn a_server_that_is_busy_is_asked_again_later() {
 async fn a_server_that_is_away_is_waited_for_as_long_as_it_takes() {
     for engine in engines() {
         let url = SmtpServer::start().await.url.clone();
-        let world = World::start(engine, Some(SecretString::from(url))).await;
+        let world = World::start(engine, Some(SecretString::from(url)), each_its_own()).await;
         world.handle(&event(1, 7, PATIENT_CREATED)).await.unwrap();
         for _ in 0..TRIES_MAX + 3 {
             world.deliver().await;

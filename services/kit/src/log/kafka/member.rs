@@ -69,11 +69,10 @@ impl ConsumerContext for Member {
     }
 
     fn commit_callback(&self, done: KafkaResult<()>, offsets: &TopicPartitionList) {
-        if done.is_ok() {
-            return;
-        }
         for of in offsets.elements() {
-            self.assigned.was_not_told(of.partition());
+            if let (Ok(()), Ok(()), Offset::Offset(next)) = (&done, of.error(), of.offset()) {
+                self.assigned.is_confirmed(of.partition(), next);
+            }
         }
     }
 }

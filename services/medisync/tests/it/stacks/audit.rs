@@ -1,6 +1,6 @@
 //! The audit trail: who did what to which record, and that nobody can change what it says.
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
@@ -147,6 +147,54 @@ async fn sign_ins_and_users_leave_their_trace_and_unknown_callers_do_not() {
     }
     let more = entries().await - before;
     assert!(more <= 10.0, "{more} entries of nobody");
+}
+
+#[tokio::test]
+async fn what_was_changed_about_a_user_is_told_and_to_which_role() {
+    let world = World::start().await;
+    let (admin, auditor) = (world.sign_in(ADMIN).await, world.sign_in(AUDITOR).await);
+    let body = json!({"email": "new@test.com", "password": "a longer phrase", "role": "BILLING"});
+    let user = admin.post("/api/users", &body).await.expect(StatusCode::CREATED).json();
+    let id = user["id"].as_str().unwrap();
+    let path = format!("/api/users/{id}");
+    for change in [
+        json!({"role": "ADMIN"}),
+        json!({"disabled": true}),
+        json!({"disabled": false, "password": "another phrase", "role": "AUDITOR"}),
+        json!({"role": "AUDITOR"}),
+    ] {
+        admin.send(Method::PATCH, &path, &[], Some(&change)).await.expect(StatusCode::OK);
+    }
+    let query = "action=user.create&outcome=allowed";
+    let made = all_of(&auditor, query, 6).await;
+    assert_eq!(made[5]["changed"], json!(["role=BILLING"]));
+    let changed = all_of(&auditor, "action=user.update", 4).await;
+    assert!(changed.iter().all(|entry| entry["record"] == *id));
+    let fields: Vec<_> = changed.iter().map(|entry| &entry["changed"]).collect();
+    let wanted = [
+        json!(["role=ADMIN"]),
+        json!(["disabled=true"]),
+        json!(["role=AUDITOR", "disabled=false", "password"]),
+        json!([]),
+    ];
+    assert_eq!(fields, wanted.each_ref());
+    assert!(world.command(&["audit", "verify"], "").contains("auth: intact"));
+}
+
+#[tokio::test]
+async fn whoever_changes_what_is_logged_is_recorded() {
+    let world = World::start().await;
+    let auditor = world.sign_in(AUDITOR).await;
+    for part in ["gateway", "patient"] {
+        let admin = world.admin_of(part);
+        for (level, status) in [("warn", StatusCode::OK), ("x=nonsense", StatusCode::BAD_REQUEST)] {
+            let put = admin.client.put(format!("{}/log-level", admin.base)).body(level);
+            assert_eq!(put.send().await.unwrap().status(), status);
+        }
+    }
+    let found = all_of(&auditor, "action=log_level.change", 2).await;
+    assert_eq!(told(&found, "user"), ["anonymous", "anonymous"]);
+    assert_eq!(told(&found, "source"), ["127.0.0.1", "127.0.0.1"]);
 }
 
 #[tokio::test]

@@ -1,19 +1,22 @@
 //! The notifications. Both engines speak this SQL.
+//!
+//! - `outgoing` takes what is due, and keeps what became of it.
+
+mod outgoing;
 
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use kit::{
     db::{Db, DbConfig, DbError, Migrations, Row, Tx},
-    dead_letter::{self, Burial},
     log::Delivered,
     params,
 };
-use proto::{demo, patient_events::TOPIC};
+use proto::demo;
 use uuid::Uuid;
 
+pub(crate) use self::outgoing::{Claim, Pending, Source};
 use crate::{
-    consumer::GROUP,
     domain::{Kind, Medium, Status, Verdict},
     events::Event,
 };
@@ -43,31 +46,6 @@ pub(crate) struct New<'a> {
     pub(crate) medium: Medium,
     pub(crate) at: Timestamp,
     pub(crate) delivered: &'a Delivered,
-}
-
-/// A notification that is to be delivered. It names a person, and is not printed.
-#[derive(Clone)]
-pub(crate) struct Pending {
-    pub(crate) seq: i64,
-    pub(crate) event_id: Uuid,
-    pub(crate) patient: Uuid,
-    pub(crate) kind: Kind,
-    pub(crate) created_at: Timestamp,
-    /// Tries, the one that begins included.
-    pub(crate) tried: i64,
-    /// The event's value, as it was read.
-    pub(crate) event: Vec<u8>,
-    /// Its headers.
-    pub(crate) headers: Vec<(String, String)>,
-    /// Where it was read from.
-    pub(crate) source: Source,
-}
-
-/// Where an event was read from, when that is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Source {
-    pub(crate) partition: Option<i64>,
-    pub(crate) offset: Option<i64>,
 }
 
 /// A notification as it is listed.
@@ -126,17 +104,13 @@ impl Store {
 
     /// Takes what is due, oldest first, of each patient the first only: nobody else takes it until
     /// the claim runs out, and nothing overtakes it.
-    pub(crate) async fn claim(
-        &self,
-        now: Timestamp,
-        until: Timestamp,
-        count_max: u32,
-    ) -> Result<Vec<Pending>, DbError> {
-        let due = self.0.read(move |tx| Box::pin(due(tx, now, count_max))).await?;
+    pub(crate) async fn claim(&self, claim: Claim) -> Result<Vec<Pending>, DbError> {
+        let Claim { now, count_max, .. } = claim;
+        let due = self.0.read(move |tx| Box::pin(outgoing::due(tx, now, count_max))).await?;
         if due.is_empty() {
             return Ok(due);
         }
-        self.0.write(move |tx| Box::pin(claim(tx, due, now, until))).await
+        self.0.write(move |tx| Box::pin(outgoing::claim(tx, due, claim))).await
     }
 
     /// Keeps what became of notifications that were claimed.
@@ -150,7 +124,7 @@ impl Store {
             .write(move |tx| {
                 Box::pin(async move {
                     for (pending, verdict) in verdicts {
-                        keep(tx, medium, now, &pending, &verdict).await?;
+                        outgoing::keep(tx, medium, now, &pending, &verdict).await?;
                     }
                     Ok(())
                 })
@@ -194,8 +168,14 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, new: New<'_>) -> Result<(), DbError>
             *offset,
         ],
     )
-    .await
-    .map(drop)
+    .await?;
+    if new.event.kind == Kind::Farewell {
+        // It tells of the changes that wait, and waits for none of them.
+        let sql = "update notification set next_attempt_at = $1
+                   where patient_id = $2 and status = 'PENDING' and kind = 'UPDATE'";
+        tx.execute(sql, params![new.at, new.event.patient]).await?;
+    }
+    Ok(())
 }
 
 /// Makes the notification of an event that was given up due again; tells whether there was one.
@@ -212,97 +192,6 @@ pub(crate) async fn revive(tx: &mut Tx<'_>, again: &New<'_>) -> Result<bool, DbE
         )
         .await?;
     Ok(revived == 1)
-}
-
-async fn due(tx: &mut Tx<'_>, now: Timestamp, count_max: u32) -> Result<Vec<Pending>, DbError> {
-    let rows = tx
-        .query(
-            "select n.seq, n.event_id, n.patient_id, n.kind, n.created_at, n.attempts, n.event,
-                    n.headers, n.source_part, n.source_offset
-             from notification n
-             where n.status = 'PENDING' and n.next_attempt_at <= $1
-               and not exists (select 1 from notification e
-                               where e.status = 'PENDING' and e.patient_id = n.patient_id
-                                 and e.seq < n.seq)
-             order by n.seq limit $2",
-            params![now, count_max],
-        )
-        .await?;
-    rows.iter().map(Pending::read).collect()
-}
-
-/// Those of the due ones that nobody has taken meanwhile.
-async fn claim(
-    tx: &mut Tx<'_>,
-    due: Vec<Pending>,
-    now: Timestamp,
-    until: Timestamp,
-) -> Result<Vec<Pending>, DbError> {
-    let mut claimed = Vec::with_capacity(due.len());
-    for pending in due {
-        let changed = tx
-            .execute(
-                "update notification set attempts = attempts + 1, next_attempt_at = $1
-                 where seq = $2 and status = 'PENDING' and next_attempt_at <= $3",
-                params![until, pending.seq, now],
-            )
-            .await?;
-        if changed == 1 {
-            claimed.push(Pending { tried: pending.tried + 1, ..pending });
-        }
-    }
-    Ok(claimed)
-}
-
-/// Once it is sent, or given up, nothing of the person stays. What is given up is a dead letter.
-async fn keep(
-    tx: &mut Tx<'_>,
-    medium: Medium,
-    now: Timestamp,
-    pending: &Pending,
-    verdict: &Verdict,
-) -> Result<(), DbError> {
-    let (status, sent_at) = match verdict {
-        Verdict::Retry { at, .. } => {
-            tx.execute(
-                "update notification set next_attempt_at = $1
-                 where seq = $2 and status = 'PENDING'",
-                params![*at, pending.seq],
-            )
-            .await?;
-            return Ok(());
-        }
-        Verdict::Sent => (Status::Sent, Some(now)),
-        Verdict::Failed { .. } => (Status::Failed, None),
-    };
-    let kept = tx
-        .execute(
-            "update notification
-             set status = $1, channel = $2, sent_at = $3,
-                 next_attempt_at = null, event = null, headers = null
-             where seq = $4 and status = 'PENDING'",
-            params![status.as_str(), medium.as_str(), sent_at, pending.seq],
-        )
-        .await?;
-    match verdict {
-        Verdict::Failed { reason } if kept == 1 => bury(tx, pending, reason, now).await,
-        _ => Ok(()),
-    }
-}
-
-/// An event that was read nobody knows where cannot be read again: then there is only the topic.
-async fn bury(
-    tx: &mut Tx<'_>,
-    pending: &Pending,
-    error: &str,
-    at: Timestamp,
-) -> Result<(), DbError> {
-    let Source { partition: Some(partition), offset: Some(offset) } = pending.source else {
-        return Ok(());
-    };
-    let headers = &pending.headers;
-    let burial = Burial { group: GROUP, topic: TOPIC, partition, offset, headers, error, at };
-    dead_letter::bury(tx, burial).await
 }
 
 async fn list(
@@ -326,26 +215,6 @@ async fn list(
         }
     };
     rows.iter().map(Listed::read).collect()
-}
-
-// === impl Pending ===
-
-impl Pending {
-    fn read(row: &Row) -> Result<Self, DbError> {
-        let headers = serde_json::from_str(&row.get::<String>(7)?)
-            .map_err(|_| DbError::Corrupt("headers that are no JSON"))?;
-        Ok(Self {
-            seq: row.get(0)?,
-            event_id: row.get(1)?,
-            patient: row.get(2)?,
-            kind: kind(row, 3)?,
-            created_at: row.get(4)?,
-            tried: row.get(5)?,
-            event: row.get(6)?,
-            headers,
-            source: Source { partition: row.get(8)?, offset: row.get(9)? },
-        })
-    }
 }
 
 // === impl Listed ===

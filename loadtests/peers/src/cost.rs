@@ -1,7 +1,8 @@
 //! What a request costs our gateway in instructions and allocations, counted by valgrind: the same
 //! each time, whatever else the machine does, so that a change which makes it dearer is seen.
 //!
-//! Each tool counts twice, with few requests and with many: the difference is that of the requests.
+//! Each tool counts twice, with many requests and with few: the difference is that of the requests.
+//! Both runs last equally long, so that what the process does by the clock is no difference.
 //! Instructions are those of the `dist` build; allocations can only be counted in a build without
 //! an allocator of its own, which makes the same ones.
 
@@ -10,6 +11,8 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
@@ -88,8 +91,8 @@ impl Cost {
     fn count(site: &Site, profile: Option<&Path>, plain: &Path) -> anyhow::Result<Self> {
         let instructions = instructions(site, Policies::All, profile)?;
         let none = Path::new("/dev/null");
-        let few = run(site, plain, "dhat", Policies::All, FEW, none)?;
-        let many = run(site, plain, "dhat", Policies::All, MANY, none)?;
+        let counted = Run { site, binary: plain, tool: "dhat", policies: Policies::All };
+        let (few, many) = counted.few_and_many(none)?;
         let bytes = |log: &str| number_after(log, "Total:");
         let blocks = |log: &str| {
             let line = log.lines().find(|line| line.contains("Total:")).context("no total")?;
@@ -109,60 +112,79 @@ fn per_request(few: f64, many: f64) -> f64 {
 
 /// Of one request, by the `dist` build.
 fn instructions(site: &Site, policies: Policies, profile: Option<&Path>) -> anyhow::Result<f64> {
-    let count = |requests, profile| {
-        let log = run(site, site.binary(), "callgrind", policies, requests, profile)?;
-        number_after(&log, "Collected :")
-    };
-    let none = Path::new("/dev/null");
-    Ok(per_request(count(FEW, none)?, count(MANY, profile.unwrap_or(none))?))
+    let counted = Run { site, binary: site.binary(), tool: "callgrind", policies };
+    let (few, many) = counted.few_and_many(profile.unwrap_or(Path::new("/dev/null")))?;
+    let count = |log: &str| number_after(log, "Collected :");
+    Ok(per_request(count(&few)?, count(&many)?))
 }
 
-/// The gateway under this tool, asked so often: what the tool said in the end.
-fn run(
-    site: &Site,
-    binary: &Path,
-    tool: &str,
+/// The gateway under a tool.
+struct Run<'s> {
+    site: &'s Site,
+    binary: &'s Path,
+    tool: &'static str,
     policies: Policies,
-    requests: u64,
-    profile: &Path,
-) -> anyhow::Result<String> {
-    let port = free_port()?;
-    let gateway = site.gateway(port, &format!("http://127.0.0.1:{}", site.upstream), false);
-    let mut command = tied("valgrind");
-    command.arg(format!("--tool={tool}"));
-    command.arg(format!("--{tool}-out-file={}", profile.display())).arg(binary);
-    // The gateway's own command is `setpriv ... -- PROGRAM ARGUMENTS`.
-    let arguments = gateway.get_args().skip_while(|argument| *argument != "--").skip(2);
-    command.args(arguments);
-    for (name, value) in gateway.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
+}
+
+// === impl Run ===
+
+impl Run<'_> {
+    /// What the tool said in the end, after few requests and after many.
+    fn few_and_many(&self, profile: &Path) -> anyhow::Result<(String, String)> {
+        let (many, took) = self.ask(MANY, Duration::ZERO, profile)?;
+        let (few, _) = self.ask(FEW, took, Path::new("/dev/null"))?;
+        Ok((few, many))
     }
-    match policies {
-        Policies::All => {
-            command.env("MEDISYNC_GATEWAY__CORS_ORIGINS", ORIGIN);
+
+    /// Asks so often, and lets it run for so long at least; what the tool said, and how long it ran.
+    fn ask(
+        &self,
+        requests: u64,
+        at_least: Duration,
+        profile: &Path,
+    ) -> anyhow::Result<(String, Duration)> {
+        let Self { site, binary, tool, policies } = self;
+        let port = free_port()?;
+        let gateway = site.gateway(port, &format!("http://127.0.0.1:{}", site.upstream), false);
+        let mut command = tied("valgrind");
+        command.arg(format!("--tool={tool}"));
+        command.arg(format!("--{tool}-out-file={}", profile.display())).arg(binary);
+        // The gateway's own command is `setpriv ... -- PROGRAM ARGUMENTS`.
+        let arguments = gateway.get_args().skip_while(|argument| *argument != "--").skip(2);
+        command.args(arguments);
+        for (name, value) in gateway.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
         }
-        Policies::None => without_limits(&mut command),
+        match policies {
+            Policies::All => {
+                command.env("MEDISYNC_GATEWAY__CORS_ORIGINS", ORIGIN);
+            }
+            Policies::None => without_limits(&mut command),
+        }
+        // Else the time that it takes would count as well.
+        command.env("MEDISYNC_GATEWAY__HEALTH_EVERY_MS", "600000");
+        let log = site.folder().join(format!("{tool}-{policies:?}-{requests}.log"));
+        let (process, _) = Process::start(command, tool, &log)?;
+        // The same head in both, so that reading it is no difference.
+        let path = match policies {
+            Policies::All => "/api/patients/tiny",
+            Policies::None => OPEN_PATH,
+        };
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nOrigin: {ORIGIN}\r\n\
+             Authorization: Bearer {}\r\n\r\n",
+            site.signer.good()?
+        );
+        let began = Instant::now();
+        ask(port, &request, requests)?;
+        sleep(at_least.saturating_sub(began.elapsed()));
+        let took = began.elapsed();
+        process.stop()?;
+        Ok((fs::read_to_string(&log)?, took))
     }
-    // Else the time that it takes would count as well.
-    command.env("MEDISYNC_GATEWAY__HEALTH_EVERY_MS", "600000");
-    let log = site.folder().join(format!("{tool}-{policies:?}-{requests}.log"));
-    let (process, _) = Process::start(command, tool, &log)?;
-    // The same head in both, so that reading it is no difference.
-    let path = match policies {
-        Policies::All => "/api/patients/tiny",
-        Policies::None => OPEN_PATH,
-    };
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nOrigin: {ORIGIN}\r\n\
-         Authorization: Bearer {}\r\n\r\n",
-        site.signer.good()?
-    );
-    ask(port, &request, requests)?;
-    process.stop()?;
-    Ok(fs::read_to_string(&log)?)
 }
 
 /// One request after the other on one connection.

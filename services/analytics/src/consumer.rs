@@ -28,7 +28,19 @@ impl Handler for Projection {
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
         Box::pin(async move {
             let event = events::decode(&delivered.record, &self.0)?;
-            Ok(store::count(tx, &event).await?)
+            Ok(store::count(tx, &[event]).await?)
+        })
+    }
+
+    fn apply_all<'t>(
+        &'t self,
+        tx: &'t mut Tx<'_>,
+        delivered: &'t [&'t Delivered],
+    ) -> BoxFuture<'t, Result<(), HandlerError>> {
+        Box::pin(async move {
+            let decoded = delivered.iter().map(|one| events::decode(&one.record, &self.0));
+            let events: Vec<_> = decoded.collect::<Result<_, _>>()?;
+            Ok(store::count(tx, &events).await?)
         })
     }
 

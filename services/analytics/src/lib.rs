@@ -5,7 +5,7 @@
 //! - `events` decodes what the topic says, and refuses what cannot be counted.
 //! - `consumer` takes it into the transaction that also keeps the position in the topic.
 //! - `domain` decides what an event changes, and which age band a year of birth is in; `unseen` is
-//!   what of a patient may still come. They are pure.
+//!   what of a patient may still come, `changes` what a batch comes to. They are pure.
 //! - `store` keeps the counters. Only it knows SQL.
 //! - `replay` builds the counters once more from the log, while the old ones are served.
 //! - `api` answers with the summary. Only it knows a status code.
@@ -31,6 +31,8 @@ mod events;
 mod consumer;
 
 mod domain;
+
+mod changes;
 
 mod unseen;
 

@@ -97,7 +97,7 @@ impl Store {
     ) -> Result<Vec<Account>, DbError> {
         // There are no more accounts of the demo's patients than patients.
         let count_max = if self.demo { count } else { count + demo::COUNT };
-        let mut found = self.db.read(move |tx| Box::pin(list(tx, after, count_max))).await?;
+        let mut found = self.db.search(move |tx| Box::pin(list(tx, after, count_max))).await?;
         found.retain(|account| self.shows(account));
         found.truncate(count as usize);
         Ok(found)

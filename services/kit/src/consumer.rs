@@ -85,6 +85,20 @@ pub trait Handler: Send + Sync + 'static {
         delivered: &'t Delivered,
     ) -> BoxFuture<'t, Result<(), HandlerError>>;
 
+    /// As [`Handler::apply`], for several, which take effect in this order.
+    fn apply_all<'t>(
+        &'t self,
+        tx: &'t mut Tx<'_>,
+        delivered: &'t [&'t Delivered],
+    ) -> BoxFuture<'t, Result<(), HandlerError>> {
+        Box::pin(async move {
+            for one in delivered {
+                self.apply(tx, one).await?;
+            }
+            Ok(())
+        })
+    }
+
     /// As [`Handler::apply`], for an event that was given up and is tried again: newer events may
     /// have taken effect since.
     fn retry<'t>(
@@ -251,12 +265,11 @@ impl Consumer {
         let (group, topic) = (self.group, self.topic);
         let handler = Arc::clone(&self.handler);
         let applied = Arc::clone(&records);
-        let work = self.db.write(move |tx| {
+        // What is lost with its position is read again.
+        let work = self.db.write_soon(move |tx| {
             Box::pin(async move {
                 let unseen = position::advance(tx, group, topic, &applied).await?;
-                for delivered in unseen {
-                    handler.apply(tx, delivered).await?;
-                }
+                handler.apply_all(tx, &unseen).await?;
                 Ok::<_, ApplyError>(())
             })
         });

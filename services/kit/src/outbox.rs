@@ -33,7 +33,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    db::{Db, DbError, Engine, Tx},
+    db::{Db, DbError, Tx, many},
     lease::{Held, Leased},
     log::{
         ACTOR, CONTENT_TYPE, EVENT_ID, EVENT_TYPE, EventLog, LogError, PROTOBUF, Record,
@@ -45,6 +45,8 @@ use crate::{
 
 /// So many events are published at once at most.
 const BATCH_MAX: u32 = 512;
+/// When events come one after the other, so much time passes between two looks.
+const GATHERED_FOR: Duration = Duration::from_millis(3);
 /// A relay that was not woken looks anyway: another process may have written, and died since.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 /// What waits is measured so often.
@@ -180,9 +182,16 @@ impl Outbox {
 
     async fn publish_while_held(&self, lease: Held, stop: &CancellationToken) {
         let mut back_off = BACK_OFF_FIRST;
+        let mut last_look = None::<Instant>;
         while lease.is_held() {
             // Asked before it looks: what was committed before the stop is seen by this look.
             let stopping = stop.is_cancelled();
+            // A batch costs more than an event: when they come one after the other, some are waited
+            // for. Where nothing came for a while, nothing waits.
+            if let Some(last) = last_look.filter(|_| !stopping) {
+                sleep(GATHERED_FOR.saturating_sub(last.elapsed())).await;
+            }
+            last_look = Some(Instant::now());
             let pause = match self.publish_some().await {
                 Ok(true) => {
                     back_off = BACK_OFF_FIRST;
@@ -233,8 +242,10 @@ impl Outbox {
             PUBLISHED.with_label_values(&[topic.as_str()]).inc_by(count);
         }
         let ids = waiting.ids;
-        self.db.write(|tx| Box::pin(forget(tx, ids))).await?;
-        Ok(true)
+        // Should it be lost, they are published once more.
+        let may_be_more = ids.len() >= BATCH_MAX as usize;
+        self.db.write_soon(|tx| Box::pin(forget(tx, ids))).await?;
+        Ok(may_be_more)
     }
 
     fn span(&self) -> Span {
@@ -310,14 +321,6 @@ async fn measured(tx: &mut Tx<'_>) -> Result<(i64, Option<Timestamp>), DbError> 
 }
 
 async fn forget(tx: &mut Tx<'_>, ids: Vec<i64>) -> Result<(), DbError> {
-    let ids = serde_json::to_string(&ids).expect("numbers are JSON");
-    let sql = match tx.engine() {
-        Engine::Sqlite => "delete from outbox where id in (select value from json_each($1))",
-        Engine::Postgres => {
-            "delete from outbox where id in
-             (select cast(value as bigint)
-             from json_array_elements_text(cast(cast($1 as text) as json)))"
-        }
-    };
-    tx.execute(sql, params![ids]).await.map(drop)
+    let sql = format!("delete from outbox where id in {}", tx.numbers_in("$1"));
+    tx.execute(&sql, &[many::numbers(ids)]).await.map(drop)
 }

@@ -3,10 +3,12 @@
 //! A position moves in the transaction of the effects, under a lock, and only from where its reader
 //! began. So it does not matter how many readers a partition has for a moment.
 
+use std::collections::{BTreeSet, HashMap};
+
 use async_trait::async_trait;
 
 use crate::{
-    db::{Db, DbError, Engine, Tx},
+    db::{Db, DbError, Engine, Tx, Value, many},
     log::{Delivered, LogError, Positions},
     params,
 };
@@ -39,13 +41,11 @@ pub async fn advance<'r>(
     topic: &str,
     records: &'r [Delivered],
 ) -> Result<Vec<&'r Delivered>, PositionError> {
-    let mut partitions: Vec<i64> = records.iter().map(|record| record.partition).collect();
-    // Locked in one order by everybody.
-    partitions.sort_unstable();
-    partitions.dedup();
-    let mut unseen = Vec::with_capacity(records.len());
+    let partitions: BTreeSet<i64> = records.iter().map(|record| record.partition).collect();
+    let all = all_locked(tx, group, topic, &partitions).await?;
+    let (mut unseen, mut moved) = (Vec::with_capacity(records.len()), Vec::new());
     for partition in partitions {
-        let stored = locked(tx, group, topic, partition).await?;
+        let stored = all.get(&partition).copied().unwrap_or(0);
         let mut of_partition = records.iter().filter(|record| record.partition == partition);
         let first = of_partition.clone().next();
         if first.is_some_and(|first| stored < first.position) {
@@ -54,10 +54,47 @@ pub async fn advance<'r>(
         let next = of_partition.clone().next_back().map_or(0, |last| last.offset + 1);
         unseen.extend(of_partition.by_ref().filter(|record| record.offset >= stored));
         if next > stored {
-            keep(tx, group, topic, partition, next).await?;
+            moved.extend_from_slice(params![group, topic, partition, next]);
         }
     }
+    tx.insert_all("consumer_position", COLUMNS, &moved, OR_MOVE).await?;
     Ok(unseen)
+}
+
+/// The positions of these partitions, locked to the end of the transaction, in the order of the
+/// partitions; those that are there.
+async fn all_locked(
+    tx: &mut Tx<'_>,
+    group: &str,
+    topic: &str,
+    partitions: &BTreeSet<i64>,
+) -> Result<HashMap<i64, i64>, DbError> {
+    let hold = if tx.engine() == Engine::Postgres { " for update" } else { "" };
+    let sql = format!(
+        "select part, next_offset from consumer_position
+         where consumer_group = $1 and topic = $2 and part in {} order by part{hold}",
+        tx.numbers_in("$3")
+    );
+    let wanted = many::numbers(partitions.iter().copied());
+    let mut found = HashMap::new();
+    for again in [false, true] {
+        let rows = tx.query(&sql, params![group, topic, wanted.clone()]).await?;
+        let read = rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?)));
+        found = read.collect::<Result<_, DbError>>()?;
+        let is_missing = |partition: &&i64| !found.contains_key(*partition);
+        let missing: Vec<_> = partitions.iter().filter(is_missing).collect();
+        // SQLite has one writer: who is in a transaction that writes is alone.
+        if missing.is_empty() || again || tx.engine() == Engine::Sqlite {
+            break;
+        }
+        // A row that is not there cannot be locked.
+        let first = missing
+            .into_iter()
+            .flat_map(|partition| [group.into(), topic.into(), (*partition).into(), 0_i64.into()]);
+        let first: Vec<Value> = first.collect();
+        tx.insert_all("consumer_position", COLUMNS, &first, "on conflict do nothing").await?;
+    }
+    Ok(found)
 }
 
 /// Sets a position, whatever it was.
@@ -113,6 +150,9 @@ pub async fn locked(
     row.map_or(Ok(0), |row| row.get(0))
 }
 
+const COLUMNS: &str = "consumer_group, topic, part, next_offset";
+const OR_MOVE: &str = "on conflict (consumer_group, topic, part) do update
+                       set next_offset = excluded.next_offset";
 const SELECT: &str = "select next_offset from consumer_position
                       where consumer_group = $1 and topic = $2 and part = $3";
 const SELECT_LOCKED: &str = "select next_offset from consumer_position

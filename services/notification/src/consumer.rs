@@ -50,12 +50,19 @@ impl Handler for Notifications {
         tx: &'t mut Tx<'_>,
         delivered: &'t Delivered,
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
+        Box::pin(async move { self.apply_all(tx, &[delivered]).await })
+    }
+
+    fn apply_all<'t>(
+        &'t self,
+        tx: &'t mut Tx<'_>,
+        delivered: &'t [&'t Delivered],
+    ) -> BoxFuture<'t, Result<(), HandlerError>> {
         Box::pin(async move {
-            let new = self.notification(delivered)?;
-            if !self.demo && demo::is_patient(new.event.patient.as_u128()) {
-                return Ok(());
-            }
-            Ok(store::insert(tx, new).await?)
+            let new = delivered.iter().map(|one| self.notification(one));
+            let mut new: Vec<_> = new.collect::<Result<_, _>>()?;
+            new.retain(|new| self.demo || !demo::is_patient(new.event.patient.as_u128()));
+            Ok(store::insert(tx, &new).await?)
         })
     }
 
@@ -70,7 +77,7 @@ impl Handler for Notifications {
             if store::revive(tx, &new).await? {
                 return Ok(());
             }
-            Ok(store::insert(tx, new).await?)
+            Ok(store::insert(tx, &[new]).await?)
         })
     }
 

@@ -1,20 +1,23 @@
-//! The counters, kept event by event. Both engines speak this SQL.
+//! The counters, kept batch by batch. Both engines speak this SQL.
 //!
 //! There may be several sets of them, the projections: one is served, and a replay may be building
 //! the next, see `replay`.
 
 pub(crate) mod replay;
 
+use std::collections::{BTreeMap, HashMap};
+
 use jiff::civil::Date;
 use kit::{
-    db::{Db, DbConfig, DbError, Engine, Migrations, Row, Tx, Value},
+    db::{Db, DbConfig, DbError, Engine, Migrations, Row, Tx, Value, many},
     params,
 };
 use proto::demo;
 use uuid::Uuid;
 
 use crate::{
-    domain::{BirthYear, Event, Kind, Patient, State},
+    changes::{Changes, Totals},
+    domain::{BirthYear, Event, Patient, State},
     unseen::Unseen,
 };
 
@@ -88,26 +91,22 @@ impl Store {
     }
 }
 
-/// Counts an event in the projection that is served, unless it was counted before.
-pub(crate) async fn count(tx: &mut Tx<'_>, event: &Event) -> Result<(), DbError> {
+/// Counts events, in this order, in the projection that is served, unless they were counted before.
+pub(crate) async fn count(tx: &mut Tx<'_>, events: &[Event]) -> Result<(), DbError> {
     let served = lock(tx).await?;
-    count_in(tx, served, event).await
+    count_in(tx, served, events).await
 }
 
-/// The same in this projection.
-async fn count_in(tx: &mut Tx<'_>, projection: i64, event: &Event) -> Result<(), DbError> {
-    let known = patient(tx, projection, event.patient).await?;
-    let Some(after) = Patient::after(known.as_ref(), event) else { return Ok(()) };
-    keep(tx, projection, event.patient, &after).await?;
-    let before = known.map(|known| known.state);
-    if before != Some(after.state) {
-        move_birth_year(tx, projection, before, after.state).await?;
+/// The same in this projection. What they come to is worked out here, and written once.
+async fn count_in(tx: &mut Tx<'_>, projection: i64, events: &[Event]) -> Result<(), DbError> {
+    let known = patients(tx, projection, events.iter().map(|event| event.patient)).await?;
+    let changes = Changes::of(known, events);
+    if changes.is_empty() {
+        return Ok(());
     }
-    let (created, updated, deleted) = match event.kind {
-        Kind::Created => (1, 0, 0),
-        Kind::Updated => (0, 1, 0),
-        Kind::Deleted => (0, 0, 1),
-    };
+    keep(tx, projection, &changes.patients).await?;
+    move_birth_years(tx, projection, &changes.birth_years).await?;
+    let Totals { created, updated, deleted } = changes.totals;
     tx.execute(
         "update event_count
          set created = created + $1, updated = updated + $2, deleted = deleted + $3
@@ -115,17 +114,19 @@ async fn count_in(tx: &mut Tx<'_>, projection: i64, event: &Event) -> Result<(),
         params![created, updated, deleted, projection],
     )
     .await?;
-    if created + deleted > 0 {
-        tx.execute(
-            "insert into day_count (projection, day, created, deleted) values ($1, $2, $3, $4)
-             on conflict (projection, day) do update
-             set created = day_count.created + excluded.created,
-                 deleted = day_count.deleted + excluded.deleted",
-            params![projection, event.day, created, deleted],
-        )
-        .await?;
-    }
-    Ok(())
+    let days = changes.days.iter().flat_map(|(day, totals)| {
+        [projection.into(), (*day).into(), totals.created.into(), totals.deleted.into()]
+    });
+    tx.insert_all(
+        "day_count",
+        "projection, day, created, deleted",
+        &days.collect::<Vec<Value>>(),
+        "on conflict (projection, day) do update
+         set created = day_count.created + excluded.created,
+             deleted = day_count.deleted + excluded.deleted",
+    )
+    .await
+    .map(drop)
 }
 
 /// The projection that is served; it stays so to the end of the transaction.
@@ -143,77 +144,82 @@ async fn lock(tx: &mut Tx<'_>) -> Result<i64, DbError> {
 const SERVED: &str = "select served from projection where id = 1";
 const SERVED_LOCKED: &str = "select served from projection where id = 1 for update";
 
-async fn patient(tx: &mut Tx<'_>, projection: i64, id: Uuid) -> Result<Option<Patient>, DbError> {
-    let sql = "select version, state, birth_year, unseen, birth_year_version
-               from patient where projection = $1 and id = $2";
-    let Some(row) = tx.query_opt(sql, params![projection, id]).await? else { return Ok(None) };
-    let state = match row.get::<String>(1)?.as_str() {
-        REGISTERED => State::Registered(row.get::<Option<i64>>(2)?.and_then(BirthYear::new)),
+async fn patients(
+    tx: &mut Tx<'_>,
+    projection: i64,
+    ids: impl Iterator<Item = Uuid>,
+) -> Result<HashMap<Uuid, Patient>, DbError> {
+    let sql = format!(
+        "select id, version, state, birth_year, unseen, birth_year_version
+         from patient where projection = $1 and id in {}",
+        tx.ids_in("$2")
+    );
+    let rows = tx.query(&sql, &[projection.into(), many::ids(ids)]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, patient(row)?))).collect()
+}
+
+fn patient(row: &Row) -> Result<Patient, DbError> {
+    let state = match row.get::<String>(2)?.as_str() {
+        REGISTERED => State::Registered(row.get::<Option<i64>>(3)?.and_then(BirthYear::new)),
         DELETED => State::Deleted,
         _ => return Err(DbError::Corrupt("a patient in an unknown state")),
     };
-    let unseen = Unseen::parse(&row.get::<String>(3)?);
+    let unseen = Unseen::parse(&row.get::<String>(4)?);
     let unseen = unseen.ok_or(DbError::Corrupt("the unseen versions of a patient"))?;
-    let (version, birth_year_version) = (row.get(0)?, row.get(4)?);
-    Ok(Some(Patient { version, unseen, state, birth_year_version }))
+    let (version, birth_year_version) = (row.get(1)?, row.get(5)?);
+    Ok(Patient { version, unseen, state, birth_year_version })
 }
 
 /// A deleted patient's year of birth is overwritten here.
 async fn keep(
     tx: &mut Tx<'_>,
     projection: i64,
-    id: Uuid,
-    patient: &Patient,
+    patients: &BTreeMap<Uuid, Patient>,
 ) -> Result<(), DbError> {
-    let (state, birth_year) = match patient.state {
-        State::Registered(year) => (REGISTERED, year.map(BirthYear::get)),
-        State::Deleted => (DELETED, None),
-    };
-    tx.execute(
-        "insert into patient (projection, id, version, state, birth_year, unseen,
-                              birth_year_version)
-         values ($1, $2, $3, $4, $5, $6, $7)
-         on conflict (projection, id) do update
-         set version = excluded.version, state = excluded.state, birth_year = excluded.birth_year,
-             unseen = excluded.unseen, birth_year_version = excluded.birth_year_version",
-        params![
+    let mut rows: Vec<Value> = Vec::with_capacity(7 * patients.len());
+    for (id, patient) in patients {
+        let (state, birth_year) = match patient.state {
+            State::Registered(year) => (REGISTERED, year.map(BirthYear::get)),
+            State::Deleted => (DELETED, None),
+        };
+        rows.extend_from_slice(params![
             projection,
-            id,
+            *id,
             patient.version,
             state,
             birth_year,
             patient.unseen.to_text(),
             patient.birth_year_version,
-        ],
+        ]);
+    }
+    tx.insert_all(
+        "patient",
+        "projection, id, version, state, birth_year, unseen, birth_year_version",
+        &rows,
+        "on conflict (projection, id) do update
+         set version = excluded.version, state = excluded.state, birth_year = excluded.birth_year,
+             unseen = excluded.unseen, birth_year_version = excluded.birth_year_version",
     )
     .await
     .map(drop)
 }
 
-async fn move_birth_year(
+async fn move_birth_years(
     tx: &mut Tx<'_>,
     projection: i64,
-    from: Option<State>,
-    to: State,
+    by: &BTreeMap<Option<BirthYear>, i64>,
 ) -> Result<(), DbError> {
-    if let Some(State::Registered(year)) = from {
-        tx.execute(
-            "update birth_year_count set patients = patients - 1
-             where projection = $1 and birth_year = $2",
-            &[projection.into(), counted(year)],
-        )
-        .await?;
-    }
-    if let State::Registered(year) = to {
-        tx.execute(
-            "insert into birth_year_count (projection, birth_year, patients) values ($1, $2, 1)
-             on conflict (projection, birth_year) do update
-             set patients = birth_year_count.patients + 1",
-            &[projection.into(), counted(year)],
-        )
-        .await?;
-    }
-    Ok(())
+    let moved = by.iter().filter(|(_, by)| **by != 0);
+    let rows = moved.flat_map(|(year, by)| [projection.into(), counted(*year), (*by).into()]);
+    tx.insert_all(
+        "birth_year_count",
+        "projection, birth_year, patients",
+        &rows.collect::<Vec<Value>>(),
+        "on conflict (projection, birth_year) do update
+         set patients = birth_year_count.patients + excluded.patients",
+    )
+    .await
+    .map(drop)
 }
 
 /// A year as it is counted: 0 stands for none.

@@ -61,10 +61,7 @@ impl Store {
             .write(move |tx| {
                 Box::pin(async move {
                     renew(tx, projection, now).await?;
-                    for event in &events {
-                        count_in(tx, projection, event).await?;
-                    }
-                    Ok(())
+                    Ok(count_in(tx, projection, &events).await?)
                 })
             })
             .await

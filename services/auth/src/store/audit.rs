@@ -61,7 +61,7 @@ impl Store {
         wanted: Wanted,
         count: u32,
     ) -> Result<Vec<Copied>, DbError> {
-        self.0.read(move |tx| Box::pin(search(tx, wanted, count))).await
+        self.0.search(move |tx| Box::pin(search(tx, wanted, count))).await
     }
 }
 

@@ -13,6 +13,7 @@ mod config;
 #[cfg(test)]
 mod conformance;
 mod insert;
+pub mod many;
 mod metrics;
 mod migrate;
 #[cfg(test)]
@@ -107,6 +108,8 @@ enum Purpose {
     Anything,
     /// An entry of the audit trail that no effect depends on. A full disk has room for it.
     Trail,
+    /// What is made again from elsewhere when it is lost.
+    Remake,
 }
 
 enum Inner {
@@ -176,6 +179,18 @@ impl Db {
         self.write_for(Purpose::Anything, work).await
     }
 
+    /// As [`Self::write`], for what is made again from elsewhere when it is lost, such as the effects
+    /// of an event that is read again. PostgreSQL answers before it is on disk: should the server
+    /// crash within moments, it never was, nor was what came after it. (Asynchronous commit.)
+    pub async fn write_soon<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    {
+        self.write_for(Purpose::Remake, work).await
+    }
+
     /// As [`Self::write`], for entries of the audit trail alone: on SQLite also when the disk is
     /// full, as long as what is kept for them lasts.
     pub(crate) async fn write_trail<F>(&self, work: F) -> Result<(), DbError>
@@ -203,6 +218,9 @@ impl Db {
         let work = recording(audit::current(), self.0.ledger.get().cloned(), work);
         let done = match &self.0.engine {
             Inner::Sqlite(sqlite) => sqlite.write(purpose, work).await,
+            Inner::Postgres(postgres) if purpose == Purpose::Remake => {
+                postgres.write_soon(work).await
+            }
             Inner::Postgres(postgres) => postgres.write(work).await,
         };
         self.0.metrics.write(started.elapsed());
@@ -220,6 +238,23 @@ impl Db {
         let done = match &self.0.engine {
             Inner::Sqlite(sqlite) => sqlite.read(work).await,
             Inner::Postgres(postgres) => postgres.read(work).await,
+        };
+        self.0.metrics.read(started.elapsed());
+        done
+    }
+
+    /// As [`Self::read`], for lists and searches: PostgreSQL plans each statement for the values that
+    /// it is given, which decide which index is good.
+    pub async fn search<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    {
+        let started = Instant::now();
+        let done = match &self.0.engine {
+            Inner::Sqlite(sqlite) => sqlite.read(work).await,
+            Inner::Postgres(postgres) => postgres.search(work).await,
         };
         self.0.metrics.read(started.elapsed());
         done

@@ -108,9 +108,10 @@ impl Store {
         let Claim { now, count_max, .. } = claim;
         let due = self.0.read(move |tx| Box::pin(outgoing::due(tx, now, count_max))).await?;
         if due.is_empty() {
-            return Ok(due);
+            return Ok(Vec::new());
         }
-        self.0.write(move |tx| Box::pin(outgoing::claim(tx, due, claim))).await
+        // A claim that is lost is made again: whoever had it is gone.
+        self.0.write_soon(move |tx| Box::pin(outgoing::claim(tx, due, claim))).await
     }
 
     /// Keeps what became of notifications that were claimed.
@@ -122,12 +123,7 @@ impl Store {
     ) -> Result<(), DbError> {
         self.0
             .write(move |tx| {
-                Box::pin(async move {
-                    for (pending, verdict) in verdicts {
-                        outgoing::keep(tx, medium, now, &pending, &verdict).await?;
-                    }
-                    Ok(())
-                })
+                Box::pin(async move { outgoing::keep_all(tx, medium, now, &verdicts).await })
             })
             .await
     }
@@ -141,35 +137,41 @@ impl Store {
     ) -> Result<Vec<Listed>, DbError> {
         let before = before.unwrap_or(i64::MAX);
         let but = if self.1 { String::new() } else { format!("and patient_id not in {}", *DEMO) };
-        self.0.read(move |tx| Box::pin(list(tx, patient, before, count_max, but))).await
+        self.0.search(move |tx| Box::pin(list(tx, patient, before, count_max, but))).await
     }
 }
 
-/// Writes a pending notification, unless the event has one.
-pub(crate) async fn insert(tx: &mut Tx<'_>, new: New<'_>) -> Result<(), DbError> {
-    let Delivered { partition, offset, record, .. } = new.delivered;
-    let headers = serde_json::to_string(&record.headers).expect("pairs of texts are JSON");
-    tx.execute(
-        "insert into notification (id, event_id, patient_id, kind, channel, status, created_at,
-                                   attempts, next_attempt_at, event, headers,
-                                   source_part, source_offset)
-         values ($1, $2, $3, $4, $5, 'PENDING', $6, 0, $6, $7, $8, $9, $10)
-         on conflict (event_id) do nothing",
-        params![
+/// Writes pending notifications, in this order, but for events that have one.
+pub(crate) async fn insert(tx: &mut Tx<'_>, all: &[New<'_>]) -> Result<(), DbError> {
+    let mut rows = Vec::with_capacity(13 * all.len());
+    for new in all {
+        let Delivered { partition, offset, record, .. } = new.delivered;
+        let headers = serde_json::to_string(&record.headers).expect("pairs of texts are JSON");
+        rows.extend_from_slice(params![
             new.id,
             new.event.id,
             new.event.patient,
             new.event.kind.as_str(),
             new.medium.as_str(),
+            Status::Pending.as_str(),
+            new.at,
+            0,
             new.at,
             record.payload.clone(),
             headers,
             *partition,
             *offset,
-        ],
+        ]);
+    }
+    tx.insert_all(
+        "notification",
+        "id, event_id, patient_id, kind, channel, status, created_at, attempts, next_attempt_at,
+         event, headers, source_part, source_offset",
+        &rows,
+        "on conflict (event_id) do nothing",
     )
     .await?;
-    if new.event.kind == Kind::Farewell {
+    for new in all.iter().filter(|new| new.event.kind == Kind::Farewell) {
         // It tells of the changes that wait, and waits for none of them.
         let sql = "update notification set next_attempt_at = $1
                    where patient_id = $2 and status = 'PENDING' and kind = 'UPDATE'";

@@ -4,9 +4,11 @@
 //! wait, if one message may tell of them all: it tells of the earlier ones, too, and what becomes
 //! of it becomes of them.
 
+use std::collections::{HashMap, HashSet};
+
 use jiff::{SignedDuration, Timestamp};
 use kit::{
-    db::{DbError, Row, Tx},
+    db::{DbError, Row, Tx, many},
     dead_letter::{self, Burial},
     params,
 };
@@ -22,6 +24,9 @@ use crate::{
 /// What a sender needs of a notification, as [`Pending::read`] reads it.
 const PENDING: &str = "n.seq, n.event_id, n.patient_id, n.kind, n.created_at, n.attempts, n.event,
                        n.headers, n.source_part, n.source_offset";
+/// A look goes through so many pages: of one patient there may be many.
+const PAGES_MAX: usize = 8;
+
 /// A notification that is to be delivered. It names a person, and is not printed.
 #[derive(Clone)]
 pub(crate) struct Pending {
@@ -60,51 +65,95 @@ pub(crate) struct Source {
     pub(crate) offset: Option<i64>,
 }
 
-pub(super) async fn due(
+/// What a look has found.
+#[derive(Default)]
+pub(super) struct Due {
+    /// Of each patient the first that waits, which is due.
+    first: Vec<Pending>,
+    /// What is due, and waits for one of its patient that is not.
+    behind: Vec<i64>,
+}
+
+impl Due {
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.behind.is_empty()
+    }
+}
+
+/// Looks for what is due, oldest first: at most so many, and not at everything.
+pub(super) async fn due(tx: &mut Tx<'_>, now: Timestamp, count_max: u32) -> Result<Due, DbError> {
+    let (mut found, mut seen, mut last) = (Due::default(), HashSet::new(), 0);
+    for _ in 0..PAGES_MAX {
+        let sql = format!(
+            "select {PENDING} from notification n
+             where n.status = 'PENDING' and n.next_attempt_at <= $1 and n.seq > $2
+             order by n.seq limit $3"
+        );
+        let rows = tx.query(&sql, params![now, last, count_max]).await?;
+        let page = rows.iter().map(Pending::read).collect::<Result<Vec<_>, _>>()?;
+        let (is_last, patients) =
+            (page.len() < count_max as usize, page.iter().map(|pending| pending.patient));
+        let first = first_of(tx, patients).await?;
+        for pending in page {
+            (last, _) = (pending.seq, seen.insert(pending.seq));
+            match first.get(&pending.patient) {
+                Some(first) if *first == pending.seq => found.first.push(pending),
+                Some(first) if !seen.contains(first) => found.behind.push(pending.seq),
+                _ => {}
+            }
+        }
+        if is_last || found.first.len() >= count_max as usize {
+            break;
+        }
+    }
+    found.first.truncate(count_max as usize);
+    Ok(found)
+}
+
+/// The first that waits of each of these patients, whether it is due or not.
+async fn first_of(
     tx: &mut Tx<'_>,
-    now: Timestamp,
-    count_max: u32,
-) -> Result<Vec<Pending>, DbError> {
-    let rows = tx
-        .query(
-            &format!(
-                "select {PENDING} from notification n
-             where n.status = 'PENDING' and n.next_attempt_at <= $1
-               and not exists (select 1 from notification e
-                               where e.status = 'PENDING' and e.patient_id = n.patient_id
-                                 and e.seq < n.seq)
-             order by n.seq limit $2"
-            ),
-            params![now, count_max],
-        )
-        .await?;
-    rows.iter().map(Pending::read).collect()
+    patients: impl Iterator<Item = Uuid>,
+) -> Result<HashMap<Uuid, i64>, DbError> {
+    let sql = format!(
+        "select patient_id, min(seq) from notification
+         where status = 'PENDING' and patient_id in {} group by patient_id",
+        tx.ids_in("$1")
+    );
+    let rows = tx.query(&sql, &[many::ids(patients)]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 
 /// Those of the due ones that nobody has taken meanwhile; in place of a change the last of those
 /// that one message can tell of.
 pub(super) async fn claim(
     tx: &mut Tx<'_>,
-    due: Vec<Pending>,
+    due: Due,
     claim: Claim,
 ) -> Result<Vec<Pending>, DbError> {
     let Claim { now, until, interval, .. } = claim;
-    let mut claimed = Vec::with_capacity(due.len());
-    for first in due {
+    postpone_behind(tx, due.behind).await?;
+    let mut wanted = Vec::with_capacity(due.first.len());
+    for first in due.first {
         let merges = first.kind == Kind::Update && interval.is_positive();
         let pending = if merges { last_of(tx, first, now, interval).await? } else { Some(first) };
-        let Some(pending) = pending else { continue };
-        let changed = tx
-            .execute(
-                "update notification set attempts = attempts + 1, next_attempt_at = $1
-                 where seq = $2 and status = 'PENDING' and next_attempt_at <= $3",
-                params![until, pending.seq, now],
-            )
-            .await?;
-        if changed == 1 {
-            postpone_earlier(tx, &pending, until).await?;
-            claimed.push(Pending { tried: pending.tried + 1, ..pending });
-        }
+        wanted.extend(pending);
+    }
+    let sql = format!(
+        "update notification set attempts = attempts + 1, next_attempt_at = $1
+         where status = 'PENDING' and next_attempt_at <= $2 and seq in {} returning seq",
+        tx.numbers_in("$3")
+    );
+    let all = many::numbers(wanted.iter().map(|pending| pending.seq));
+    let taken = tx.query(&sql, &[until.into(), now.into(), all]).await?;
+    let taken = taken.iter().map(|row| row.get(0)).collect::<Result<HashSet<i64>, _>>()?;
+    let claimed: Vec<_> = wanted
+        .into_iter()
+        .filter(|pending| taken.contains(&pending.seq))
+        .map(|pending| Pending { tried: pending.tried + 1, ..pending })
+        .collect();
+    for pending in &claimed {
+        postpone_earlier(tx, pending, until).await?;
     }
     Ok(claimed)
 }
@@ -138,6 +187,22 @@ async fn last_of(
     Ok(Some(Pending { tells_of_earlier: last.seq != first.seq, ..last }))
 }
 
+/// What waits for another one of its patient is due with that one.
+async fn postpone_behind(tx: &mut Tx<'_>, behind: Vec<i64>) -> Result<(), DbError> {
+    if behind.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "update notification set next_attempt_at =
+             (select f.next_attempt_at from notification f
+              where f.status = 'PENDING' and f.patient_id = notification.patient_id
+              order by f.seq limit 1)
+         where status = 'PENDING' and seq in {}",
+        tx.numbers_in("$1")
+    );
+    tx.execute(&sql, &[many::numbers(behind)]).await.map(drop)
+}
+
 /// What a message tells of beside its own event is not due before it.
 async fn postpone_earlier(
     tx: &mut Tx<'_>,
@@ -152,8 +217,36 @@ async fn postpone_earlier(
     Ok(())
 }
 
+/// Keeps what became of notifications: of those that were just sent by one statement.
+pub(super) async fn keep_all(
+    tx: &mut Tx<'_>,
+    medium: Medium,
+    now: Timestamp,
+    verdicts: &[(Pending, Verdict)],
+) -> Result<(), DbError> {
+    let is_plain = |(pending, verdict): &&(Pending, Verdict)| {
+        *verdict == Verdict::Sent && !pending.tells_of_earlier
+    };
+    let (sent, others): (Vec<_>, Vec<_>) = verdicts.iter().partition(is_plain);
+    if !sent.is_empty() {
+        let sql = format!(
+            "update notification
+             set status = 'SENT', channel = $1, sent_at = $2,
+                 next_attempt_at = null, event = null, headers = null
+             where status = 'PENDING' and seq in {}",
+            tx.numbers_in("$3")
+        );
+        let all = many::numbers(sent.iter().map(|(pending, _)| pending.seq));
+        tx.execute(&sql, &[medium.as_str().into(), now.into(), all]).await?;
+    }
+    for (pending, verdict) in others {
+        keep(tx, medium, now, pending, verdict).await?;
+    }
+    Ok(())
+}
+
 /// Once it is sent, or given up, nothing of the person stays. What is given up is a dead letter.
-pub(super) async fn keep(
+async fn keep(
     tx: &mut Tx<'_>,
     medium: Medium,
     now: Timestamp,

@@ -134,7 +134,7 @@ impl Store {
 
     pub(crate) async fn list(&self, list: List) -> Result<Vec<Patient>, DbError> {
         let few_matches = self.few_matches;
-        self.db.read(move |tx| Box::pin(list::list(tx, list, few_matches))).await
+        self.db.search(move |tx| Box::pin(list::list(tx, list, few_matches))).await
     }
 
     /// Patients registered before then, and after this one, whose account is not open; oldest

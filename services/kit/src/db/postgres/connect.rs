@@ -86,8 +86,10 @@ impl Connections {
         if server.get_hosts().iter().all(|host| matches!(host, Host::Tcp(_))) {
             server.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
         }
+        // Plans are kept. One that was made while a table was small must not go through all of it
+        // when it is not: whatever we ask has an index, but for searches (`Begin::Search`).
         let session = format!(
-            "set plan_cache_mode = force_custom_plan; set statement_timeout = {};
+            "set enable_seqscan = off; set statement_timeout = {};
              set idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_S}s'",
             config.statement.as_millis(),
         );

@@ -1,8 +1,8 @@
 //! PostgreSQL through a bb8 pool.
 //!
 //! Each connection keeps the statements that it has prepared: one round trip for each instead of
-//! two. They are planned anew for each execution all the same, since what is searched for decides
-//! which index is good.
+//! two. The server keeps their plans; only searches are planned anew each time, since what is
+//! searched for decides which index is good.
 
 mod answers;
 mod clock;
@@ -10,18 +10,21 @@ mod connect;
 mod error;
 mod lease;
 mod tls;
+mod transaction;
 mod turn;
 mod types;
 mod url;
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration,
+};
 
 use futures_util::{
     FutureExt as _,
     future::{BoxFuture, try_join, try_join_all},
 };
 use shared_middleware::clock::Clock;
-use tokio_postgres::{Client, IsolationLevel, Statement, Transaction, types::ToSql};
+use tokio_postgres::{Client, Statement, types::ToSql};
 use tokio_util::task::AbortOnDropHandle;
 
 pub(super) use self::lease::PostgresLease;
@@ -30,6 +33,7 @@ use self::{
     clock::ServerClock,
     connect::{Connection, Connections, Unreached},
     error::failed,
+    transaction::{Begin, Commit, Transaction},
 };
 use super::{DbConfig, DbError, Metrics, Migrations, Row, Tx, TxInner, Value, panicked};
 
@@ -64,7 +68,7 @@ pub(super) struct PostgresTx<'c> {
 }
 
 enum Session<'c> {
-    Begun(Transaction<'c>),
+    Transaction(Transaction<'c>),
     Alone(&'c Client),
 }
 
@@ -125,7 +129,16 @@ impl Postgres {
         E: From<DbError>,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
     {
-        self.transaction(IsolationLevel::ReadCommitted, false, work).await
+        self.transaction(Begin::Write, Commit::Durable, work).await
+    }
+
+    /// As [`Self::write`], answered before it is on disk.
+    pub(super) async fn write_soon<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        E: From<DbError>,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
+    {
+        self.transaction(Begin::Write, Commit::Soon, work).await
     }
 
     /// Every statement of it sees what the first one saw.
@@ -134,7 +147,16 @@ impl Postgres {
         E: From<DbError>,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
     {
-        self.transaction(IsolationLevel::RepeatableRead, true, work).await
+        self.transaction(Begin::Read, Commit::Durable, work).await
+    }
+
+    /// As [`Self::read`], planned for what is looked for.
+    pub(super) async fn search<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        E: From<DbError>,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
+    {
+        self.transaction(Begin::Search, Commit::Durable, work).await
     }
 
     /// For one statement: to begin and to end would be two more round trips.
@@ -150,32 +172,24 @@ impl Postgres {
         run(&mut tx, work).await
     }
 
-    async fn transaction<T, E, F>(
-        &self,
-        isolation: IsolationLevel,
-        read_only: bool,
-        work: F,
-    ) -> Result<T, E>
+    async fn transaction<T, E, F>(&self, begin: Begin, commit: Commit, work: F) -> Result<T, E>
     where
         E: From<DbError>,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
     {
         let mut connection = self.connection().await?;
         let Connection { client, statements, .. } = &mut *connection;
-        let begin = client.build_transaction().isolation_level(isolation).read_only(read_only);
-        let begun = begin.start().await.map_err(failed);
-        let session = Session::Begun(begun.inspect_err(|error| self.metrics.failed(error))?);
+        let session = Session::Transaction(Transaction::new(client, begin));
         let mut tx = Tx::new(TxInner::Postgres(PostgresTx { session, statements }), &self.metrics);
         let done = run(&mut tx, work).await?;
         let TxInner::Postgres(PostgresTx { session, .. }) = tx.inner else {
             return Err(DbError::Corrupt("a transaction of another engine").into());
         };
-        // What only read, or failed, is rolled back by being dropped, before the connection's next
-        // statement: nobody waits for that.
-        if let (Session::Begun(transaction), false) = (session, read_only) {
+        // What only read, or failed, is rolled back by being dropped.
+        if let (Session::Transaction(transaction), Begin::Write) = (session, begin) {
             // When the connection breaks here nobody knows whether it was committed: the caller is
             // told that the store is not available, never that it worked.
-            let committed = transaction.commit().await.map_err(failed);
+            let committed = transaction.commit(commit).await.map_err(failed);
             committed.inspect_err(|error| self.metrics.failed(error))?;
         }
         Ok(done)
@@ -226,11 +240,22 @@ async fn migrate(
 
 // === impl Session ===
 
-impl Session<'_> {
-    fn client(&self) -> &Client {
+impl<'c> Session<'c> {
+    const fn client(&self) -> &'c Client {
         match self {
-            Self::Begun(transaction) => transaction.client(),
+            Self::Transaction(transaction) => transaction.client(),
             Self::Alone(client) => client,
+        }
+    }
+
+    /// Waits for a statement.
+    async fn run<T>(
+        &mut self,
+        statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, tokio_postgres::Error> {
+        match self {
+            Self::Transaction(transaction) => transaction.run(statement).await,
+            Self::Alone(_) => statement.await,
         }
     }
 }
@@ -240,7 +265,8 @@ impl Session<'_> {
 impl PostgresTx<'_> {
     pub(super) async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, DbError> {
         let statement = self.prepared(sql).await?;
-        let done = self.session.client().execute_raw(&statement, params).await;
+        let client = self.session.client();
+        let done = self.session.run(client.execute_raw(&statement, params)).await;
         done.map_err(|error| self.forget(sql, error))
     }
 
@@ -256,7 +282,8 @@ impl PostgresTx<'_> {
         let client = self.session.client();
         let sent =
             prepared.iter().map(|(statement, params)| client.execute_raw(statement, *params));
-        match try_join_all(sent).await {
+        let sent = try_join_all(sent);
+        match self.session.run(sent).await {
             Ok(changed) => Ok(changed.iter().sum()),
             Err(error) => {
                 statements.iter().for_each(|(sql, _)| drop(self.statements.remove(sql)));
@@ -267,7 +294,8 @@ impl PostgresTx<'_> {
 
     pub(super) async fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, DbError> {
         let statement = self.prepared(sql).await?;
-        let found = self.session.client().query(&statement, &references(params)).await;
+        let (client, params) = (self.session.client(), references(params));
+        let found = self.session.run(client.query(&statement, &params)).await;
         rows(&found.map_err(|error| self.forget(sql, error))?)
     }
 
@@ -279,7 +307,8 @@ impl PostgresTx<'_> {
     ) -> Result<Vec<Row>, DbError> {
         let (locking, statement) = (self.prepared(lock).await?, self.prepared(sql).await?);
         let client = self.session.client();
-        let found = try_join(client.execute(&locking, &[]), client.query(&statement, &[])).await;
+        let both = try_join(client.execute(&locking, &[]), client.query(&statement, &[]));
+        let found = self.session.run(both).await;
         rows(&found.map_err(|error| self.forget(sql, error))?.1)
     }
 

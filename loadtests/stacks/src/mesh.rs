@@ -162,14 +162,19 @@ impl Servers {
     }
 }
 
-/// Demo users, and no rate limits.
+/// Demo users, no rate limits, and a message for each event.
 fn common() -> Vec<(String, String)> {
-    let limits = ["GATEWAY__RATE_LIMIT__USER", "GATEWAY__RATE_LIMIT__CLIENT"];
-    let of_sign_ins = ["GATEWAY__RATE_LIMIT__LOGIN", "AUTH__RATE_LIMIT__ACCOUNT"];
-    let off = limits.into_iter().chain(of_sign_ins);
-    let off = off.map(|limit| (format!("MEDISYNC_{limit}"), "off".to_owned()));
-    let admin = ("MEDISYNC_ADMIN__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
-    off.chain([("MEDISYNC_DEMO".to_owned(), "true".to_owned()), admin]).collect()
+    let settings = [
+        ("GATEWAY__RATE_LIMIT__USER", "off"),
+        ("GATEWAY__RATE_LIMIT__CLIENT", "off"),
+        ("GATEWAY__RATE_LIMIT__LOGIN", "off"),
+        ("AUTH__RATE_LIMIT__ACCOUNT", "off"),
+        ("NOTIFICATION__RATE_LIMIT__ADDRESS", "off"),
+        ("NOTIFICATION__UPDATE_INTERVAL_SECONDS", "0"),
+        ("ADMIN__LISTEN", "127.0.0.1:0"),
+        ("DEMO", "true"),
+    ];
+    settings.map(|(key, value)| (format!("MEDISYNC_{key}"), value.to_owned())).to_vec()
 }
 
 /// Any free port for each.

@@ -63,16 +63,19 @@ impl Store {
         self.db
             .write(move |tx| {
                 Box::pin(async move {
-                    tx.execute(
+                    let sql = format!(
                         "insert into account (id, patient_id, status, opened_at)
-                         values ($1, $2, 'ACTIVE', $3) on conflict (patient_id) do nothing",
-                        params![new_id, patient_id, now],
-                    )
-                    .await?;
-                    let opened = find(tx, "patient_id", patient_id).await?;
+                         values ($1, $2, 'ACTIVE', $3) on conflict (patient_id) do nothing
+                         returning {COLUMNS}"
+                    );
+                    let opened = tx.query_opt(&sql, params![new_id, patient_id, now]).await?;
+                    let opened = match opened.as_ref().map(account).transpose()? {
+                        None => find(tx, "patient_id", patient_id).await?,
+                        opened => opened,
+                    };
                     let opened =
                         opened.ok_or(DbError::Corrupt("no account after it was opened"))?;
-                    audit::note(tx, Note::of(opened.id).concerning(patient_id)).await?;
+                    audit::note(tx, Note::of(opened.id).concerning(patient_id))?;
                     Ok(opened)
                 })
             })
@@ -117,7 +120,7 @@ impl Store {
                         let sql = "delete from account where patient_id = $1 returning id";
                         if let Some(row) = tx.query_opt(sql, params![patient]).await? {
                             let account: Uuid = row.get(0)?;
-                            audit::note(tx, Note::of(account).concerning(patient)).await?;
+                            audit::note(tx, Note::of(account).concerning(patient))?;
                             removed += 1;
                         }
                     }

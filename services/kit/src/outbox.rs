@@ -15,12 +15,9 @@ use std::{
 
 use jiff::Timestamp;
 use prometheus::{IntGaugeVec, opts, register_int_gauge_vec};
-use ring::digest::{SHA256, digest};
 use shared_middleware::{
-    audit::{Asked, SYSTEM},
     clock::Clock,
     error::causes,
-    hex::push_hex,
     identity::Part,
     metrics::counter,
     spans::{self, Kind, Span, Value},
@@ -36,8 +33,8 @@ use crate::{
     db::{Db, DbError, Tx, many},
     lease::{Held, Leased},
     log::{
-        ACTOR, CONTENT_TYPE, EVENT_ID, EVENT_TYPE, EventLog, LogError, PROTOBUF, Record,
-        TRACEPARENT, headers_json, parse_headers,
+        CONTENT_TYPE, EVENT_ID, EVENT_TYPE, EventLog, LogError, PROTOBUF, Record, TRACEPARENT,
+        headers_json, parse_headers,
     },
     params,
     task::Task,
@@ -124,23 +121,9 @@ pub async fn append(tx: &mut Tx<'_>, event: Event) -> Result<(), DbError> {
     if let Some(trace) = event.trace {
         headers.push((TRACEPARENT.to_owned(), trace.traceparent()));
     }
-    headers.extend(tx.asked().and_then(actor).map(|actor| (ACTOR.to_owned(), actor)));
-    tx.execute(
-        "insert into outbox (topic, record_key, headers, payload, created_at)
-         values ($1, $2, $3, $4, $5)",
-        params![event.topic, event.key, headers_json(&headers), event.payload, event.at],
-    )
-    .await?;
-    Ok(())
-}
-
-/// Who asked, as events tell it; nobody when the mesh did by itself.
-fn actor(asked: &Asked) -> Option<String> {
-    let actor = asked.actor().filter(|actor| *actor != SYSTEM)?;
-    let digest = digest(&SHA256, actor.as_bytes());
-    let mut text = String::with_capacity(16);
-    push_hex(&mut text, &digest.as_ref()[..8]);
-    Some(text)
+    let values =
+        params![event.topic, event.key, headers_json(&headers), event.payload, event.at].to_vec();
+    tx.insert_at_commit("outbox", "topic, record_key, headers, payload, created_at", values).await
 }
 
 // === impl Outbox ===

@@ -37,6 +37,8 @@ pub(crate) struct Launched {
     pub(crate) services: Vec<Service>,
     pub(crate) auth: Option<Arc<auth::App>>,
     pub(crate) patient: Option<Arc<patient::App>>,
+    /// Who keeps copies of audit trails, where auth is in this process.
+    copies: Option<Arc<dyn Copies>>,
 }
 
 // === impl Addresses ===
@@ -117,16 +119,12 @@ impl Launched {
         kit: &Kit,
         addresses: &Addresses,
     ) -> anyhow::Result<()> {
-        let mut copies: Arc<dyn Copies> = Arc::new(AtAuth {
-            urls: addresses.urls(config, Part::Auth),
-            tls: Arc::clone(&kit.tls),
-        });
         let mut service = match part {
             Part::Gateway => return Ok(()),
             Part::Auth => {
                 let auth = auth::build(auth_config(config), kit).await?;
                 self.auth = Some(auth.app);
-                copies = auth.copies;
+                self.copies = Some(auth.copies);
                 auth.service
             }
             Part::Patient => {
@@ -145,6 +143,11 @@ impl Launched {
             }
             Part::Notification => notification::build(notification_config(config), kit).await?,
         };
+        // Auth is built before whoever hands entries to it.
+        let copies = self.copies.clone().unwrap_or_else(|| {
+            let (urls, tls) = (addresses.urls(config, Part::Auth), Arc::clone(&kit.tls));
+            Arc::new(AtAuth { urls, tls })
+        });
         service.tasks.push(copies::task(service.trail.clone(), copies));
         service.tasks.push(verify::task(service.trail.clone()));
         self.services.push(service);

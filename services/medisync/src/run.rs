@@ -277,7 +277,7 @@ async fn start(
     let verifier = Arc::new(verifier.trusting(config.token_issuers.clone()));
     let log = launch::event_log(config, tls.keys()).await?;
     let launched = launch::services(config, tls, Arc::clone(&log), &addresses).await?;
-    let Launched { services, auth, patient } = launched;
+    let Launched { services, auth, patient, .. } = launched;
 
     let dependencies = dependencies(config, &services, log);
     let warnings = demo::warnings(config, auth.as_deref(), patient.as_deref()).await;

@@ -1,9 +1,6 @@
 //! What the topic `patient` says, as this service needs it.
 
-use kit::{
-    consumer::HandlerError,
-    log::{ACTOR, Record},
-};
+use kit::{consumer::HandlerError, log::Record};
 use prost::Message as _;
 use proto::patient_events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED, PatientEvent};
 use uuid::Uuid;
@@ -52,11 +49,6 @@ pub(crate) fn decode(record: &Record) -> Result<Event, HandlerError> {
 pub(crate) fn recipient(payload: &[u8]) -> Option<Recipient> {
     let PatientEvent { name, email, .. } = PatientEvent::decode(payload).ok()?;
     Some(Recipient { name, email })
-}
-
-/// Who has caused an event, if its headers say so.
-pub(crate) fn actor(headers: &[(String, String)]) -> Option<&str> {
-    headers.iter().find(|(name, _)| name == ACTOR).map(|(_, actor)| &**actor)
 }
 
 #[cfg(test)]

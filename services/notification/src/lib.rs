@@ -6,7 +6,7 @@
 //! - `consumer` writes a pending notification in the transaction that also keeps the position.
 //! - `domain` knows the kinds and states of a notification, and when to try again. It is pure.
 //! - `store` keeps the notifications. Only it knows SQL.
-//! - `limits` counts messages to an address, and those that somebody causes.
+//! - `limits` counts messages to an address.
 //! - `sender` takes what is due, oldest first and of each patient in order, and keeps the outcome.
 //! - `message` writes the text: the recipient's name, and no other personal data.
 //! - `channel` delivers: into files in a folder, or by SMTP.
@@ -102,7 +102,7 @@ pub struct Config {
     pub smtp_connections_max: u32,
     /// One message may take so many seconds by SMTP; then it is tried again.
     pub smtp_timeout_s: u64,
-    /// How many messages somebody gets, or causes.
+    /// How many messages somebody gets.
     pub limits: MessageLimits,
 }
 

@@ -1,5 +1,5 @@
-//! How many messages somebody gets, or causes: whoever may register patients could else have us
-//! write to anybody, as often as they like.
+//! How many messages somebody gets: whoever may register patients could else have us write to one
+//! address as often as they like.
 //!
 //! What is over a limit waits until there is room again. The counts are in memory: after a restart
 //! every allowance is whole.
@@ -10,7 +10,7 @@ use shared_middleware::rate_limit::{Limiter, MonotonicClock, RateLimit};
 
 use crate::domain::Refusal;
 
-/// So many addresses, and so many actors, are told apart; the others share an allowance.
+/// So many addresses are told apart; the others share an allowance.
 const TRACKED_MAX: usize = 100_000;
 const PER_S: u64 = 3600;
 
@@ -22,14 +22,11 @@ pub struct MessageLimits {
     pub update_interval: Duration,
     /// Messages to one address.
     pub address: Option<RateLimit>,
-    /// Messages that one user or program causes.
-    pub actor: Option<RateLimit>,
 }
 
 /// What is left of each allowance.
 pub(crate) struct Limits {
     address: Option<Limiter<String>>,
-    actor: Option<Limiter<String>>,
 }
 
 // === impl MessageLimits ===
@@ -39,7 +36,6 @@ impl Default for MessageLimits {
         Self {
             update_interval: Duration::from_secs(PER_S),
             address: Some(RateLimit::every(10, PER_S)),
-            actor: Some(RateLimit::every(5000, PER_S)),
         }
     }
 }
@@ -48,31 +44,23 @@ impl Default for MessageLimits {
 
 impl Limits {
     pub(crate) fn new(limits: &MessageLimits) -> Self {
-        let limiter = |limit: Option<RateLimit>| {
-            limit.map(|limit| Limiter::new(limit, TRACKED_MAX, MonotonicClock))
-        };
-        Self { address: limiter(limits.address), actor: limiter(limits.actor) }
+        let limiter = |limit| Limiter::new(limit, TRACKED_MAX, MonotonicClock);
+        Self { address: limits.address.map(limiter) }
     }
 
-    /// Counts a message to an address, which this actor causes, if one is known.
+    /// Counts a message to an address.
     ///
     /// # Errors
-    /// `TooMany` when one of the two has no allowance left.
-    pub(crate) fn count(&self, address: &str, actor: Option<&str>) -> Result<(), Refusal> {
-        check(self.actor.as_ref(), actor, "the actor has caused too many messages lately")?;
-        let address = address.trim().to_lowercase();
-        check(self.address.as_ref(), Some(&address), "the address has got too many messages lately")
+    /// `TooMany` when it has no allowance left.
+    pub(crate) fn count(&self, address: &str) -> Result<(), Refusal> {
+        let Some(limiter) = &self.address else { return Ok(()) };
+        let count = limiter.check(&address.trim().to_lowercase());
+        if count.allowed {
+            return Ok(());
+        }
+        let reason = "the address has got too many messages lately";
+        Err(Refusal::TooMany { wait_s: count.reset_s, reason })
     }
-}
-
-fn check(
-    limiter: Option<&Limiter<String>>,
-    key: Option<&str>,
-    reason: &'static str,
-) -> Result<(), Refusal> {
-    let (Some(limiter), Some(key)) = (limiter, key) else { return Ok(()) };
-    let count = limiter.check(&key.to_owned());
-    if count.allowed { Ok(()) } else { Err(Refusal::TooMany { wait_s: count.reset_s, reason }) }
 }
 
 #[cfg(test)]
@@ -80,19 +68,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_and_an_actor_have_an_allowance_each_and_no_spelling_has_its_own() {
-        let limits = MessageLimits {
-            address: Some(RateLimit::every(2, PER_S)),
-            actor: Some(RateLimit::every(3, PER_S)),
-            ..MessageLimits::default()
-        };
-        let limits = Limits::new(&limits);
-        assert_eq!(limits.count("a@example.com", Some("clerk")), Ok(()));
-        assert_eq!(limits.count(" A@Example.com", None), Ok(()));
-        let refused = limits.count("a@example.com", Some("clerk"));
+    fn an_address_has_one_allowance_however_it_is_written() {
+        let address = Some(RateLimit::every(2, PER_S));
+        let limits = Limits::new(&MessageLimits { address, ..MessageLimits::default() });
+        assert_eq!(limits.count("a@example.com"), Ok(()));
+        assert_eq!(limits.count(" A@Example.com"), Ok(()));
+        let refused = limits.count("a@example.com");
         assert!(matches!(refused, Err(Refusal::TooMany { wait_s: 1.., .. })), "{refused:?}");
-        assert_eq!(limits.count("b@example.com", Some("clerk")), Ok(()));
-        assert!(limits.count("c@example.com", Some("clerk")).is_err());
-        assert_eq!(limits.count("c@example.com", Some("another")), Ok(()));
+        assert_eq!(limits.count("b@example.com"), Ok(()));
     }
 }

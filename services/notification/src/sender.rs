@@ -164,7 +164,7 @@ impl Sender {
         let recipient = events::recipient(&pending.event)
             .ok_or_else(|| Refusal::Permanent("the event cannot be read".to_owned()))?;
         if pending.tried == 1 {
-            self.limits.count(&recipient.email, events::actor(&pending.headers))?;
+            self.limits.count(&recipient.email)?;
         }
         let (event_id, kind, at) = (pending.event_id, pending.kind, pending.created_at);
         Letter { event_id, kind, recipient: &recipient, at }.render(&self.from)

@@ -178,7 +178,7 @@ async fn a_billing_that_answers_late_is_waited_for_no_longer_than_a_registration
     let begun = Instant::now();
     let john = world.registered("john@example.com").await;
     assert_eq!((john.billing, begun.elapsed()), (Billing::Pending, Duration::ZERO));
-    assert_eq!(world.app.store.waiting_for_account().await.unwrap().0, 2);
+    assert_eq!(world.app.store.waiting_for_account(world.app.clock.now()).await.unwrap().0, 2);
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ impl Rounds {
         for patient in batch {
             app.open_account(patient).await;
         }
-        let (pending, oldest) = app.store.waiting_for_account().await?;
+        let (pending, oldest) = app.store.waiting_for_account(app.clock.now()).await?;
         PENDING.set(pending);
         let age = oldest.map_or(0, |at| app.clock.now().duration_since(at).as_secs());
         OLDEST_AGE.set(age.max(0));

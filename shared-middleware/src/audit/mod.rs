@@ -191,11 +191,6 @@ impl Asked {
         let _ = self.0.actor.set(actor);
     }
 
-    /// Who asks, as the trail names them, if anybody is known to.
-    pub fn actor(&self) -> Option<&str> {
-        self.0.actor.get().map(|actor| &*actor.name)
-    }
-
     /// Whether anybody is known to ask.
     pub fn is_known(&self) -> bool {
         self.0.actor.get().is_some()

@@ -85,7 +85,7 @@ impl Store {
                     insert_token(tx, new.id, new.token).await?;
                     places::note(tx, new.user_id, new.place, new.now).await?;
                     let role = parse_role(&row.get::<String>(0)?)?;
-                    audit::note(tx, Note::of(new.id).by(new.user_id, Some(role))).await?;
+                    audit::note(tx, Note::of(new.id).by(new.user_id, Some(role)))?;
                     Ok(Some(role))
                 })
             })
@@ -110,7 +110,7 @@ impl Store {
                 Box::pin(async move {
                     take_turn(tx).await?;
                     end_session(tx, session, until_s).await?;
-                    audit::note(tx, Note::of(session)).await
+                    audit::note(tx, Note::of(session))
                 })
             })
             .await
@@ -193,7 +193,7 @@ where
     let before = if spent == 0 { successor(tx, &hash, now, reuse).await? } else { None };
     if spent == 0 && before.is_none() {
         end_session(tx, session, until_s).await?;
-        audit::note(tx, Note::of(session).by(user_id, None).refused()).await?;
+        audit::note(tx, Note::of(session).by(user_id, None).refused())?;
         return Ok(Refreshed::Spent { session });
     }
     // The role of today, not of the sign-in.
@@ -214,7 +214,7 @@ where
             made
         }
     };
-    audit::note(tx, Note::of(session).by(user_id, Some(role))).await?;
+    audit::note(tx, Note::of(session).by(user_id, Some(role)))?;
     Ok(Refreshed::Done { successor })
 }
 

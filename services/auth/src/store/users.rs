@@ -75,7 +75,7 @@ impl Store {
             .write(move |tx| {
                 Box::pin(async move {
                     insert(tx, &user, password_hash, false).await?;
-                    audit::note(tx, added(user.id, user.role)).await
+                    audit::note(tx, added(user.id, user.role))
                 })
             })
             .await;
@@ -102,7 +102,7 @@ impl Store {
                         }
                     }
                     for (id, role) in &new {
-                        audit::note(tx, added(*id, *role)).await?;
+                        audit::note(tx, added(*id, *role))?;
                     }
                     Ok(new.len() as u64)
                 })
@@ -146,7 +146,7 @@ impl Store {
                     if password_hash.is_some() {
                         places::forget(tx, id).await?;
                     }
-                    audit::note(tx, Note::of(id).setting(changed.fields.clone())).await?;
+                    audit::note(tx, Note::of(id).setting(changed.fields.clone()))?;
                     Ok(changed)
                 })
             })
@@ -177,7 +177,7 @@ impl Store {
                         end_sessions_of(tx, id, until_s).await?;
                         places::forget(tx, id).await?;
                         let changed = vec!["password".to_owned()];
-                        audit::note(tx, Note::of(id).setting(changed)).await?;
+                        audit::note(tx, Note::of(id).setting(changed))?;
                     }
                     Ok(replaced == 1)
                 })
@@ -202,7 +202,7 @@ impl Store {
                     }
                     end_sessions_of(tx, id, until_s).await?;
                     tx.execute("delete from users where id = $1", params![id]).await?;
-                    Ok(audit::note(tx, Note::of(id)).await?)
+                    Ok(audit::note(tx, Note::of(id))?)
                 })
             })
             .await
@@ -243,7 +243,7 @@ impl Store {
                     for id in &ids {
                         end_sessions_of(tx, *id, until_s).await?;
                         tx.execute("delete from users where id = $1", params![*id]).await?;
-                        audit::note(tx, Note::of(id)).await?;
+                        audit::note(tx, Note::of(id))?;
                     }
                     Ok(ids.len() as u64)
                 })

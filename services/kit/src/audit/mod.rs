@@ -7,8 +7,8 @@
 //! - [`copies`]: every service hands its entries to auth, where they are searched.
 //!
 //! **Invariant:** the numbers of a trail are 1, 2, 3 and so on without a gap, in the order of the
-//! commits: whoever appends holds the trail until the commit. So it is appended last in a
-//! transaction.
+//! commits: whoever appends holds the trail until the commit. So entries are appended last in a
+//! transaction; PostgreSQL gets them with the commit.
 //!
 //! **Invariant:** an answer that is recorded goes out after its entry is on disk.
 
@@ -105,9 +105,9 @@ pub struct Note {
     changed: Vec<String>,
 }
 
-/// Records what the running request does, in the transaction of its effect. It locks the trail:
-/// nothing but another note may follow it in the transaction.
-pub async fn note(tx: &mut Tx<'_>, note: Note) -> Result<(), DbError> {
+/// Records what the running request does, in the transaction of its effect: when all else in it has
+/// worked, so that nobody waits for the trail longer than it takes to commit.
+pub fn note(tx: &mut Tx<'_>, note: Note) -> Result<(), DbError> {
     let (asked, ledger) = tx.ledger()?;
     let asked = asked.unwrap_or_else(|| Asked::by_system(SYSTEM));
     let Note { record, patients, by, outcome, changed } = note;
@@ -116,10 +116,20 @@ pub async fn note(tx: &mut Tx<'_>, note: Note) -> Result<(), DbError> {
     }
     let entry = asked.entry(ledger.clock.now(), outcome, Some(record), patients);
     let entry = Entry { changed, ..entry };
-    rows::append(tx, &ledger.chain, &[entry]).await?;
+    tx.record(entry);
     asked.note(outcome);
     ledger.counted(outcome);
     Ok(())
+}
+
+/// Appends what a transaction has recorded: the last that it does.
+pub(crate) async fn append_recorded(tx: &mut Tx<'_>) -> Result<(), DbError> {
+    let entries = tx.take_recorded();
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let (_, ledger) = tx.ledger()?;
+    rows::append(tx, &ledger.chain, &entries).await
 }
 
 // === impl Note ===
@@ -190,9 +200,12 @@ impl Trail {
     /// Keeps the entries that another part recorded.
     pub async fn keep_all(&self, entries: Vec<Entry>) -> Result<(), DbError> {
         let outcomes: Vec<_> = entries.iter().map(|entry| entry.outcome).collect();
-        let (ledger, entries) = (Arc::clone(&self.0.ledger), Arc::<[Entry]>::from(entries));
+        let entries = Arc::<[Entry]>::from(entries);
         let kept = self.0.db.write_trail(move |tx| {
-            Box::pin(async move { rows::append(tx, &ledger.chain, &entries).await })
+            Box::pin(async move {
+                entries.iter().for_each(|entry| tx.record(entry.clone()));
+                Ok(())
+            })
         });
         let kept = kept.await;
         match &kept {

@@ -47,7 +47,7 @@ pub(super) async fn append(
         link = chain.link(&link, seq, entry);
         rows.extend(values(seq, entry, &link));
     }
-    tx.insert_all("audit", COLUMNS, &rows, "").await.map(drop)
+    tx.insert_at_commit("audit", COLUMNS, rows).await
 }
 
 /// Number and link of the last entry.

@@ -119,7 +119,7 @@ async fn an_effect_and_its_entry_commit_together_or_not_at_all() {
                 Box::pin(async move {
                     let sql = "insert into secret (name, value) values ('thing', $1)";
                     tx.execute(sql, params![vec![1_u8]]).await?;
-                    note(tx, Note::of("thing")).await?;
+                    note(tx, Note::of("thing"))?;
                     if fails { Err(DbError::Corrupt("a failure")) } else { Ok(()) }
                 })
             });

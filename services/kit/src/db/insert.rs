@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{DbError, Tx, Value};
+use super::{DbError, Engine, Tx, Value};
 
 /// So many rows are inserted at once, as long as there are that many: few statements to keep
 /// prepared.
@@ -19,18 +19,46 @@ impl Tx<'_> {
         values: &[Value],
         or: &str,
     ) -> Result<u64, DbError> {
-        let count = columns.split(',').count();
-        let (mut statements, mut rest) = (Vec::new(), values);
-        for at_once in ROWS_AT_ONCE {
-            let pieces = rest.chunks_exact(at_once * count);
-            rest = pieces.remainder();
-            if pieces.len() > 0 {
-                let sql = statement(table, columns, at_once, or);
-                statements.extend(pieces.map(|rows| (sql.clone(), rows)));
+        self.execute_all(&statements(table, columns, values, or)).await
+    }
+
+    /// The same as the last of a transaction: PostgreSQL gets it with the commit, and fails that
+    /// where it fails.
+    pub(crate) async fn insert_at_commit(
+        &mut self,
+        table: &str,
+        columns: &str,
+        values: Vec<Value>,
+    ) -> Result<(), DbError> {
+        let all = statements(table, columns, &values, "");
+        match self.engine() {
+            Engine::Sqlite => self.execute_all(&all).await.map(drop),
+            Engine::Postgres => {
+                all.into_iter().for_each(|(sql, rows)| self.send_at_commit(sql, rows.to_vec()));
+                Ok(())
             }
         }
-        self.execute_all(&statements).await
     }
+}
+
+/// Few statements for all of them, each with its rows.
+fn statements<'v>(
+    table: &str,
+    columns: &str,
+    values: &'v [Value],
+    or: &str,
+) -> Vec<(String, &'v [Value])> {
+    let count = columns.split(',').count();
+    let (mut statements, mut rest) = (Vec::new(), values);
+    for at_once in ROWS_AT_ONCE {
+        let pieces = rest.chunks_exact(at_once * count);
+        rest = pieces.remainder();
+        if pieces.len() > 0 {
+            let sql = statement(table, columns, at_once, or);
+            statements.extend(pieces.map(|rows| (sql.clone(), rows)));
+        }
+    }
+    statements
 }
 
 /// `insert into table (a, b) values ($1, $2), ($3, $4)`

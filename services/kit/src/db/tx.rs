@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use shared_middleware::audit::Asked;
+use shared_middleware::audit::{Asked, Entry};
 
 use super::{DbError, Engine, Metrics, Row, Value, postgres, sqlite};
-use crate::audit::Ledger;
+use crate::audit::{self, Ledger};
 
 /// A transaction on either engine.
 pub struct Tx<'c> {
@@ -16,6 +16,10 @@ pub struct Tx<'c> {
     metrics: &'c Metrics,
     /// What the task that writes was asked to do, and where that is recorded.
     audit: (Option<Asked>, Option<Arc<Ledger>>),
+    /// What is recorded of it, when all else has worked.
+    recorded: Vec<Entry>,
+    /// What PostgreSQL gets with the commit.
+    at_commit: Vec<(String, Vec<Value>)>,
 }
 
 pub(super) enum TxInner<'c> {
@@ -27,7 +31,14 @@ pub(super) enum TxInner<'c> {
 
 impl<'c> Tx<'c> {
     pub(super) const fn new(inner: TxInner<'c>, metrics: &'c Metrics) -> Self {
-        Self { inner, failed: false, metrics, audit: (None, None) }
+        Self {
+            inner,
+            failed: false,
+            metrics,
+            audit: (None, None),
+            recorded: Vec::new(),
+            at_commit: Vec::new(),
+        }
     }
 
     /// What is done here, if anybody asked for it, and where that is recorded.
@@ -36,9 +47,24 @@ impl<'c> Tx<'c> {
         Ok((asked, ledger.ok_or(DbError::Corrupt("no audit trail"))?))
     }
 
-    /// What the task that writes was asked to do, if it was asked.
-    pub(crate) const fn asked(&self) -> Option<&Asked> {
-        self.audit.0.as_ref()
+    /// Has an entry appended to the audit trail, when all else has worked.
+    pub(crate) fn record(&mut self, entry: Entry) {
+        self.recorded.push(entry);
+    }
+
+    /// What is to be appended.
+    pub(crate) fn take_recorded(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.recorded)
+    }
+
+    /// Keeps a statement for the commit, with which it is sent.
+    pub(super) fn send_at_commit(&mut self, sql: String, params: Vec<Value>) {
+        self.at_commit.push((sql, params));
+    }
+
+    /// What is sent with the commit.
+    pub(super) fn take_at_commit(&mut self) -> Vec<(String, Vec<Value>)> {
+        std::mem::take(&mut self.at_commit)
     }
 
     /// Which engine it runs on.
@@ -126,18 +152,24 @@ impl<'c> Tx<'c> {
     }
 }
 
-/// The same work, in a transaction that knows what its task was asked to do: on SQLite it runs on
-/// another thread.
+/// The same work, in a transaction that knows what its task was asked to do (on SQLite it runs on
+/// another thread), and after it what is recorded of it.
 pub(super) fn recording<T, E, F>(
     asked: Option<Asked>,
     ledger: Option<Arc<Ledger>>,
     work: F,
 ) -> impl for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static
 where
+    T: Send + 'static,
+    E: From<DbError> + Send + 'static,
     F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
 {
     move |tx| {
         tx.audit = (asked, ledger);
-        work(tx)
+        Box::pin(async move {
+            let done = work(tx).await?;
+            audit::append_recorded(tx).await?;
+            Ok(done)
+        })
     }
 }

@@ -32,10 +32,6 @@ pub const CONTENT_TYPE: &str = "content-type";
 /// Value of [`CONTENT_TYPE`].
 pub const PROTOBUF: &str = "application/x-protobuf";
 
-/// Header: who has caused it. 16 hexadecimal digits, the same for all events of one actor, by which
-/// nobody is known who is not known already: of the SHA-256 of the actor's name in the audit trail.
-pub const ACTOR: &str = "actor";
-
 /// Header of a dead letter: the group that could not handle it.
 pub const SOURCE_GROUP: &str = "source-group";
 /// Header of a dead letter: the topic that it was read from.

@@ -239,12 +239,10 @@ fn notification(s: &mut Sources) -> Option<Notification> {
     let interval_s =
         s.read("notification.update_interval_seconds", |text| from_to(text, 0, 86_400));
     let address = s.read("notification.rate_limit.address", limit);
-    let actor = s.read("notification.rate_limit.actor", limit);
     let smtp = if given { Some(smtp?) } else { None };
     let limits = MessageLimits {
         update_interval: Duration::from_secs(interval_s?.unsigned_abs()),
         address: address?,
-        actor: actor?,
     };
     Some(Notification { smtp, outbox_dir: outbox_dir?, from: from?, limits })
 }

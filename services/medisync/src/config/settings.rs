@@ -222,12 +222,6 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "messages to one address: N/Ts[:BURST], or off; what is over it is sent later",
     ),
     setting(
-        "notification.rate_limit.actor",
-        "5000/3600s",
-        "messages that one user or service account causes: N/Ts[:BURST], or off; what is over it \
-         is sent later",
-    ),
-    setting(
         "events.log",
         "embedded",
         "embedded, in {data}/events.db; or kafka://user:pass@host:port,host:port",

@@ -329,7 +329,6 @@ fn common() -> Vec<(String, String)> {
         ("GATEWAY__RATE_LIMIT__LOGIN", "off"),
         ("AUTH__RATE_LIMIT__ACCOUNT", "off"),
         ("NOTIFICATION__RATE_LIMIT__ADDRESS", "off"),
-        ("NOTIFICATION__RATE_LIMIT__ACTOR", "off"),
         ("NOTIFICATION__UPDATE_INTERVAL_SECONDS", "0"),
         ("DEMO", "true"),
     ];

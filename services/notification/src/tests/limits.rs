@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use kit::{log::ACTOR, testing::engines};
+use kit::testing::engines;
 use proto::patient_events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED, PatientEvent};
 use shared_middleware::rate_limit::RateLimit;
 
-use super::{World, each_its_own, event, record};
+use super::{World, each_its_own, event};
 use crate::limits::MessageLimits;
 
 const AN_HOUR_S: i64 = 3600;
@@ -84,24 +84,5 @@ async fn an_address_gets_so_many_messages_and_the_others_later() {
         assert_eq!(world.files(), 4);
         let pending = world.statuses().await.iter().filter(|it| *it == "PENDING").count();
         assert_eq!(pending, 7, "nothing is lost");
-    }
-}
-
-#[tokio::test]
-async fn what_somebody_causes_too_much_of_comes_later_and_others_do_not_wait() {
-    for engine in engines() {
-        let actor = Some(RateLimit::every(2, 3600));
-        let world = World::with_limits(engine, MessageLimits { actor, ..each_its_own() }).await;
-        for n in 1..=6_u128 {
-            let mut record = record(&event(n, 100 + n, PATIENT_CREATED));
-            let actor = if n == 6 { "0123456789abcdef" } else { "fedcba9876543210" };
-            record.headers.push((ACTOR.to_owned(), actor.to_owned()));
-            world.apply(world.delivered(n, record)).await.unwrap();
-        }
-        world.deliver().await;
-        assert!(world.file(6).exists());
-        assert_eq!(world.files(), 3);
-        let pending = world.statuses().await.iter().filter(|it| *it == "PENDING").count();
-        assert_eq!(pending, 3);
     }
 }

@@ -75,7 +75,7 @@ pub(crate) fn record(event: &PatientEvent) -> Record {
 }
 
 const fn each_its_own() -> MessageLimits {
-    MessageLimits { update_interval: Duration::ZERO, address: None, actor: None }
+    MessageLimits { update_interval: Duration::ZERO, address: None }
 }
 
 /// A time that goes on when it is told to.

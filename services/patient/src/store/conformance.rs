@@ -347,6 +347,16 @@ async fn patients_without_account_are_told_oldest_first_once_they_are_old_enough
         let after = Some((found[0].created_at, found[0].id));
         let next = world.store.without_account(before, after, 1).await.unwrap();
         assert_eq!(ids(&next), [4]);
-        assert_eq!(world.store.waiting_for_account().await.unwrap().0, 4);
+        assert_eq!(world.store.waiting_for_account(NOW).await.unwrap().0, 4);
+        // A registration that is committed late is found all the same, also when nobody waits.
+        for id in [1, 2, 3, 4] {
+            world.store.account_opened(Uuid::from_u128(id), account).await.unwrap();
+        }
+        let later = NOW + second * 3600;
+        assert_eq!(world.store.waiting_for_account(later).await.unwrap(), (0, None));
+        world.add(&Patient { created_at: later - second * 500, ..patient(6) }).await;
+        let found = world.store.without_account(later, None, 10).await.unwrap();
+        assert_eq!(ids(&found), [6]);
+        assert_eq!(world.store.waiting_for_account(later).await.unwrap().0, 1);
     }
 }

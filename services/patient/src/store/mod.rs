@@ -12,7 +12,12 @@ mod idempotency;
 mod list;
 pub(crate) mod patients;
 
-use jiff::Timestamp;
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use jiff::{SignedDuration, Timestamp};
 use kit::{
     db::{Db, DbError, Migrations},
     outbox::Event,
@@ -41,6 +46,9 @@ mod postgres {
 pub(crate) fn migrations() -> Migrations {
     Migrations { sqlite: sqlite::migrations::runner(), postgres: postgres::migrations::runner() }
 }
+
+/// A registration is committed, or given up, so long after it was begun.
+const COMMITTED_WITHIN: SignedDuration = SignedDuration::from_mins(10);
 
 /// A registration, whole: what commits together.
 #[derive(Clone)]
@@ -78,13 +86,18 @@ pub(crate) struct Store {
     db: Db,
     /// See `list`.
     few_matches: i64,
+    /// Every patient who was registered before has an account, as far as this process has seen:
+    /// microseconds since 1970. To look at those alone who came later takes no index of its own,
+    /// which each account that is opened would have to be taken out of.
+    accounts_open_before_us: Arc<AtomicI64>,
 }
 
 // === impl Store ===
 
 impl Store {
-    pub(crate) const fn new(db: Db) -> Self {
-        Self { db, few_matches: list::FEW_MATCHES }
+    pub(crate) fn new(db: Db) -> Self {
+        let accounts_open_before_us = Arc::new(AtomicI64::new(0));
+        Self { db, few_matches: list::FEW_MATCHES, accounts_open_before_us }
     }
 
     /// The same, taking searches with more matches than this for ones with many.
@@ -145,12 +158,27 @@ impl Store {
         after: Option<(Timestamp, Uuid)>,
         count: u32,
     ) -> Result<Vec<Patient>, DbError> {
+        let since = self.accounts_open_before();
+        let after = after.unwrap_or((since, Uuid::nil()));
         self.db.read(move |tx| Box::pin(patients::without_account(tx, before, after, count))).await
     }
 
     /// How many have no account yet, and since when the first of them has none.
-    pub(crate) async fn waiting_for_account(&self) -> Result<(i64, Option<Timestamp>), DbError> {
-        self.db.read(|tx| Box::pin(patients::waiting_for_account(tx))).await
+    pub(crate) async fn waiting_for_account(
+        &self,
+        now: Timestamp,
+    ) -> Result<(i64, Option<Timestamp>), DbError> {
+        let since = self.accounts_open_before();
+        let read = self.db.read(move |tx| Box::pin(patients::waiting_for_account(tx, since)));
+        let (count, oldest) = read.await?;
+        let seen = oldest.map_or(now, |oldest| oldest.min(now)).min(now - COMMITTED_WITHIN);
+        self.accounts_open_before_us.fetch_max(seen.as_microsecond(), Ordering::Relaxed);
+        Ok((count, oldest))
+    }
+
+    fn accounts_open_before(&self) -> Timestamp {
+        let us = self.accounts_open_before_us.load(Ordering::Relaxed);
+        Timestamp::from_microsecond(us).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     pub(crate) async fn is_empty(&self) -> Result<bool, DbError> {

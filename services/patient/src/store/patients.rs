@@ -33,7 +33,7 @@ pub(super) async fn register(tx: &mut Tx<'_>, new: Registration) -> Result<First
     }
     insert(tx, &patient).await?;
     outbox::append(tx, event).await?;
-    audit::note(tx, Note::of(patient.id).concerning(patient.id)).await?;
+    audit::note(tx, Note::of(patient.id).concerning(patient.id))?;
     Ok(FirstAnswer::Now)
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn update(
 ) -> Result<Patient, Error> {
     let before = locked(tx, &change).await?;
     if before.details == details {
-        audit::note(tx, Note::of(before.id).concerning(before.id)).await?;
+        audit::note(tx, Note::of(before.id).concerning(before.id))?;
         return Ok(before);
     }
     if details.date_of_birth > before.registered_date {
@@ -74,7 +74,7 @@ pub(super) async fn update(
     let after = Patient { details, version, updated_at: change.now, ..before };
     let event = events::event(event, change.event_id, &after, version, change.now, change.trace);
     outbox::append(tx, event).await?;
-    audit::note(tx, Note::of(after.id).concerning(after.id)).await?;
+    audit::note(tx, Note::of(after.id).concerning(after.id))?;
     Ok(after)
 }
 
@@ -96,7 +96,7 @@ pub(super) async fn remove(
     let version = before.version + 1;
     let event = events::event(event, change.event_id, &before, version, change.now, change.trace);
     outbox::append(tx, event).await?;
-    audit::note(tx, Note::of(before.id).concerning(before.id)).await?;
+    audit::note(tx, Note::of(before.id).concerning(before.id))?;
     Ok(())
 }
 
@@ -121,10 +121,9 @@ pub(super) async fn account_opened(
 pub(super) async fn without_account(
     tx: &mut Tx<'_>,
     before: Timestamp,
-    after: Option<(Timestamp, Uuid)>,
+    (after, id): (Timestamp, Uuid),
     count: u32,
 ) -> Result<Vec<Patient>, DbError> {
-    let (after, id) = after.unwrap_or((Timestamp::UNIX_EPOCH, Uuid::nil()));
     let sql = format!(
         "select {COLUMNS} from patient
          where billing_account is null and created_at < $1 and (created_at, id) > ($2, $3)
@@ -135,9 +134,11 @@ pub(super) async fn without_account(
 
 pub(super) async fn waiting_for_account(
     tx: &mut Tx<'_>,
+    since: Timestamp,
 ) -> Result<(i64, Option<Timestamp>), DbError> {
-    let sql = "select count(*), min(created_at) from patient where billing_account is null";
-    let row = tx.query_one(sql, &[]).await?;
+    let sql = "select count(*), min(created_at) from patient
+               where billing_account is null and created_at >= $1";
+    let row = tx.query_one(sql, params![since]).await?;
     Ok((row.get(0)?, row.get(1)?))
 }
 

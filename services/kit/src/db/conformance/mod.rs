@@ -1,6 +1,7 @@
 //! What a store must do, on every engine.
 
 mod busy;
+mod commit;
 mod insert;
 
 use std::{sync::Arc, time::Duration};

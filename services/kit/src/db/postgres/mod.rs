@@ -182,14 +182,15 @@ impl Postgres {
         let session = Session::Transaction(Transaction::new(client, begin));
         let mut tx = Tx::new(TxInner::Postgres(PostgresTx { session, statements }), &self.metrics);
         let done = run(&mut tx, work).await?;
-        let TxInner::Postgres(PostgresTx { session, .. }) = tx.inner else {
+        let last = tx.take_at_commit();
+        let TxInner::Postgres(tx) = tx.inner else {
             return Err(DbError::Corrupt("a transaction of another engine").into());
         };
         // What only read, or failed, is rolled back by being dropped.
-        if let (Session::Transaction(transaction), Begin::Write) = (session, begin) {
+        if matches!(begin, Begin::Write) {
             // When the connection breaks here nobody knows whether it was committed: the caller is
             // told that the store is not available, never that it worked.
-            let committed = transaction.commit(commit).await.map_err(failed);
+            let committed = tx.commit(commit, &last).await;
             committed.inspect_err(|error| self.metrics.failed(error))?;
         }
         Ok(done)
@@ -290,6 +291,23 @@ impl PostgresTx<'_> {
                 Err(failed(error))
             }
         }
+    }
+
+    /// Runs the last statements and commits, all in one flight. When one of them fails nothing is
+    /// committed.
+    async fn commit(mut self, when: Commit, last: &[(String, Vec<Value>)]) -> Result<(), DbError> {
+        let mut prepared = Vec::with_capacity(last.len());
+        for (sql, params) in last {
+            prepared.push((self.prepared(sql).await?, params));
+        }
+        let Session::Transaction(transaction) = self.session else { return Ok(()) };
+        if prepared.is_empty() && !transaction.is_begun() {
+            return Ok(());
+        }
+        let client = transaction.client();
+        let sent =
+            prepared.iter().map(|(statement, params)| client.execute_raw(statement, *params));
+        transaction.commit(when, try_join_all(sent)).await.map_err(failed)
     }
 
     pub(super) async fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, DbError> {

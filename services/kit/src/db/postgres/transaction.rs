@@ -3,7 +3,10 @@
 
 use std::future::Future;
 
-use futures_util::{FutureExt as _, future::try_join};
+use futures_util::{
+    FutureExt as _,
+    future::{try_join, try_join3},
+};
 use tokio_postgres::{Client, Error};
 
 /// How a transaction is begun: for what it is.
@@ -74,18 +77,30 @@ impl<'c> Transaction<'c> {
         }
     }
 
-    /// What was never begun has nothing to commit.
-    pub(super) async fn commit(mut self, when: Commit) -> Result<(), Error> {
-        if self.begin.is_some() {
-            return Ok(());
-        }
+    /// Whether anything was sent.
+    pub(super) const fn is_begun(&self) -> bool {
+        self.begin.is_none()
+    }
+
+    /// Commits, after the last statements, which are sent with it: where one of them fails, what
+    /// follows is a rollback to the server.
+    pub(super) async fn commit<T>(
+        mut self,
+        when: Commit,
+        last: impl Future<Output = Result<T, Error>>,
+    ) -> Result<(), Error> {
         let commit = match when {
             Commit::Durable => "commit",
             Commit::Soon => "set local synchronous_commit = off; commit",
         };
         // From here on there is nothing to roll back: what fails to commit is not committed.
-        self.begin = Some("");
-        self.client.batch_execute(commit).await
+        let commit = self.client.batch_execute(commit);
+        match self.begin.replace("") {
+            None => try_join(last, commit).await.map(drop),
+            Some(begin) => {
+                try_join3(self.client.batch_execute(begin), last, commit).await.map(drop)
+            }
+        }
     }
 }
 

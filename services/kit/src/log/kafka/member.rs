@@ -69,10 +69,11 @@ impl ConsumerContext for Member {
     }
 
     fn commit_callback(&self, done: KafkaResult<()>, offsets: &TopicPartitionList) {
+        if done.is_ok() {
+            return;
+        }
         for of in offsets.elements() {
-            if let (Ok(()), Ok(()), Offset::Offset(next)) = (&done, of.error(), of.offset()) {
-                self.assigned.is_confirmed(of.partition(), next);
-            }
+            self.assigned.was_not_told(of.partition());
         }
     }
 }

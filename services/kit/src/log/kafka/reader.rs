@@ -4,7 +4,7 @@
 //! do the brokers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, channel},
@@ -50,8 +50,8 @@ pub(super) struct Assigned {
     done: Mutex<BTreeMap<i32, i64>>,
     /// What it was told last.
     told: Mutex<BTreeMap<i32, i64>>,
-    /// What it has confirmed.
-    confirmed: Mutex<BTreeMap<i32, i64>>,
+    /// The partitions of which it would not hear: the group was being rebalanced.
+    untold: Mutex<BTreeSet<i32>>,
 }
 
 /// Where a reader is in one partition.
@@ -80,8 +80,8 @@ pub(super) struct Reader {
 
 impl Assigned {
     fn of(topic: &str) -> Arc<Self> {
-        let (partitions, failure, done, told, confirmed) = Default::default();
-        Arc::new(Self { topic: topic.to_owned(), partitions, failure, done, told, confirmed })
+        let (partitions, failure, done, told, untold) = Default::default();
+        Arc::new(Self { topic: topic.to_owned(), partitions, failure, done, told, untold })
     }
 
     pub(super) fn topic(&self) -> &str {
@@ -110,36 +110,30 @@ impl Assigned {
 
     /// This is done up to there, maybe by another member that could not tell any more.
     pub(super) fn is_done(&self, partition: i32, next: i64) {
-        self.confirmed().remove(&partition);
         self.done().insert(partition, next);
     }
 
-    fn confirmed(&self) -> MutexGuard<'_, BTreeMap<i32, i64>> {
-        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn untold(&self) -> MutexGuard<'_, BTreeSet<i32>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn told(&self) -> MutexGuard<'_, BTreeMap<i32, i64>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The coordinator knows that this is done up to there.
-    pub(super) fn is_confirmed(&self, partition: i32, next: i64) {
-        self.confirmed().insert(partition, next);
+    pub(super) fn was_not_told(&self, partition: i32) {
+        self.untold().insert(partition);
     }
 
-    /// What was told and not confirmed is told again, if it is still ours to tell. Not every commit
-    /// that comes to nothing is reported: some were made while the group was rebalanced.
+    /// Of what was not heard the newest is told again, if it is still ours to tell: a commit that
+    /// failed may have been followed by one that did not.
     pub(super) fn tell_again(&self) {
-        let partitions = self.partitions();
-        let (told, confirmed) = (self.told().clone(), self.confirmed().clone());
-        let is_due = |partition: &i32, next: &i64| {
-            partitions.contains_key(partition) && confirmed.get(partition) != Some(next)
-        };
-        let mut done = self.done();
-        for (partition, next) in
-            told.into_iter().filter(|(partition, next)| is_due(partition, next))
-        {
-            done.entry(partition).or_insert(next);
+        let untold = std::mem::take(&mut *self.untold());
+        let (partitions, told) = (self.partitions(), self.told());
+        for partition in untold.into_iter().filter(|partition| partitions.contains_key(partition)) {
+            if let Some(&next) = told.get(&partition) {
+                self.done().entry(partition).or_insert(next);
+            }
         }
     }
 

@@ -136,7 +136,8 @@ impl Run<'_> {
         Ok((few, many))
     }
 
-    /// Asks so often, and lets it run for so long at least; what the tool said, and how long it ran.
+    /// Asks so often, and lets it run for so long at least; what the tool said, and how long it
+    /// ran.
     fn ask(
         &self,
         requests: u64,

@@ -1,5 +1,5 @@
-//! What a batch of events comes to: worked out in memory, so that it is written by a few statements,
-//! however many events there are. Pure.
+//! What a batch of events comes to: worked out in memory, so that it is written by a few
+//! statements, however many events there are. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -115,10 +115,7 @@ mod tests {
             size in 1_usize..20,
         ) {
             let events: Vec<_> = events.into_iter().map(event).collect();
-            let (one_by_one, mut batched) = (in_batches(&events, 1), in_batches(&events, size));
-            // A year that nobody was left in may be told as such, or not at all.
-            batched.birth_years.retain(|year, by| *by != 0 || one_by_one.birth_years.contains_key(year));
-            prop_assert_eq!(batched, one_by_one);
+            prop_assert_eq!(in_batches(&events, size), in_batches(&events, 1));
         }
     }
 }

@@ -9,13 +9,12 @@
 //! log that is away is waited for, as long as it takes.
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, LazyLock},
     time::Duration,
 };
 
 use futures_util::future::BoxFuture;
-use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, opts, register_int_gauge_vec};
+use prometheus::{HistogramVec, IntCounterVec};
 use shared_middleware::{
     clock::Clock,
     error::causes,
@@ -30,8 +29,9 @@ use tracing::Instrument as _;
 use crate::{
     db::{Db, DbError, Tx},
     dead_letter::{self, Burial},
+    lag::Lags,
     log::{
-        Delivered, EVENT_TYPE, EventLog, LogError, Progress, Record, SOURCE_GROUP, SOURCE_OFFSET,
+        Delivered, EVENT_TYPE, EventLog, LogError, Record, SOURCE_GROUP, SOURCE_OFFSET,
         SOURCE_PARTITION, SOURCE_TOPIC, Subscription, TRACEPARENT,
     },
     position::{self, PositionError, StoredPositions},
@@ -56,12 +56,6 @@ static DELAY: LazyLock<HistogramVec> = LazyLock::new(|| {
     let help = "Time from an event's publication until its effect was committed.";
     histogram("event_delay_seconds", help, &["group"])
 });
-static LAG: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-    let options = opts!("event_consumer_lag", "Events published and not yet consumed.");
-    register_int_gauge_vec!(options, &["group", "topic", "partition"])
-        .expect("the name is registered once")
-});
-
 /// Why an event had no effect.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerError {
@@ -146,10 +140,6 @@ enum ApplyError {
     #[error(transparent)]
     Handler(HandlerError),
 }
-
-/// The partitions whose lag is shown: those that this member has.
-#[derive(Default)]
-struct Lags(BTreeSet<i64>);
 
 // === impl Consumer ===
 
@@ -374,22 +364,6 @@ impl From<DbError> for ApplyError {
             DbError::Unavailable(_) => Self::Position(error.into()),
             _ => Self::Handler(error.into()),
         }
-    }
-}
-
-// === impl Lags ===
-
-impl Lags {
-    fn show(&mut self, group: &str, topic: &str, progress: &[Progress]) {
-        let here: BTreeSet<i64> = progress.iter().map(|of| of.partition).collect();
-        for gone in self.0.difference(&here) {
-            // Another member shows it from now on.
-            let _ = LAG.remove_label_values(&[group, topic, &gone.to_string()]);
-        }
-        for of in progress {
-            LAG.with_label_values(&[group, topic, &of.partition.to_string()]).set(of.lag());
-        }
-        self.0 = here;
     }
 }
 

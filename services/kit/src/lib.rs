@@ -19,6 +19,7 @@ pub mod service;
 
 pub mod db;
 pub mod files;
+mod lag;
 pub mod lease;
 
 pub mod audit;

@@ -179,8 +179,8 @@ impl Db {
         self.write_for(Purpose::Anything, work).await
     }
 
-    /// As [`Self::write`], for what is made again from elsewhere when it is lost, such as the effects
-    /// of an event that is read again. PostgreSQL answers before it is on disk: should the server
+    /// As [`Self::write`], for what is made again from elsewhere when it is lost, such as the
+    /// effects of an event that is read again. PostgreSQL answers before it is on disk: should the server
     /// crash within moments, it never was, nor was what came after it. (Asynchronous commit.)
     pub async fn write_soon<T, E, F>(&self, work: F) -> Result<T, E>
     where
@@ -243,8 +243,8 @@ impl Db {
         done
     }
 
-    /// As [`Self::read`], for lists and searches: PostgreSQL plans each statement for the values that
-    /// it is given, which decide which index is good.
+    /// As [`Self::read`], for lists and searches: PostgreSQL plans each statement for the values
+    /// that it is given, which decide which index is good.
     pub async fn search<T, E, F>(&self, work: F) -> Result<T, E>
     where
         T: Send + 'static,

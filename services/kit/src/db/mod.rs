@@ -180,8 +180,9 @@ impl Db {
     }
 
     /// As [`Self::write`], for what is made again from elsewhere when it is lost, such as the
-    /// effects of an event that is read again. PostgreSQL answers before it is on disk: should the server
-    /// crash within moments, it never was, nor was what came after it. (Asynchronous commit.)
+    /// effects of an event that is read again. PostgreSQL answers before it is on disk
+    /// (asynchronous commit): should the server crash within moments, it never was, nor was what
+    /// came after it.
     pub async fn write_soon<T, E, F>(&self, work: F) -> Result<T, E>
     where
         T: Send + 'static,

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use proto::demo::PATIENTS;
 use shared_middleware::{
     clock::{Clock, Ids},
-    error::causes,
+    error::{ErrorCode, ServiceError as _, causes},
     trace_context::TraceContext,
 };
 use tokio::time::{Instant, sleep};
@@ -38,6 +39,10 @@ const PEOPLE: [(&str, &str, &str, &str); 15] = [
     ("Isabella Imaginary", "1987-10-17", "2024-11-21", "77 Dream Ct, Springfield"),
 ];
 
+/// So many are registered at a time.
+const AT_ONCE: usize = 4;
+/// A store that is not available for so long is away.
+const REGISTERED_WITHIN: Duration = Duration::from_secs(30);
 /// A demo without billing is better than none.
 const ACCOUNTS_WITHIN: Duration = Duration::from_secs(10);
 const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -48,20 +53,37 @@ impl App {
         if !self.store.is_empty().await? {
             return Ok(());
         }
-        let registered = PEOPLE.iter().enumerate().map(|(place, person)| async move {
-            // Nobody asks for it, so each is a trace of its own.
-            let registered = self.register_as(demo_id(place), input(*person));
-            match TraceContext::start().scope(registered).await {
-                Err(Error::EmailTaken | Error::IdTaken) | Ok(()) => Ok(()),
-                Err(error) => Err(error),
-            }
-        });
-        let outcomes = futures_util::future::join_all(registered).await;
+        let until = Instant::now() + REGISTERED_WITHIN;
+        let people = PEOPLE.iter().enumerate();
+        let registered =
+            people.map(|(place, person)| self.ensure_demo_patient(place, person, until));
+        let outcomes: Vec<_> = stream::iter(registered).buffered(AT_ONCE).collect().await;
         for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
             tracing::warn!(error = causes(error), "cannot register a demo patient");
         }
         outcomes.into_iter().collect::<Result<Vec<()>, _>>()?;
         self.await_demo_accounts().await
+    }
+
+    /// Registers one of them, unless it is there. A store that has just started on a busy machine
+    /// may not take all of them at once.
+    async fn ensure_demo_patient(
+        &self,
+        place: usize,
+        person: &(&str, &str, &str, &str),
+        until: Instant,
+    ) -> Result<(), Error> {
+        loop {
+            // Nobody asks for it, so each is a trace of its own.
+            let registered = self.register_as(demo_id(place), input(*person));
+            match TraceContext::start().scope(registered).await {
+                Err(Error::EmailTaken | Error::IdTaken) | Ok(()) => return Ok(()),
+                Err(error) if error.code() != ErrorCode::Unavailable || Instant::now() >= until => {
+                    return Err(error);
+                }
+                Err(_) => sleep(ASKED_AGAIN_AFTER).await,
+            }
+        }
     }
 
     /// Whoever looks at the demo sees accounts. In a mesh whose parts start at the same time

@@ -15,6 +15,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use reqwest::{Client, StatusCode};
@@ -37,6 +38,8 @@ use crate::{
 };
 
 const PASSWORD: &str = "password123";
+/// An idle connection is not used again after so long.
+const IDLE_AT_MOST: Duration = Duration::from_secs(5);
 
 /// Demo users, one of each role.
 pub(crate) const ADMIN: &str = "testuser@test.com";
@@ -382,6 +385,8 @@ fn crypto() {
 }
 
 fn http_client() -> Client {
-    let client = Client::builder().timeout(WITHIN).tls_certs_only([]);
+    // Shorter than any listener keeps a connection on which nothing is asked.
+    let client = Client::builder().timeout(WITHIN).pool_idle_timeout(IDLE_AT_MOST);
+    let client = client.tls_certs_only([]);
     client.redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }

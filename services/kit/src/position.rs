@@ -105,15 +105,8 @@ pub async fn keep(
     partition: i64,
     next_offset: i64,
 ) -> Result<(), DbError> {
-    tx.execute(
-        "insert into consumer_position (consumer_group, topic, part, next_offset)
-         values ($1, $2, $3, $4)
-         on conflict (consumer_group, topic, part) do update
-         set next_offset = excluded.next_offset",
-        params![group, topic, partition, next_offset],
-    )
-    .await
-    .map(drop)
+    let values = params![group, topic, partition, next_offset];
+    tx.insert_all("consumer_position", COLUMNS, values, OR_MOVE).await.map(drop)
 }
 
 /// All positions of a group in a topic, as partition and offset. Not locked.
@@ -132,22 +125,8 @@ pub async fn locked(
     topic: &str,
     partition: i64,
 ) -> Result<i64, DbError> {
-    // SQLite has one writer: who is in a transaction that writes is alone.
-    let sql = match tx.engine() {
-        Engine::Sqlite => SELECT,
-        Engine::Postgres => {
-            // A row that is not there cannot be locked.
-            tx.execute(
-                "insert into consumer_position (consumer_group, topic, part, next_offset)
-                 values ($1, $2, $3, 0) on conflict do nothing",
-                params![group, topic, partition],
-            )
-            .await?;
-            SELECT_LOCKED
-        }
-    };
-    let row = tx.query_opt(sql, params![group, topic, partition]).await?;
-    row.map_or(Ok(0), |row| row.get(0))
+    let all = all_locked(tx, group, topic, &BTreeSet::from([partition])).await?;
+    Ok(all.get(&partition).copied().unwrap_or(0))
 }
 
 const COLUMNS: &str = "consumer_group, topic, part, next_offset";
@@ -155,8 +134,6 @@ const OR_MOVE: &str = "on conflict (consumer_group, topic, part) do update
                        set next_offset = excluded.next_offset";
 const SELECT: &str = "select next_offset from consumer_position
                       where consumer_group = $1 and topic = $2 and part = $3";
-const SELECT_LOCKED: &str = "select next_offset from consumer_position
-                             where consumer_group = $1 and topic = $2 and part = $3 for update";
 
 // === impl StoredPositions ===
 

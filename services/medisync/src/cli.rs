@@ -152,9 +152,7 @@ pub(crate) enum PkiCommand {
         #[arg(long)]
         allow_readable_key: bool,
     },
-    /// Revoke a part's current certificate: its serial number goes to pki/crl.pem
-    ///
-    /// Who reads the list has no connection with the part until another certificate is issued.
+    /// Revoke a part's certificate (pki/crl.pem): it has no connections until another is issued
     Revoke {
         /// gateway, auth, patient, billing, analytics, notification
         part: Part,

@@ -112,6 +112,13 @@ enum Purpose {
     Remake,
 }
 
+/// What is read for.
+#[derive(Clone, Copy)]
+enum Reading {
+    State,
+    Search,
+}
+
 enum Inner {
     Sqlite(Sqlite),
     Postgres(Box<Postgres>),
@@ -235,13 +242,7 @@ impl Db {
         E: From<DbError> + Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
     {
-        let started = Instant::now();
-        let done = match &self.0.engine {
-            Inner::Sqlite(sqlite) => sqlite.read(work).await,
-            Inner::Postgres(postgres) => postgres.read(work).await,
-        };
-        self.0.metrics.read(started.elapsed());
-        done
+        self.read_for(Reading::State, work).await
     }
 
     /// As [`Self::read`], for lists and searches: PostgreSQL plans each statement for the values
@@ -252,10 +253,20 @@ impl Db {
         E: From<DbError> + Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
     {
+        self.read_for(Reading::Search, work).await
+    }
+
+    async fn read_for<T, E, F>(&self, reading: Reading, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+    {
         let started = Instant::now();
-        let done = match &self.0.engine {
-            Inner::Sqlite(sqlite) => sqlite.read(work).await,
-            Inner::Postgres(postgres) => postgres.search(work).await,
+        let done = match (&self.0.engine, reading) {
+            (Inner::Sqlite(sqlite), _) => sqlite.read(work).await,
+            (Inner::Postgres(postgres), Reading::State) => postgres.read(work).await,
+            (Inner::Postgres(postgres), Reading::Search) => postgres.search(work).await,
         };
         self.0.metrics.read(started.elapsed());
         done

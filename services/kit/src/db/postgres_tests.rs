@@ -35,9 +35,10 @@ async fn a_connection_that_stalls_is_given_up_and_nobody_meets_it_again() {
     for engine in servers() {
         let store = TestStore::on(engine).await;
         let (proxy, db) = behind_proxy(&store).await;
-        // Every connection of the pool is open, and idle.
+        // Every connection of the pool is open, and idle. These write, since nobody waits for the
+        // end of what only reads.
         let all = (0..4).map(|_| {
-            db.read(|tx| {
+            db.write(|tx| {
                 Box::pin(async { tx.query("select pg_sleep(0.1)::text", &[]).await.map(drop) })
             })
         });

@@ -76,7 +76,10 @@ pub(super) struct EntryBody {
     /// Which part recorded it.
     #[schema(example = "patient")]
     part: String,
-    /// Its number in that part's trail: 1, 2, 3 and so on without a gap.
+    /// Which of that part's chains it is in: each process that writes has one of its own.
+    #[schema(example = 1)]
+    chain: i64,
+    /// Its number in that chain: 1, 2, 3 and so on without a gap.
     #[schema(example = 42)]
     seq: i64,
     /// When (RFC 3339, UTC).
@@ -251,26 +254,28 @@ async fn actor(api: &Api, text: String) -> Result<Result<String, &'static str>, 
 
 /// What a page's last entry was, as a cursor remembers it.
 fn after(last: &Copied) -> Cursor {
-    let key = format!("{} {} {}", last.entry.at.as_microsecond(), last.seq, last.writer);
+    let Copied { writer, chain, seq, entry } = last;
+    let key = format!("{} {chain} {seq} {writer}", entry.at.as_microsecond());
     Cursor { list: LIST.to_owned(), key, id: Uuid::nil() }
 }
 
 fn place(api: &Api, text: &str) -> Result<Place, &'static str> {
     let cursor = api.cursors.unseal(text, LIST)?;
     let read = || {
-        let mut fields = cursor.key.splitn(3, ' ');
+        let mut fields = cursor.key.splitn(4, ' ');
         let at = Timestamp::from_microsecond(fields.next()?.parse().ok()?).ok()?;
-        let seq = fields.next()?.parse().ok()?;
-        Some(Place { at, seq, writer: fields.next()?.to_owned() })
+        let (chain, seq) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        Some(Place { at, writer: fields.next()?.to_owned(), chain, seq })
     };
     read().ok_or(NOT_OURS)
 }
 
 impl From<Copied> for EntryBody {
     fn from(copied: Copied) -> Self {
-        let Copied { writer, seq, entry } = copied;
+        let Copied { writer, chain, seq, entry } = copied;
         Self {
             part: writer,
+            chain,
             seq,
             at: entry.at,
             user: entry.actor,

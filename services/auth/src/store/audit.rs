@@ -4,9 +4,10 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use kit::{
     audit::{
-        AuditKey, COLUMNS, Kept,
+        AuditKey, COLUMN_COUNT, COLUMNS, HEADS_TOLD_MAX, Head, Kept, REGISTRY,
         copies::{Copies, CopyError, Page, Taken},
-        verify::{Known, Links},
+        head, heads, start_of,
+        verify::Links,
     },
     db::{Db, DbError, Row, Tx, Value},
     params,
@@ -19,6 +20,8 @@ use super::Store;
 /// A text of an entry is an id, an address or a name: of another issuer's user, the issuer and the
 /// subject, which tokens bound.
 const TEXT_MAX: usize = 4096;
+/// How far a chain has come takes no more, as a text: two numbers and a link.
+const HEAD_CHARS_MAX: usize = 110;
 /// An entry shows a page of patients at most.
 const PATIENTS_MAX: usize = 1000;
 
@@ -41,6 +44,7 @@ pub(crate) struct Wanted {
 pub(crate) struct Place {
     pub(crate) at: Timestamp,
     pub(crate) writer: String,
+    pub(crate) chain: i64,
     pub(crate) seq: i64,
 }
 
@@ -48,6 +52,7 @@ pub(crate) struct Place {
 #[derive(Clone, Debug)]
 pub(crate) struct Copied {
     pub(crate) writer: String,
+    pub(crate) chain: i64,
     pub(crate) seq: i64,
     pub(crate) entry: Entry,
 }
@@ -91,86 +96,108 @@ impl Copies for CopyKeeper {
     /// Takes a page of a part's trail: what follows on what is there.
     fn take(&self, writer: Part, page: Page) -> BoxFuture<'_, Result<Taken, CopyError>> {
         Box::pin(async move {
-            if !page.entries.iter().all(|kept| is_bounded(&kept.entry)) {
+            if !page.entries.iter().all(is_bounded) {
                 return Err(CopyError::Differs);
             }
             let links = Links::of(writer, &self.key);
-            let taken =
-                self.store.0.write(move |tx| Box::pin(take(tx, writer, page.entries, links)));
+            let taken = self.store.0.write(move |tx| Box::pin(take(tx, writer, page, links)));
             taken.await?.ok_or(CopyError::Differs)
         })
     }
 }
 
 /// Whether an entry is no longer than one that a part writes.
-fn is_bounded(entry: &Entry) -> bool {
-    let Entry { actor, role, action, record, patients, source, trace, changed, .. } = entry;
+fn is_bounded(kept: &Kept) -> bool {
+    let Entry { actor, role, action, record, patients, source, trace, changed, .. } = &kept.entry;
+    // An opening tells how far other chains had come.
+    let changed_max =
+        if kept.chain == REGISTRY { HEADS_TOLD_MAX * HEAD_CHARS_MAX } else { TEXT_MAX };
     let short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= TEXT_MAX);
     actor.len() <= TEXT_MAX
         && action.len() <= TEXT_MAX
         && [role, record, source, trace].into_iter().all(short)
         && patients.len() <= PATIENTS_MAX
-        && changed.iter().map(String::len).sum::<usize>() <= TEXT_MAX
+        && changed.iter().map(String::len).sum::<usize>() <= changed_max
         && changed.iter().all(|field| !field.is_empty() && !field.contains(' '))
 }
 
-/// How far each part's copy has come.
-pub async fn copies(db: &Db) -> Result<Vec<(Part, Known)>, DbError> {
+/// How far the copies of each part's chains have come.
+pub async fn copies(db: &Db) -> Result<Vec<(Part, Vec<Head>)>, DbError> {
     let read = db.read(|tx| {
         Box::pin(async move {
             let mut found = Vec::new();
             for part in Part::ALL {
-                found.extend(last(tx, part).await?.map(|known| (part, known)));
+                found.push((part, heads(tx, Some(part)).await?));
             }
+            found.retain(|(_, heads)| !heads.is_empty());
             Ok(found)
         })
     });
     read.await
 }
 
-async fn last(tx: &mut Tx<'_>, writer: Part) -> Result<Option<Known>, DbError> {
-    let sql = "select seq, link from audit_copy where writer = $1 order by seq desc limit 1";
-    let row = tx.query_opt(sql, params![writer.as_str()]).await?;
-    row.map(|row| Ok(Known { seq: row.get(0)?, link: row.get(1)? })).transpose()
-}
-
 /// None when what is there is not what the part now says was there.
 async fn take(
     tx: &mut Tx<'_>,
     writer: Part,
-    entries: Vec<Kept>,
+    page: Page,
     links: Links,
 ) -> Result<Option<Taken>, DbError> {
-    let known = last(tx, writer).await?;
-    let (up_to, link) = known.map_or((0, Vec::new()), |known| (known.seq, known.link));
-    let is_known = |kept: &Kept| kept.seq <= up_to;
-    let (again, new): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_known);
+    let mut taken = Vec::new();
+    for chain in page.heads_of {
+        taken.extend(head(tx, Some(writer), chain).await?);
+    }
+    for entries in page.entries.chunk_by(|one, next| one.chain == next.chain) {
+        let chain = entries[0].chain;
+        let begun = match head(tx, Some(writer), chain).await? {
+            Some(head) => Some(head),
+            // A chain begins with its opening.
+            None => start_of(tx, Some(writer), chain).await?,
+        };
+        let Some(begun) = begun else { continue };
+        match take_of_chain(tx, writer, begun, entries, &links).await? {
+            Some(head) => taken.push(head),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(Taken { heads: taken }))
+}
+
+/// Takes entries of one chain, whose copy has come so far. None when what is there is not what the
+/// part now says was there.
+async fn take_of_chain(
+    tx: &mut Tx<'_>,
+    writer: Part,
+    begun: Head,
+    entries: &[Kept],
+    links: &Links,
+) -> Result<Option<Head>, DbError> {
+    let (again, new): (Vec<_>, Vec<_>) =
+        entries.iter().cloned().partition(|kept| kept.seq <= begun.seq);
     // We were not heard.
     if !are_there(tx, writer, &again).await? {
         return Ok(None);
     }
-    let new: Vec<_> = (up_to + 1..)
+    let new: Vec<_> = (begun.seq + 1..)
         .zip(new)
         .take_while(|(seq, kept)| kept.seq == *seq)
         .map(|(_, new)| new)
         .collect();
-    if !links.follow(&link, &new) {
+    if !links.follow(&begun, &new) {
         return Ok(None);
     }
     // When a replica was faster, it must be the same.
     if !insert(tx, writer, &new).await? && !are_there(tx, writer, &new).await? {
         return Ok(None);
     }
-    let taken = new.into_iter().next_back();
-    let (up_to, link) = taken.map_or((up_to, link), |kept| (kept.seq, kept.link));
-    Ok(Some(Taken { up_to, link }))
+    Ok(Some(new.last().map_or(begun, Kept::head)))
 }
 
 /// Whether these very entries are there.
 async fn are_there(tx: &mut Tx<'_>, writer: Part, entries: &[Kept]) -> Result<bool, DbError> {
-    let sql = "select link from audit_copy where writer = $1 and seq = $2";
-    for Kept { seq, link, .. } in entries {
-        let row = tx.query_opt(sql, params![writer.as_str(), *seq]).await?;
+    let sql = "select link from audit_copy where writer = $1 and chain = $2 and seq = $3";
+    for Kept { chain, seq, link, .. } in entries {
+        let row = tx.query_opt(sql, params![writer.as_str(), *chain, *seq]).await?;
         if row.map(|row| row.get::<Vec<u8>>(0)).transpose()?.as_ref() != Some(link) {
             return Ok(false);
         }
@@ -190,20 +217,22 @@ async fn insert(tx: &mut Tx<'_>, writer: Part, entries: &[Kept]) -> Result<bool,
                 *patient,
                 kept.entry.at,
                 writer.as_str(),
+                kept.chain,
                 kept.seq
             ]);
         }
     }
     let inserted =
         tx.insert_all("audit_copy", &format!("writer, {COLUMNS}"), &rows, OR_NOT).await?;
-    let columns = "patient, at, writer, seq";
+    let columns = "patient, at, writer, chain, seq";
     tx.insert_all("audit_copy_patient", columns, &concerned, OR_NOT).await?;
     Ok(inserted == entries.len() as u64)
 }
 
 async fn search(tx: &mut Tx<'_>, wanted: Wanted, count: u32) -> Result<Vec<Copied>, DbError> {
     let mut values: Vec<Value> = Vec::new();
-    let mut conditions = Vec::new();
+    // The registry says nothing of what was done.
+    let mut conditions = vec![format!("c.chain > {REGISTRY}")];
     let mut holds = |condition: &str, value: Value| {
         values.push(value);
         conditions.push(condition.replace('?', &format!("${}", values.len())));
@@ -228,27 +257,25 @@ async fn search(tx: &mut Tx<'_>, wanted: Wanted, count: u32) -> Result<Vec<Copie
     }
     let mut tables = "audit_copy c".to_owned();
     if let Some(patient) = wanted.patient {
-        tables.push_str(" join audit_copy_patient p on p.writer = c.writer and p.seq = c.seq");
+        tables.push_str(
+            " join audit_copy_patient p
+              on p.writer = c.writer and p.chain = c.chain and p.seq = c.seq",
+        );
         holds("p.patient = ?", patient.into());
     }
-    if let Some(Place { at, writer, seq }) = wanted.before {
-        let first = values.len() + 1;
+    if let Some(Place { at, writer, chain, seq }) = wanted.before {
+        let [one, two, three, four] = [1, 2, 3, 4].map(|more| values.len() + more);
         conditions.push(format!(
-            "(c.at, c.writer, c.seq) < (${first}, ${}, ${})",
-            first + 1,
-            first + 2
+            "(c.at, c.writer, c.chain, c.seq) < (${one}, ${two}, ${three}, ${four})"
         ));
-        values.extend([at.into(), writer.into(), seq.into()]);
+        values.extend([at.into(), writer.into(), chain.into(), seq.into()]);
     }
     let columns = COLUMNS.split(", ").map(|name| format!("c.{name}")).collect::<Vec<_>>();
-    let filter = match conditions.is_empty() {
-        true => String::new(),
-        false => format!("where {}", conditions.join(" and ")),
-    };
+    let filter = conditions.join(" and ");
     values.push(count.into());
     let sql = format!(
-        "select {}, c.writer from {tables} {filter}
-         order by c.at desc, c.writer desc, c.seq desc limit ${}",
+        "select {}, c.writer from {tables} where {filter}
+         order by c.at desc, c.writer desc, c.chain desc, c.seq desc limit ${}",
         columns.join(", "),
         values.len(),
     );
@@ -256,6 +283,6 @@ async fn search(tx: &mut Tx<'_>, wanted: Wanted, count: u32) -> Result<Vec<Copie
 }
 
 fn copied(row: &Row) -> Result<Copied, DbError> {
-    let Kept { seq, entry, .. } = Kept::read(row)?;
-    Ok(Copied { writer: row.get(12)?, seq, entry })
+    let Kept { chain, seq, entry, .. } = Kept::read(row)?;
+    Ok(Copied { writer: row.get(COLUMN_COUNT)?, chain, seq, entry })
 }

@@ -1,6 +1,7 @@
 //! The keyed hash chain: an entry's link is HMAC-SHA-256 (RFC 2104) of the link before it, its
 //! number and its contents. Whoever changes, removes, inserts or moves an entry needs the key, or
-//! breaks the chain.
+//! breaks the chain. Which chain it is in is told by the link before: each chain begins with the
+//! link of its own opening.
 //!
 //! Each writer's key is derived from the mesh's one, so that the chain of one service is none of
 //! another's. What is hashed is told apart by lengths: no two entries have the same bytes.
@@ -9,6 +10,8 @@ use std::{fmt, str::FromStr};
 
 use ring::hmac::{HMAC_SHA256, Key, sign};
 use shared_middleware::{audit::Entry, identity::Part};
+
+use super::rows::Head;
 
 const KEY_BYTES: usize = 32;
 const CHAIN: &str = "medisync audit chain 1 ";
@@ -82,8 +85,13 @@ impl Chain {
         self.writer
     }
 
-    /// The link of the entry with this number, after the one with this link (the first one's is
-    /// empty).
+    /// The head of a chain after this entry was appended.
+    pub(super) fn next(&self, head: &Head, entry: &Entry) -> Head {
+        let seq = head.seq + 1;
+        Head { chain: head.chain, seq, link: self.link(&head.link, seq, entry) }
+    }
+
+    /// The link of the entry with this number, after the one with this link.
     pub(super) fn link(&self, before: &[u8], seq: i64, entry: &Entry) -> Vec<u8> {
         let Entry { at, actor, role, action, outcome, record, patients, source, trace, changed } =
             entry;

@@ -1,4 +1,4 @@
-//! Signed statements of how far a trail had come: kept elsewhere, they show a trail that was cut
+//! Signed statements of how far a chain had come: kept elsewhere, they show a trail that was cut
 //! off, or written anew by somebody who has the key.
 //!
 //! Signed by Ed25519 (RFC 8032) with a key derived from the audit key, so that whoever keeps one
@@ -11,7 +11,8 @@ use shared_middleware::identity::Part;
 
 use super::{
     chain::{AuditKey, hex, unhex},
-    verify::Known,
+    registry::FIRST,
+    rows::Head,
 };
 
 const PURPOSE: &str = "medisync audit checkpoint 1";
@@ -22,7 +23,10 @@ const PURPOSE: &str = "medisync audit checkpoint 1";
 pub struct Checkpoint {
     /// Whose trail.
     pub writer: String,
-    /// The number of its last entry.
+    /// The number of its chain. Statements of before there were several have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<i64>,
+    /// The number of the chain's last entry.
     pub seq: i64,
     /// That entry's link, hexadecimal.
     pub link: String,
@@ -48,37 +52,46 @@ pub enum BadCheckpoint {
 // === impl Checkpoint ===
 
 impl Checkpoint {
-    /// States how far a trail has come.
-    pub fn sign(writer: Part, known: &Known, at: Timestamp, key: &AuditKey) -> Self {
+    /// States how far a chain has come.
+    pub fn sign(writer: Part, head: &Head, at: Timestamp, key: &AuditKey) -> Self {
         let pair = pair(key);
         let public = hex(pair.public_key().as_ref());
-        let (writer, link) = (writer.to_string(), hex(&known.link));
-        let stated = stated(&writer, known.seq, &link, at, &public);
-        let signature = hex(pair.sign(stated.as_bytes()).as_ref());
-        Self { writer, seq: known.seq, link, at, key: public, signature }
+        let mut stated = Self {
+            writer: writer.to_string(),
+            chain: Some(head.chain),
+            seq: head.seq,
+            link: hex(&head.link),
+            at,
+            key: public,
+            signature: String::new(),
+        };
+        stated.signature = hex(pair.sign(stated.text().as_bytes()).as_ref());
+        stated
     }
 
     /// Reads a line, and checks that this mesh stated it.
     pub fn read(line: &str, key: &AuditKey) -> Result<Self, BadCheckpoint> {
         let read: Self = serde_json::from_str(line)?;
         let ours = pair(key);
-        let stated = stated(&read.writer, read.seq, &read.link, read.at, &read.key);
         let signature = unhex(&read.signature).ok_or(BadCheckpoint::Signature)?;
         UnparsedPublicKey::new(&ED25519, ours.public_key().as_ref())
-            .verify(stated.as_bytes(), &signature)
+            .verify(read.text().as_bytes(), &signature)
             .map_err(|_| BadCheckpoint::Signature)?;
         Ok(read)
     }
 
-    /// What it knows of its trail.
-    pub fn known(&self) -> Known {
-        Known { seq: self.seq, link: unhex(&self.link).unwrap_or_default() }
+    /// How far the chain had come.
+    pub fn head(&self) -> Head {
+        let (chain, link) = (self.chain.unwrap_or(FIRST), unhex(&self.link).unwrap_or_default());
+        Head { chain, seq: self.seq, link }
     }
-}
 
-/// What is signed.
-fn stated(writer: &str, seq: i64, link: &str, at: Timestamp, key: &str) -> String {
-    format!("{PURPOSE}\n{writer}\n{seq}\n{link}\n{at}\n{key}\n")
+    /// What is signed.
+    fn text(&self) -> String {
+        let Self { writer, chain, seq, link, at, key, .. } = self;
+        let chain = chain.map(|chain| format!("{chain}/")).unwrap_or_default();
+        format!("{PURPOSE}\n{writer}\n{chain}{seq}\n{link}\n{at}\n{key}\n")
+    }
 }
 
 fn pair(key: &AuditKey) -> Ed25519KeyPair {

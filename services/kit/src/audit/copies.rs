@@ -1,13 +1,15 @@
 //! Every service hands its entries on to auth, which keeps a copy of all trails in one store: there
 //! they are searched, and a trail that was cut off is known.
 //!
-//! Entries are handed on in their order, again and again until auth says that it has them; it knows
-//! those it has by their numbers. Replicas may do so at the same time.
+//! Entries are handed on in the order of their chain, again and again until auth says that it has
+//! them; it knows those it has by their numbers. Replicas may do so at the same time: each hands on
+//! its own chain, and those of processes that are gone.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     mem,
-    sync::{Arc, LazyLock, PoisonError},
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -21,10 +23,14 @@ use shared_middleware::{
     identity::Part,
     tls::MeshTls,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Kept, Trail, rows, verify::Known};
+use super::{
+    Trail,
+    registry::REGISTRY,
+    rows::{self, Head, Kept},
+};
 use crate::{db::DbError, task::Task};
 
 /// Where auth takes them.
@@ -32,9 +38,14 @@ pub const PATH: &str = "/.well-known/audit/entries";
 /// So many are handed on at once.
 pub const PAGE_MAX: u32 = 500;
 
-/// Entries are gathered for so long, and looked for so often: another replica may have written.
+/// Openings tell of many chains: so many of them are handed on at once.
+const OPENINGS_MAX: u32 = 50;
+
+/// Entries are gathered for so long, and looked for so often.
 const GATHERED_FOR: Duration = Duration::from_millis(100);
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+/// Other processes hand on their own entries, as long as they live.
+const OTHERS_LOOKED_AT_EVERY: Duration = Duration::from_secs(10);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const BACK_OFF_LAST: Duration = Duration::from_secs(5);
 
@@ -44,11 +55,13 @@ static WAITING: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     register_int_gauge_vec!(options, &["service"]).expect("the name is registered once")
 });
 
-/// A piece of a trail, on its way.
-#[derive(Debug, Serialize, Deserialize)]
+/// Entries on their way.
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Page {
-    /// Entries, in their order; none to ask what is wanted.
+    /// How far these chains have come is wanted, too.
+    pub heads_of: Vec<i64>,
+    /// Entries of one chain or several, each chain's in their order; the registry's first.
     pub entries: Vec<Kept>,
 }
 
@@ -56,10 +69,9 @@ pub struct Page {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Taken {
-    /// Everything up to this number is there.
-    pub up_to: i64,
-    /// The link of the entry with this number; empty before the first.
-    pub link: Vec<u8>,
+    /// Up to where the copies are, of each chain that was asked for or sent of. A chain that is not
+    /// known has none.
+    pub heads: Vec<Head>,
 }
 
 /// Why a page was not taken.
@@ -121,7 +133,8 @@ impl Copies for AtAuth {
 /// The task that hands a trail on.
 pub fn task(trail: Trail, copies: Arc<dyn Copies>) -> Task {
     Task::new("audit copies", move |stop| async move {
-        HandingOn { trail, copies, stop, up_to: None, known: 0 }.run().await;
+        let (heads, copied) = (BTreeMap::new(), BTreeMap::new());
+        HandingOn { trail, copies, stop, heads, copied, others: None }.run().await;
     })
 }
 
@@ -129,10 +142,12 @@ struct HandingOn {
     trail: Trail,
     copies: Arc<dyn Copies>,
     stop: CancellationToken,
-    /// What auth has; none until it was asked, or when it was not heard.
-    up_to: Option<i64>,
-    /// The same as it was last heard of.
-    known: i64,
+    /// How far the chains have come, as far as was looked.
+    heads: BTreeMap<i64, i64>,
+    /// How far auth's copies of them have come, as far as it was asked.
+    copied: BTreeMap<i64, i64>,
+    /// When the chains of other processes were looked at last.
+    others: Option<Instant>,
 }
 
 impl HandingOn {
@@ -141,17 +156,17 @@ impl HandingOn {
         loop {
             let pause = match self.hand_on().await {
                 Ok(more) => {
-                    if std::mem::take(&mut failing) {
+                    if mem::take(&mut failing) {
                         tracing::info!("auth takes the audit trail again");
                     }
                     back_off = GATHERED_FOR;
                     if more { Duration::ZERO } else { LOOKED_AT_EVERY }
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut failing, true) {
+                    if !mem::replace(&mut failing, true) {
                         tracing::warn!(error = causes(&error), "auth has no copy of the trail yet");
                     }
-                    self.up_to = None;
+                    (self.copied, self.others) = (BTreeMap::new(), None);
                     back_off = (back_off * 2).min(BACK_OFF_LAST);
                     back_off
                 }
@@ -171,49 +186,105 @@ impl HandingOn {
 
     /// Hands on a page, and tells whether there are more.
     async fn hand_on(&mut self) -> Result<bool, CopyError> {
-        let db = &self.trail.0.db;
-        let last = db.look_up(|tx| Box::pin(rows::head(tx))).await?.map_or(0, |(last, _)| last);
-        self.show(last);
-        let up_to = match self.up_to {
-            Some(up_to) => up_to,
-            None => self.take(Vec::new()).await?,
-        };
-        if up_to > last {
-            // Auth has entries that the trail has no more.
-            self.trail.0.ledger.doubted.notify_one();
-            return Err(CopyError::Differs);
+        self.look().await?;
+        self.ask().await?;
+        let (mut page, mut more) = (Page::default(), false);
+        // The registry comes first.
+        for (&chain, &head) in &self.heads {
+            let from = self.copied_up_to(chain);
+            if from > head {
+                // Auth has entries that the trail has no more.
+                self.trail.0.ledger.doubted.notify_one();
+                return Err(CopyError::Differs);
+            }
+            let most = if chain == REGISTRY { OPENINGS_MAX } else { PAGE_MAX };
+            let room = PAGE_MAX.saturating_sub(u32::try_from(page.entries.len()).unwrap_or(0));
+            let count = room.min(most);
+            more |= head - from > i64::from(count);
+            if from < head && count > 0 {
+                let db = &self.trail.0.db;
+                let entries =
+                    db.read(move |tx| Box::pin(rows::after(tx, None, (chain, from), count)));
+                page.entries.extend(entries.await?);
+            }
         }
-        let entries =
-            self.trail.0.db.read(move |tx| Box::pin(rows::after(tx, up_to, PAGE_MAX))).await?;
-        let up_to = if entries.is_empty() { up_to } else { self.take(entries).await? };
-        self.show(last);
-        Ok(up_to < last)
+        self.show();
+        if !page.entries.is_empty() {
+            self.take(page).await?;
+            self.show();
+        }
+        Ok(more)
     }
 
-    /// Has auth take entries; tells up to which it has all.
-    async fn take(&mut self, entries: Vec<Kept>) -> Result<i64, CopyError> {
+    /// Looks how far the chains have come: this process's own each time, others every few seconds
+    /// and when there is a new one. Those of processes that are gone are handed on by who is there.
+    async fn look(&mut self) -> Result<(), CopyError> {
+        let db = &self.trail.0.db;
+        let appended = db.appended();
+        let own = appended.as_ref().map_or(REGISTRY, |own| own.chain);
+        let heads = db.read(move |tx| {
+            Box::pin(async move {
+                let own = rows::head(tx, None, own).await?;
+                let registry = rows::head(tx, None, REGISTRY).await?;
+                Ok::<_, DbError>(registry.into_iter().chain(own).collect::<Vec<_>>())
+            })
+        });
+        let mut heads = heads.await?;
+        if let Some(appended) = appended
+            && !heads.iter().any(|it| it.chain == own && it.seq >= appended.seq)
+        {
+            // Somebody has taken it away.
+            self.trail.0.ledger.doubted.notify_one();
+        }
+        let opened = heads.first().map_or(0, |registry| registry.seq);
+        let is_due = self.others.is_none_or(|last| last.elapsed() >= OTHERS_LOOKED_AT_EVERY);
+        if is_due || self.heads.get(&REGISTRY).is_none_or(|known| *known < opened) {
+            heads = db.read(|tx| Box::pin(rows::heads(tx, None))).await?;
+            self.others = Some(Instant::now());
+        }
+        self.heads.extend(heads.into_iter().map(|head| (head.chain, head.seq)));
+        Ok(())
+    }
+
+    /// Asks auth for the chains of which it is not known how far it has them.
+    async fn ask(&mut self) -> Result<(), CopyError> {
+        let unknown = |chain: &i64| !self.copied.contains_key(chain);
+        let chains: Vec<_> = self.heads.keys().copied().filter(unknown).collect();
+        for chains in chains.chunks(PAGE_MAX as usize) {
+            self.take(Page { heads_of: chains.to_vec(), entries: Vec::new() }).await?;
+            for chain in chains {
+                self.copied.entry(*chain).or_insert(0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has auth take entries, and keeps up to where it has all.
+    async fn take(&mut self, page: Page) -> Result<(), CopyError> {
         let ledger = Arc::clone(&self.trail.0.ledger);
-        let taken = self.copies.take(self.trail.writer(), Page { entries }).await;
+        let taken = self.copies.take(self.trail.writer(), page).await;
         if let Err(CopyError::Differs) = &taken {
             ledger.doubted.notify_one();
         }
-        let Taken { up_to, link } = taken?;
-        (self.up_to, self.known) = (Some(up_to), up_to);
-        let known = (up_to > 0).then_some(Known { seq: up_to, link });
-        let before = mem::replace(
-            &mut *ledger.taken.lock().unwrap_or_else(PoisonError::into_inner),
-            known.clone(),
-        );
-        if before.is_none() && known.is_some() {
-            // Heard of for the first time: the trail has not been compared with it.
-            ledger.doubted.notify_one();
+        let mut known = ledger.taken();
+        for head in taken?.heads {
+            self.copied.insert(head.chain, head.seq);
+            if known.insert(head.chain, head).is_none() {
+                // Heard of for the first time: the trail has not been compared with it.
+                ledger.doubted.notify_one();
+            }
         }
-        Ok(up_to)
+        Ok(())
     }
 
-    fn show(&self, last: i64) {
-        let waiting = WAITING.with_label_values(&[self.trail.writer().as_str()]);
-        waiting.set((last - self.known).max(0));
+    fn copied_up_to(&self, chain: i64) -> i64 {
+        self.copied.get(&chain).copied().unwrap_or(0)
+    }
+
+    fn show(&self) {
+        let waiting = |(chain, head): (&i64, &i64)| (head - self.copied_up_to(*chain)).max(0);
+        let waiting = self.heads.iter().map(waiting).sum();
+        WAITING.with_label_values(&[self.trail.writer().as_str()]).set(waiting);
     }
 }
 

@@ -2,25 +2,38 @@
 //!
 //! - here: what is recorded, in the transaction of its effect ([`note`]) or by itself ([`Trail`]);
 //! - `chain`: each entry is sealed with a keyed link to the one before;
+//! - `append_lock`: each process writes a chain of its own, whose head it has in memory;
+//! - `registry`: which chains there are, itself a chain;
 //! - [`checkpoint`]: signed statements of how far a chain had come, to be kept elsewhere;
 //! - [`verify`]: finds the first entry that is not what was written;
 //! - [`copies`]: every service hands its entries to auth, where they are searched.
 //!
-//! **Invariant:** the numbers of a trail are 1, 2, 3 and so on without a gap, in the order of the
-//! commits: whoever appends holds the trail until the commit. So entries are appended last in a
-//! transaction; PostgreSQL gets them with the commit.
+//! **Invariant:** the numbers of a chain are 1, 2, 3 and so on without a gap, in the order of the
+//! commits: one transaction at a time appends to it, and holds it until its commit. So entries are
+//! appended last in a transaction; PostgreSQL gets them with the commit.
+//!
+//! **Invariant:** a chain has one writer. What may have been written and was not acknowledged ends
+//! it.
 //!
 //! **Invariant:** an answer that is recorded goes out after its entry is on disk.
 
+mod append_lock;
 mod chain;
+#[cfg(test)]
+mod chains_tests;
 pub mod checkpoint;
 pub mod copies;
-mod rows;
+#[cfg(test)]
+mod model_tests;
+mod registry;
+pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
+mod verifier;
 pub mod verify;
 
 use std::{
+    collections::BTreeMap,
     mem,
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
@@ -38,10 +51,12 @@ use shared_middleware::{
 use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
-use self::{chain::Chain, verify::Known};
+pub(crate) use self::append_lock::{AppendLock, Appending};
+use self::chain::Chain;
 pub use self::{
     chain::{AuditKey, BadAuditKey},
-    rows::{COLUMNS, Kept, after},
+    registry::{HEADS_TOLD_MAX, REGISTRY, start_of},
+    rows::{COLUMN_COUNT, COLUMNS, Head, Kept, after, head, heads},
 };
 use crate::{
     db::{Db, DbError, Tx},
@@ -68,12 +83,13 @@ pub struct Trail(Arc<Inner>);
 
 /// What a transaction needs to record something.
 pub(crate) struct Ledger {
+    key: AuditKey,
     chain: Chain,
     clock: Clock,
     /// Wakes whoever hands entries on.
     grown: Notify,
-    /// How far the trail had come when auth last took of it.
-    taken: Mutex<Option<Known>>,
+    /// How far auth's copies of the chains had come when it last took of them.
+    taken: Mutex<BTreeMap<i64, Head>>,
     /// Wakes whoever verifies: auth knows something else than the trail says.
     doubted: Notify,
 }
@@ -129,7 +145,7 @@ pub(crate) async fn append_recorded(tx: &mut Tx<'_>) -> Result<(), DbError> {
         return Ok(());
     }
     let (_, ledger) = tx.ledger()?;
-    rows::append(tx, &ledger.chain, &entries).await
+    rows::append(tx, &ledger.chain, ledger.clock.now(), &entries).await
 }
 
 // === impl Note ===
@@ -174,8 +190,9 @@ impl Trail {
         FAILURES.with_label_values(&[writer.as_str()]);
         check_key(&db, key).await?;
         let chain = Chain::new(writer, key);
-        let (grown, taken, doubted) = (Notify::new(), Mutex::default(), Notify::new());
-        let ledger = Arc::new(Ledger { chain, clock, grown, taken, doubted });
+        let (key, taken) = (key.clone(), Mutex::default());
+        let (grown, doubted) = (Notify::new(), Notify::new());
+        let ledger = Arc::new(Ledger { key, chain, clock, grown, taken, doubted });
         db.keep_ledger(Arc::clone(&ledger));
         Ok(Self(Arc::new(Inner { db, ledger, queue: Mutex::default() })))
     }
@@ -274,9 +291,9 @@ impl Record for Trail {
 // === impl Ledger ===
 
 impl Ledger {
-    /// What auth knows of the trail, as far as it was heard of.
-    fn taken(&self) -> Option<Known> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// How far auth's copies have come, by chain, as far as was heard of them.
+    fn taken(&self) -> MutexGuard<'_, BTreeMap<i64, Head>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn counted(&self, outcome: Outcome) {

@@ -11,10 +11,10 @@ use shared_middleware::{
 use uuid::Uuid;
 
 use super::{
-    AuditKey, Note, Trail,
+    AuditKey, Head, Note, REGISTRY, Trail,
     checkpoint::Checkpoint,
     note,
-    verify::{Fault, Known, Verdict, verify},
+    verify::{Fault, Place, Verdict, verify},
 };
 use crate::{
     db::{Db, DbError, Engine, Migrations},
@@ -30,7 +30,7 @@ async fn trail(store: &TestStore) -> (Db, Trail) {
     (db, trail)
 }
 
-fn entry(n: u32) -> Entry {
+pub(super) fn entry(n: u32) -> Entry {
     let asked = Asked::new("patient.read", None, None, None);
     asked.by_user(format!("user-{n}"), Some(Role::Clinician));
     let patient = Uuid::from_u128(n.into());
@@ -53,7 +53,7 @@ async fn filled(store: &TestStore, count: u32) -> (Db, Trail) {
 }
 
 /// Does what only somebody who has the whole store can.
-async fn tamper(db: &Db, statements: &[&str]) {
+pub(super) async fn tamper(db: &Db, statements: &[&str]) {
     let statements: Vec<_> = statements.iter().map(|&sql| sql.to_owned()).collect();
     db.write(move |tx| {
         Box::pin(async move {
@@ -77,15 +77,20 @@ async fn tamper(db: &Db, statements: &[&str]) {
     .unwrap();
 }
 
-async fn verdict(db: &Db, known: &[Known]) -> Verdict {
+pub(super) async fn verdict(db: &Db, known: &[Head]) -> Verdict {
     verify(Part::Patient, db, &KEY, known).await.unwrap()
 }
 
-async fn known(db: &Db) -> Known {
+pub(super) async fn heads(db: &Db) -> Vec<Head> {
     match verdict(db, &[]).await {
-        Verdict::Intact(Some(known)) => known,
+        Verdict::Intact(heads) => heads,
         other => panic!("{other:?}"),
     }
+}
+
+pub(super) async fn entries(db: &Db) -> i64 {
+    let verdict = verdict(db, &[]).await;
+    verdict.entries().unwrap_or_else(|| panic!("{verdict:?}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,7 +109,7 @@ async fn ten_thousand_entries_of_many_at_once_make_one_unbroken_chain() {
         for writer in writers.collect::<Vec<_>>() {
             writer.await.unwrap();
         }
-        assert_eq!(known(&db).await.seq, 10_000);
+        assert_eq!(entries(&db).await, 10_000);
     }
 }
 
@@ -125,10 +130,10 @@ async fn an_effect_and_its_entry_commit_together_or_not_at_all() {
             });
             let done = asked.clone().scope(write).await;
             assert_eq!(done.is_err(), fails);
-            let rows = db.read(|tx| Box::pin(super::after(tx, 0, 10))).await.unwrap();
+            let rows = db.read(|tx| Box::pin(super::after(tx, None, (1, 0), 10))).await.unwrap();
             assert_eq!(rows.len(), usize::from(!fails));
         }
-        let rows = db.read(|tx| Box::pin(super::after(tx, 0, 10))).await.unwrap();
+        let rows = db.read(|tx| Box::pin(super::after(tx, None, (1, 0), 10))).await.unwrap();
         let Entry { actor, action, record, .. } = &rows[0].entry;
         assert_eq!((&**actor, &**action), ("shell", "user.create"));
         assert_eq!(record.as_deref(), Some("thing"));
@@ -138,47 +143,47 @@ async fn an_effect_and_its_entry_commit_together_or_not_at_all() {
 #[tokio::test]
 async fn whatever_is_changed_the_first_wrong_entry_is_named() {
     let cases: &[(&[&str], Fault)] = &[
-        (&["update audit set actor = 'nobody' where seq = 7"], Fault::Changed(7)),
-        (&["update audit set record = null where seq = 7"], Fault::Changed(7)),
-        (&["update audit set changed = null where seq = 4"], Fault::Changed(4)),
-        (&["update audit set changed = 'role=BILLING' where seq = 4"], Fault::Changed(4)),
-        (&["update audit set changed = 'role=ADMIN' where seq = 5"], Fault::Changed(5)),
-        (&["update audit set outcome = 'odd' where seq = 3"], Fault::Changed(3)),
-        (&["update audit set patients = 'odd' where seq = 3"], Fault::Changed(3)),
-        (&["delete from audit where seq = 1"], Fault::Removed(1)),
-        (&["delete from audit where seq = 12"], Fault::Removed(12)),
-        (&["delete from audit where seq between 5 and 9"], Fault::Removed(5)),
+        (&["update audit set actor = 'nobody' where seq = 7"], Fault::Changed(7.into())),
+        (&["update audit set record = null where seq = 7"], Fault::Changed(7.into())),
+        (&["update audit set changed = null where seq = 4"], Fault::Changed(4.into())),
+        (&["update audit set changed = 'role=BILLING' where seq = 4"], Fault::Changed(4.into())),
+        (&["update audit set changed = 'role=ADMIN' where seq = 5"], Fault::Changed(5.into())),
+        (&["update audit set outcome = 'odd' where seq = 3"], Fault::Changed(3.into())),
+        (&["update audit set patients = 'odd' where seq = 3"], Fault::Changed(3.into())),
+        (&["delete from audit where seq = 1"], Fault::Removed(1.into())),
+        (&["delete from audit where seq = 12"], Fault::Removed(12.into())),
+        (&["delete from audit where seq between 5 and 9"], Fault::Removed(5.into())),
         (
             &[
                 "update audit set seq = 100 where seq = 8",
                 "update audit set seq = 8 where seq = 9",
                 "update audit set seq = 9 where seq = 100",
             ],
-            Fault::Changed(8),
+            Fault::Changed(8.into()),
         ),
         (
             &["insert into audit
                select 0, at, actor, role, action, outcome, record, patients, source, trace, link,
-                      changed from audit where seq = 1"],
-            Fault::Inserted(0),
+                      changed, 1 from audit where chain = 1 and seq = 1"],
+            Fault::Inserted(0.into()),
         ),
         (
             &["insert into audit
                select 21, at, actor, role, action, outcome, record, patients, source, trace, link,
-                      changed from audit where seq = 20"],
-            Fault::Changed(21),
+                      changed, 1 from audit where seq = 20"],
+            Fault::Changed(21.into()),
         ),
-        (&["delete from audit where seq > 15"], Fault::CutOff(16)),
-        (&["delete from audit"], Fault::CutOff(1)),
+        (&["delete from audit where seq > 15"], Fault::CutOff(16.into())),
+        (&["delete from audit"], Fault::CutOff(Place { chain: Some(REGISTRY), seq: 1 })),
     ];
     for engine in engines() {
         for (statements, fault) in cases {
             let store = TestStore::on(engine).await;
             let (db, _trail) = filled(&store, 20).await;
-            let checkpoint = known(&db).await;
+            let checkpoint = heads(&db).await;
             tamper(&db, statements).await;
-            let found = verdict(&db, &[checkpoint]).await;
-            assert_eq!(found, Verdict::Broken(fault.clone()), "{engine:?} {statements:?}");
+            let found = verdict(&db, &checkpoint).await;
+            assert_eq!(found, Verdict::Broken(*fault), "{engine:?} {statements:?}");
         }
     }
 }
@@ -188,11 +193,12 @@ async fn a_trail_written_anew_is_not_the_one_that_a_checkpoint_knows() {
     for engine in engines() {
         let (store, other) = (TestStore::on(engine).await, TestStore::on(engine).await);
         let (db, _trail) = filled(&store, 5).await;
-        let before = known(&db).await;
+        let before = heads(&db).await;
         let (anew, trail) = filled(&other, 4).await;
         trail.keep(entry(99)).await.unwrap();
         assert!(matches!(verdict(&anew, &[]).await, Verdict::Intact(_)));
-        assert_eq!(verdict(&anew, &[before]).await, Verdict::Broken(Fault::Rewritten(5)));
+        let opening = Place { chain: Some(REGISTRY), seq: 1 };
+        assert_eq!(verdict(&anew, &before).await, Verdict::Broken(Fault::Rewritten(opening)));
     }
 }
 
@@ -210,7 +216,7 @@ async fn the_stores_own_role_may_not_change_what_is_there() {
                 db.write(move |tx| Box::pin(async move { tx.execute(sql, &[]).await })).await;
             assert!(matches!(done, Err(DbError::Statement(_))), "{engine:?}: {sql}: {done:?}");
         }
-        assert_eq!(known(&db).await.seq, 3);
+        assert_eq!(entries(&db).await, 3);
     }
 }
 
@@ -241,7 +247,7 @@ async fn handed_to_another_role_the_trail_grows_and_its_old_owner_cannot_have_it
         let change = "update audit set actor = 'x'";
         let done = db.write(move |tx| Box::pin(async move { tx.execute(change, &[]).await })).await;
         assert!(matches!(done, Err(DbError::Statement(_))), "{done:?}");
-        assert_eq!(known(&db).await.seq, 4);
+        assert_eq!(entries(&db).await, 4);
         // And a service starts on it.
         trail_again(&store).await;
     }
@@ -255,11 +261,12 @@ async fn a_store_keeps_to_the_key_that_its_trail_was_begun_with() {
         let other = AuditKey::new([8; 32]);
         let refused = Trail::open(Part::Patient, db.clone(), &other, Clock::system()).await;
         assert!(matches!(refused, Err(DbError::AnotherAuditKey)));
+        let opening = Place { chain: Some(REGISTRY), seq: 1 };
         let verdict = verify(Part::Patient, &db, &other, &[]).await.unwrap();
-        assert_eq!(verdict, Verdict::Broken(Fault::Changed(1)));
+        assert_eq!(verdict, Verdict::Broken(Fault::Changed(opening)));
         // One service's chain is none of another's.
         let verdict = verify(Part::Billing, &db, &KEY, &[]).await.unwrap();
-        assert_eq!(verdict, Verdict::Broken(Fault::Changed(1)));
+        assert_eq!(verdict, Verdict::Broken(Fault::Changed(opening)));
     }
 }
 
@@ -276,13 +283,18 @@ async fn what_cannot_be_recorded_is_refused() {
 
 #[test]
 fn a_checkpoint_is_signed_and_anything_changed_in_it_is_seen() {
-    let known = Known { seq: 7, link: vec![1, 2, 3] };
+    let known = Head { chain: 2, seq: 7, link: vec![1, 2, 3] };
     let at = Timestamp::from_second(1_800_000_000).unwrap();
     let stated = Checkpoint::sign(Part::Patient, &known, at, &KEY);
     let line = serde_json::to_string(&stated).unwrap();
-    assert_eq!(Checkpoint::read(&line, &KEY).unwrap().known(), known);
+    assert_eq!(Checkpoint::read(&line, &KEY).unwrap().head(), known);
     assert!(Checkpoint::read(&line, &AuditKey::new([8; 32])).is_err());
-    let changes = [("\"seq\":7", "\"seq\":8"), ("010203", "010204"), ("patient", "billing")];
+    let changes = [
+        ("\"seq\":7", "\"seq\":8"),
+        ("\"chain\":2", "\"chain\":3"),
+        ("010203", "010204"),
+        ("patient", "billing"),
+    ];
     for (from, to) in changes {
         let changed = line.replace(from, to);
         assert_ne!(changed, line);

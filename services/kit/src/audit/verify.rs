@@ -1,26 +1,27 @@
-//! Walks a trail from its first entry to its last, and finds where it is not what was written.
+//! Whether a log is what was written.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::LazyLock, time::Duration};
 
 use prometheus::{IntGaugeVec, opts, register_int_gauge_vec};
 use shared_middleware::{audit::Entry, error::causes, identity::Part};
-use std::sync::LazyLock;
 use tokio::time::sleep;
 
 use super::{
     Trail,
     chain::{AuditKey, Chain},
-    rows::{self, Kept},
+    registry::REGISTRY,
+    rows::{Head, Kept},
+    verifier::Verifier,
 };
 use crate::{
     db::{Db, DbError},
     task::Task,
 };
 
-/// So many entries are read at once.
-const PAGE: u32 = 1000;
-/// A running service verifies its own trail so often.
+/// A running service verifies its own log so often.
 const VERIFIED_EVERY: Duration = Duration::from_secs(3600);
+/// So many of the entries that were verified before are verified again each time.
+const AGAIN_MAX: u64 = 1_000_000;
 
 static INTACT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let options = opts!("audit_trail_intact", "1 when the trail verified last; 0 when it did not.");
@@ -33,37 +34,58 @@ static COPY_INTACT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
         .expect("the name is registered once")
 });
 
-/// How far a trail had come, as somebody else knows: a checkpoint, or auth's copy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// The number of the last entry then.
-    pub seq: i64,
-    /// Its link.
-    pub link: Vec<u8>,
-}
-
 /// What a walk came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Every entry is what was written, up to this one.
-    Intact(Option<Known>),
+    /// Every entry is what was written, up to these of each chain, the registry's first.
+    Intact(Vec<Head>),
+    /// So far, but there are more entries than were to be looked at.
+    Unfinished,
     /// Not so, and this is the first place.
     Broken(Fault),
 }
 
-/// The first place where a trail is not what was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The first place where a log is not what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// This entry says something else, or stood in another place.
-    Changed(i64),
+    Changed(Place),
     /// This entry is not there, and later ones are.
-    Removed(i64),
+    Removed(Place),
     /// This entry was never written.
-    Inserted(i64),
-    /// This entry and all after it are not there.
-    CutOff(i64),
-    /// The trail fits together, but this entry is another one than somebody else knows.
-    Rewritten(i64),
+    Inserted(Place),
+    /// This entry and all after it in its chain are not there.
+    CutOff(Place),
+    /// The log fits together, but this entry is another one than somebody else knows.
+    Rewritten(Place),
+}
+
+/// The place of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its chain; none where there is only one.
+    pub chain: Option<i64>,
+    /// Its number in it.
+    pub seq: i64,
+}
+
+// === impl Place ===
+
+impl From<i64> for Place {
+    /// In the only chain.
+    fn from(seq: i64) -> Self {
+        Self { chain: None, seq }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.chain {
+            None => write!(f, "entry {}", self.seq),
+            Some(REGISTRY) => write!(f, "the opening of chain {}", self.seq),
+            Some(chain) => write!(f, "entry {chain}/{}", self.seq),
+        }
+    }
 }
 
 // === impl Fault ===
@@ -71,33 +93,57 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Changed(seq) => write!(f, "entry {seq} was changed or moved"),
-            Self::Removed(seq) => write!(f, "entry {seq} was removed"),
-            Self::Inserted(seq) => write!(f, "entry {seq} was inserted"),
-            Self::CutOff(seq) => write!(f, "entry {seq} and all after it were cut off"),
-            Self::Rewritten(seq) => {
-                write!(f, "entry {seq} is not the one that was there before")
-            }
+            Self::Changed(place) => write!(f, "{place} was changed or moved"),
+            Self::Removed(place) => write!(f, "{place} was removed"),
+            Self::Inserted(place) => write!(f, "{place} was inserted"),
+            Self::CutOff(place) => write!(f, "{place} and all after it were cut off"),
+            Self::Rewritten(place) => write!(f, "{place} is not the one that was there before"),
         }
     }
 }
 
-/// Verifies the trail in a store, also against what others know of it.
+// === impl Verdict ===
+
+impl Verdict {
+    /// So many entries were recorded, where all are what was written. Those of the registry say
+    /// nothing of what was done.
+    pub fn entries(&self) -> Option<i64> {
+        let Self::Intact(heads) = self else { return None };
+        Some(heads.iter().filter(|head| head.chain != REGISTRY).map(|head| head.seq).sum())
+    }
+}
+
+/// Verifies the log in a store, also against what others know of it.
 pub async fn verify(
     writer: Part,
     db: &Db,
     key: &AuditKey,
-    known: &[Known],
+    known: &[Head],
 ) -> Result<Verdict, DbError> {
-    walk(db, &Chain::new(writer, key), None, known).await
+    Verifier::new(writer, key, None).go_on(db, known, u64::MAX).await
 }
 
-/// Verifies the copy of a part's trail in auth's store: it is what auditors read.
+/// Verifies the log in a store; tells the heads that must be kept elsewhere, so that no end can be
+/// cut off unseen: those that no opening in the log tells.
+pub async fn untold(
+    writer: Part,
+    db: &Db,
+    key: &AuditKey,
+) -> Result<Result<Vec<Head>, Fault>, DbError> {
+    let mut verifier = Verifier::new(writer, key, None);
+    let verdict = verifier.go_on(db, &[], u64::MAX).await?;
+    Ok(match verdict {
+        Verdict::Broken(fault) => Err(fault),
+        _ => Ok(verifier.untold()),
+    })
+}
+
+/// Verifies the copy of a part's log in auth's store: it is what auditors read.
 pub async fn verify_copy(writer: Part, auth: &Db, key: &AuditKey) -> Result<Verdict, DbError> {
-    walk(auth, &Chain::new(writer, key), Some(writer), &[]).await
+    Verifier::new(writer, key, Some(writer)).go_on(auth, &[], u64::MAX).await
 }
 
-/// The links of a part's trail, for whoever takes copies of it.
+/// The links of a part's log, for whoever takes copies of it.
 pub struct Links(Chain);
 
 impl Links {
@@ -106,71 +152,70 @@ impl Links {
         Self(Chain::new(writer, key))
     }
 
-    /// The link of the entry with this number, after the one with this link.
-    pub fn next(&self, before: &[u8], seq: i64, entry: &Entry) -> Vec<u8> {
-        self.0.link(before, seq, entry)
+    /// The head of a chain after this entry was appended.
+    pub fn next(&self, head: &Head, entry: &Entry) -> Head {
+        self.0.next(head, entry)
     }
 
-    /// Whether these entries, in their order, follow on the one with this link.
-    pub fn follow(&self, before: &[u8], entries: &[Kept]) -> bool {
-        let mut before = before;
+    /// Whether these entries, in their order, follow on this one.
+    pub fn follow(&self, head: &Head, entries: &[Kept]) -> bool {
+        let mut head = head.clone();
         entries.iter().all(|kept| {
-            let is_next = self.next(before, kept.seq, &kept.entry) == kept.link;
-            before = &kept.link;
-            is_next
+            head = self.next(&head, &kept.entry);
+            head == kept.head()
         })
     }
 }
 
-async fn walk(
-    db: &Db,
-    chain: &Chain,
+/// Verifies a log again and again: what is new each time, and some of what is old.
+struct Watch {
+    writer: Part,
+    key: AuditKey,
     copy_of: Option<Part>,
-    known: &[Known],
-) -> Result<Verdict, DbError> {
-    let (mut seq, mut link) = (0, Vec::new());
-    let mut after = i64::MIN;
-    loop {
-        let page = db.read(move |tx| Box::pin(rows::read(tx, copy_of, after, PAGE))).await?;
-        let Some((last, _)) = page.last() else { break };
-        after = *last;
-        for (found, kept) in page {
-            if found < 1 {
-                return Ok(Verdict::Broken(Fault::Inserted(found)));
-            }
-            if found != seq + 1 {
-                return Ok(Verdict::Broken(Fault::Removed(seq + 1)));
-            }
-            let right = kept.ok().filter(|kept| chain.link(&link, found, &kept.entry) == kept.link);
-            let Some(kept) = right else { return Ok(Verdict::Broken(Fault::Changed(found))) };
-            (seq, link) = (found, kept.link);
-            if known.iter().any(|known| known.seq == seq && known.link != link) {
-                return Ok(Verdict::Broken(Fault::Rewritten(seq)));
-            }
-        }
-    }
-    if known.iter().any(|known| known.seq > seq) {
-        return Ok(Verdict::Broken(Fault::CutOff(seq + 1)));
-    }
-    Ok(Verdict::Intact((seq > 0).then_some(Known { seq, link })))
+    new: Verifier,
+    /// None before the first look, which sees everything.
+    old: Option<Verifier>,
 }
 
-/// The task that verifies a running service's own trail, also against what auth has of it: at its
-/// start, every hour, and when auth has something else.
+impl Watch {
+    fn new(writer: Part, key: AuditKey, copy_of: Option<Part>) -> Self {
+        let new = Verifier::new(writer, &key, copy_of);
+        Self { writer, key, copy_of, new, old: None }
+    }
+
+    async fn look(&mut self, db: &Db, known: &[Head]) -> Result<Verdict, DbError> {
+        let begin = || Verifier::new(self.writer, &self.key, self.copy_of);
+        let mut verdict = self.new.go_on(db, known, u64::MAX).await?;
+        if let (Verdict::Intact(_), Some(old)) = (&verdict, &mut self.old) {
+            verdict = old.go_on(db, &[], AGAIN_MAX).await?;
+        }
+        match verdict {
+            // From the start: it may be closed meanwhile.
+            Verdict::Broken(_) => (self.new, self.old) = (begin(), None),
+            Verdict::Intact(_) => self.old = Some(begin()),
+            Verdict::Unfinished => {}
+        }
+        Ok(verdict)
+    }
+}
+
+/// The task that verifies a running service's own log, also against what auth has of it and what
+/// this process has appended: at its start, every hour, and when one of them has something else.
 pub fn task(trail: Trail) -> Task {
-    // Not there before it is known: it would be 0 until then.
-    let intact = |writer: Part| INTACT.with_label_values(&[writer.as_str()]);
     Task::new("audit verification", move |stop| async move {
-        let ledger = &trail.0.ledger;
+        let (db, ledger) = (&trail.0.db, &trail.0.ledger);
+        let service = trail.writer();
+        let mut watch = Watch::new(service, ledger.key.clone(), None);
         loop {
-            let known: Vec<_> = ledger.taken().into_iter().collect();
-            match walk(&trail.0.db, &ledger.chain, None, &known).await {
-                Ok(Verdict::Intact(_)) => intact(trail.writer()).set(1),
+            let taken: Vec<_> = ledger.taken().values().cloned().collect();
+            let known: Vec<_> = taken.into_iter().chain(db.appended()).collect();
+            match watch.look(db, &known).await {
                 Ok(Verdict::Broken(fault)) => {
-                    intact(trail.writer()).set(0);
-                    let service = trail.writer();
+                    INTACT.with_label_values(&[service.as_str()]).set(0);
                     tracing::error!(%service, "the audit trail is broken: {fault}");
                 }
+                // The gauge is not there before it is known: it would be 0 until then.
+                Ok(_) => INTACT.with_label_values(&[service.as_str()]).set(1),
                 // Not known is no verdict: the last one stands.
                 Err(error) => tracing::warn!(error = causes(&error), "the trail is not verified"),
             }
@@ -186,16 +231,17 @@ pub fn task(trail: Trail) -> Task {
 /// The task by which auth verifies the copies that it keeps: at its start, and every hour.
 pub fn copies_task(auth: Db, key: AuditKey, writers: Vec<Part>) -> Task {
     Task::new("audit copies verification", move |stop| async move {
+        let watch = |part: Part| (part, Watch::new(part, key.clone(), Some(part)));
+        let mut watches: Vec<_> = writers.into_iter().map(watch).collect();
         loop {
-            for writer in &writers {
-                let intact = COPY_INTACT.with_label_values(&[writer.as_str()]);
-                match verify_copy(*writer, &auth, &key).await {
-                    Ok(Verdict::Intact(_)) => intact.set(1),
+            for (service, watch) in &mut watches {
+                let intact = COPY_INTACT.with_label_values(&[service.as_str()]);
+                match watch.look(&auth, &[]).await {
                     Ok(Verdict::Broken(fault)) => {
                         intact.set(0);
-                        let service = writer;
                         tracing::error!(%service, "the copy of the audit trail is broken: {fault}");
                     }
+                    Ok(_) => intact.set(1),
                     Err(error) => {
                         tracing::warn!(error = causes(&error), "a copy is not verified");
                     }

@@ -49,7 +49,7 @@ use self::{
     sqlite::Sqlite,
     tx::{TxInner, recording},
 };
-use crate::audit::Ledger;
+use crate::audit::{AppendLock, Ledger, rows::Head};
 
 /// What can go wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +100,7 @@ struct Store {
     pool_connections_max: u32,
     engine: Inner,
     ledger: OnceLock<Arc<Ledger>>,
+    append_lock: Arc<AppendLock>,
 }
 
 /// What is written for.
@@ -146,22 +147,30 @@ impl Db {
         let pool_connections_max = config.pool_connections_max;
         let metrics = Arc::new(Metrics::of(config.owner));
         let counted = Arc::clone(&metrics);
+        let append_lock = Arc::<AppendLock>::default();
+        let appended = Arc::clone(&append_lock);
         let engine = match &config.url {
             DbUrl::Sqlite(path) => {
-                Inner::Sqlite(Sqlite::open(path, config, migrations, counted).await?)
+                Inner::Sqlite(Sqlite::open(path, config, migrations, counted, appended).await?)
             }
             DbUrl::Postgres(url) => {
-                Inner::Postgres(Box::new(Postgres::open(url, config, migrations, counted).await?))
+                let opened = Postgres::open(url, config, migrations, counted, appended).await?;
+                Inner::Postgres(Box::new(opened))
             }
         };
         let ledger = OnceLock::new();
-        Ok(Self(Arc::new(Store { metrics, pool_connections_max, engine, ledger })))
+        Ok(Self(Arc::new(Store { metrics, pool_connections_max, engine, ledger, append_lock })))
     }
 
     /// From now on transactions can record what they do ([`crate::audit::note`]).
     pub(crate) fn keep_ledger(&self, ledger: Arc<Ledger>) {
         // A second trail of the same store is the same.
         let _ = self.0.ledger.set(ledger);
+    }
+
+    /// The last entry that this process has appended to the audit log, and that is committed.
+    pub(crate) fn appended(&self) -> Option<Head> {
+        self.0.append_lock.committed()
     }
 
     /// Which engine it runs on.

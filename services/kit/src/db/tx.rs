@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use shared_middleware::audit::{Asked, Entry};
 
 use super::{DbError, Engine, Metrics, Row, Value, postgres, sqlite};
-use crate::audit::{self, Ledger};
+use crate::audit::{self, Ledger, rows::Head};
 
 /// A transaction on either engine.
 pub struct Tx<'c> {
@@ -55,6 +55,23 @@ impl<'c> Tx<'c> {
     /// What is to be appended.
     pub(crate) fn take_recorded(&mut self) -> Vec<Entry> {
         std::mem::take(&mut self.recorded)
+    }
+
+    /// What the next entry of the audit log follows; none where a chain must be opened. From here
+    /// until the commit nobody else in this process appends.
+    pub(crate) async fn take_chain_head(&mut self) -> Result<Option<Head>, DbError> {
+        match &mut self.inner {
+            TxInner::Sqlite(tx) => tx.take_chain_head(),
+            TxInner::Postgres(tx) => tx.take_chain_head().await,
+        }
+    }
+
+    /// Entries up to this one were appended.
+    pub(crate) fn set_chain_head(&mut self, head: Head) {
+        match &mut self.inner {
+            TxInner::Sqlite(tx) => tx.set_chain_head(head),
+            TxInner::Postgres(tx) => tx.set_chain_head(head),
+        }
     }
 
     /// Keeps a statement for the commit, with which it is sent.

@@ -7,12 +7,12 @@ pub(crate) mod key;
 
 use std::{collections::HashMap, fs, path::Path};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use kit::{
     audit::{
-        AuditKey,
+        AuditKey, Head,
         checkpoint::Checkpoint,
-        verify::{Known, Verdict, verify, verify_copy},
+        verify::{Verdict, untold, verify, verify_copy},
     },
     db::{Db, DbError, Migrations},
 };
@@ -28,7 +28,7 @@ pub(crate) const WRITERS: [Part; 5] =
     [Part::Auth, Part::Patient, Part::Billing, Part::Analytics, Part::Notification];
 
 /// What others know of the trails.
-type AllKnown = HashMap<Part, Vec<Known>>;
+type AllKnown = HashMap<Part, Vec<Head>>;
 
 pub(crate) fn command(cli: &Cli, command: &AuditCommand) -> anyhow::Result<()> {
     let config = cli.of_what_is_there()?;
@@ -57,7 +57,7 @@ async fn verify_all(
     let auth = open(config, Part::Auth).await?;
     if let Some(auth) = &auth {
         let copies = auth::audit_copies(auth).await.context("cannot read auth's copies")?;
-        copies.into_iter().for_each(|(part, copy)| known.entry(part).or_default().push(copy));
+        copies.into_iter().for_each(|(part, heads)| known.entry(part).or_default().extend(heads));
     }
     let (mut broken, mut seen) = (0, 0);
     for part in asked(parts) {
@@ -69,15 +69,14 @@ async fn verify_all(
         };
         seen += 1;
         let known = known.get(&part).map_or(&[][..], Vec::as_slice);
-        match verify(part, &db, key, known).await.with_context(|| format!("trail of {part}"))? {
-            Verdict::Intact(last) => {
-                let entries = last.map_or(0, |last| last.seq);
-                say!("{part}: intact, {entries} entries")?;
-            }
-            Verdict::Broken(fault) => {
-                broken += 1;
-                say!("{part}: BROKEN: {fault}")?;
-            }
+        let verdict = verify(part, &db, key, known).await;
+        let verdict = verdict.with_context(|| format!("trail of {part}"))?;
+        if let Verdict::Broken(fault) = &verdict {
+            broken += 1;
+            say!("{part}: BROKEN: {fault}")?;
+        }
+        if let Some(entries) = verdict.entries() {
+            say!("{part}: intact, {entries} entries")?;
         }
         // It is the copy that auditors read.
         if let Some(auth) = &auth
@@ -96,19 +95,18 @@ async fn verify_all(
     Ok(())
 }
 
-/// A line of JSON for each trail that has begun. One that is broken gets none.
+/// A line of JSON for each chain whose last entry no opening tells. One that is broken gets none.
 async fn state(config: &Config, key: &AuditKey, parts: &[Part]) -> anyhow::Result<()> {
     let mut seen = 0;
     for part in asked(parts) {
         let Some(db) = open(config, part).await? else { continue };
         seen += 1;
-        match verify(part, &db, key, &[]).await? {
-            Verdict::Intact(None) => {}
-            Verdict::Intact(Some(known)) => {
-                let stated = Checkpoint::sign(part, &known, Clock::system().now(), key);
-                say!("{}", serde_json::to_string(&stated)?)?;
-            }
-            Verdict::Broken(fault) => bail!("the trail of {part} is broken: {fault}"),
+        let heads = untold(part, &db, key)
+            .await?
+            .map_err(|fault| anyhow!("the trail of {part} is broken: {fault}"))?;
+        for head in heads {
+            let stated = Checkpoint::sign(part, &head, Clock::system().now(), key);
+            say!("{}", serde_json::to_string(&stated)?)?;
         }
     }
     if seen == 0 {
@@ -139,7 +137,7 @@ fn read_checkpoints(path: &Path, key: &AuditKey) -> anyhow::Result<AllKnown> {
         let place = || format!("{}, line {}", path.display(), number + 1);
         let checkpoint = Checkpoint::read(line, key).with_context(place)?;
         let writer = checkpoint.writer.parse().map_err(anyhow::Error::new).with_context(place)?;
-        known.entry(writer).or_default().push(checkpoint.known());
+        known.entry(writer).or_default().push(checkpoint.head());
     }
     Ok(known)
 }

@@ -12,30 +12,29 @@ mod lease;
 mod tls;
 mod transaction;
 mod turn;
+mod tx;
 mod types;
 mod url;
 
-use std::{
-    collections::HashMap, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration,
-};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures_util::{
-    FutureExt as _,
-    future::{BoxFuture, try_join, try_join_all},
-};
+use futures_util::{FutureExt as _, future::BoxFuture};
 use shared_middleware::clock::Clock;
-use tokio_postgres::{Client, Statement, types::ToSql};
+use tokio_postgres::{Client, Statement};
 use tokio_util::task::AbortOnDropHandle;
 
 pub(super) use self::lease::PostgresLease;
+pub(super) use self::tx::PostgresTx;
 pub use self::url::PostgresUrl;
 use self::{
     clock::ServerClock,
     connect::{Connection, Connections, Unreached},
     error::failed,
     transaction::{Begin, Commit, Transaction},
+    tx::Session,
 };
-use super::{DbConfig, DbError, Metrics, Migrations, Row, Tx, TxInner, Value, panicked};
+use super::{DbConfig, DbError, Metrics, Migrations, Tx, TxInner, panicked};
+use crate::audit::AppendLock;
 
 /// What guards migrations, so that two replicas may start at once: any number that is ours alone.
 const MIGRATION_LOCK: i64 = 0x6d65_6469_7379_6e63;
@@ -48,9 +47,6 @@ const MIGRATION_SESSION: &str = "set statement_timeout = 0; set tcp_keepalives_i
      where name = 'client_connection_check_interval'";
 /// A migration that is not done after so long never will be.
 const MIGRATED_WITHIN: Duration = Duration::from_secs(3600);
-/// Prepared statements kept by each connection.
-const STATEMENTS_KEPT: usize = 64;
-
 /// A store on a server.
 pub(super) struct Postgres {
     pool: bb8::Pool<Connections>,
@@ -58,18 +54,10 @@ pub(super) struct Postgres {
     unreached: Unreached,
     metrics: Arc<Metrics>,
     clock: Arc<ServerClock>,
+    append_lock: Arc<AppendLock>,
+    /// Waiting longer for the append lock is a failure, as it is for a connection.
+    acquire: Duration,
     _asking_for_time: AbortOnDropHandle<()>,
-}
-
-/// A transaction on a pooled connection, or a statement that is one by itself.
-pub(super) struct PostgresTx<'c> {
-    session: Session<'c>,
-    statements: &'c mut HashMap<String, Statement>,
-}
-
-enum Session<'c> {
-    Transaction(Transaction<'c>),
-    Alone(&'c Client),
 }
 
 // === impl Postgres ===
@@ -80,6 +68,7 @@ impl Postgres {
         config: &DbConfig,
         migrations: Migrations,
         metrics: Arc<Metrics>,
+        append_lock: Arc<AppendLock>,
     ) -> Result<Self, DbError> {
         let unreached = Unreached::default();
         let connections = Connections::new(url, config, unreached.clone())?;
@@ -99,7 +88,17 @@ impl Postgres {
             .await?;
         let asking = tokio::spawn(clock::follow(Arc::downgrade(&clock), pool.clone()));
         let _asking_for_time = AbortOnDropHandle::new(asking);
-        Ok(Self { pool, connections, unreached, metrics, clock, _asking_for_time })
+        let acquire = config.acquire;
+        Ok(Self {
+            pool,
+            connections,
+            unreached,
+            metrics,
+            clock,
+            append_lock,
+            acquire,
+            _asking_for_time,
+        })
     }
 
     /// The server's clock, instead of this one of the machine.
@@ -167,8 +166,7 @@ impl Postgres {
     {
         let mut connection = self.connection().await?;
         let Connection { client, statements, .. } = &mut *connection;
-        let session = Session::Alone(client);
-        let mut tx = Tx::new(TxInner::Postgres(PostgresTx { session, statements }), &self.metrics);
+        let mut tx = self.tx(Session::Alone(client), statements);
         run(&mut tx, work).await
     }
 
@@ -179,8 +177,7 @@ impl Postgres {
     {
         let mut connection = self.connection().await?;
         let Connection { client, statements, .. } = &mut *connection;
-        let session = Session::Transaction(Transaction::new(client, begin));
-        let mut tx = Tx::new(TxInner::Postgres(PostgresTx { session, statements }), &self.metrics);
+        let mut tx = self.tx(Session::Transaction(Transaction::new(client, begin)), statements);
         let done = run(&mut tx, work).await?;
         let last = tx.take_at_commit();
         let TxInner::Postgres(tx) = tx.inner else {
@@ -194,6 +191,15 @@ impl Postgres {
             committed.inspect_err(|error| self.metrics.failed(error))?;
         }
         Ok(done)
+    }
+
+    fn tx<'c>(
+        &'c self,
+        session: Session<'c>,
+        statements: &'c mut HashMap<String, Statement>,
+    ) -> Tx<'c> {
+        let tx = PostgresTx { session, statements, store: self, appending: None };
+        Tx::new(TxInner::Postgres(tx), &self.metrics)
     }
 
     async fn connection(&self) -> Result<bb8::PooledConnection<'_, Connections>, DbError> {
@@ -237,132 +243,4 @@ async fn migrate(
     turn::take(client, MIGRATION_LOCK, owner).await?;
     answers.allow(MIGRATED_WITHIN);
     migrations.migrate_postgres(client).await
-}
-
-// === impl Session ===
-
-impl<'c> Session<'c> {
-    const fn client(&self) -> &'c Client {
-        match self {
-            Self::Transaction(transaction) => transaction.client(),
-            Self::Alone(client) => client,
-        }
-    }
-
-    /// Waits for a statement.
-    async fn run<T>(
-        &mut self,
-        statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    ) -> Result<T, tokio_postgres::Error> {
-        match self {
-            Self::Transaction(transaction) => transaction.run(statement).await,
-            Self::Alone(_) => statement.await,
-        }
-    }
-}
-
-// === impl PostgresTx ===
-
-impl PostgresTx<'_> {
-    pub(super) async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, DbError> {
-        let statement = self.prepared(sql).await?;
-        let client = self.session.client();
-        let done = self.session.run(client.execute_raw(&statement, params)).await;
-        done.map_err(|error| self.forget(sql, error))
-    }
-
-    /// All of them, sent without waiting for an answer to the one before.
-    pub(super) async fn execute_all(
-        &mut self,
-        statements: &[(String, &[Value])],
-    ) -> Result<u64, DbError> {
-        let mut prepared = Vec::with_capacity(statements.len());
-        for (sql, params) in statements {
-            prepared.push((self.prepared(sql).await?, *params));
-        }
-        let client = self.session.client();
-        let sent =
-            prepared.iter().map(|(statement, params)| client.execute_raw(statement, *params));
-        let sent = try_join_all(sent);
-        match self.session.run(sent).await {
-            Ok(changed) => Ok(changed.iter().sum()),
-            Err(error) => {
-                statements.iter().for_each(|(sql, _)| drop(self.statements.remove(sql)));
-                Err(failed(error))
-            }
-        }
-    }
-
-    /// Runs the last statements and commits, all in one flight. When one of them fails nothing is
-    /// committed.
-    async fn commit(mut self, when: Commit, last: &[(String, Vec<Value>)]) -> Result<(), DbError> {
-        let mut prepared = Vec::with_capacity(last.len());
-        for (sql, params) in last {
-            prepared.push((self.prepared(sql).await?, params));
-        }
-        let Session::Transaction(transaction) = self.session else { return Ok(()) };
-        if prepared.is_empty() && !transaction.is_begun() {
-            return Ok(());
-        }
-        let client = transaction.client();
-        let sent =
-            prepared.iter().map(|(statement, params)| client.execute_raw(statement, *params));
-        transaction.commit(when, try_join_all(sent)).await.map_err(failed)
-    }
-
-    pub(super) async fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, DbError> {
-        let statement = self.prepared(sql).await?;
-        let (client, params) = (self.session.client(), references(params));
-        let found = self.session.run(client.query(&statement, &params)).await;
-        rows(&found.map_err(|error| self.forget(sql, error))?)
-    }
-
-    /// A query that sees what was committed before this statement took its lock, sent with it.
-    pub(super) async fn query_locked(
-        &mut self,
-        lock: &str,
-        sql: &str,
-    ) -> Result<Vec<Row>, DbError> {
-        let (locking, statement) = (self.prepared(lock).await?, self.prepared(sql).await?);
-        let client = self.session.client();
-        let both = try_join(client.execute(&locking, &[]), client.query(&statement, &[]));
-        let found = self.session.run(both).await;
-        rows(&found.map_err(|error| self.forget(sql, error))?.1)
-    }
-
-    async fn prepared(&mut self, sql: &str) -> Result<Statement, DbError> {
-        if matches!(self.session, Session::Alone(_)) && !sql.starts_with("select") {
-            // There is no transaction that the server would know to be for reading only.
-            return Err(DbError::Statement("a look-up selects, and nothing else".into()));
-        }
-        if let Some(statement) = self.statements.get(sql) {
-            return Ok(statement.clone());
-        }
-        let statement = self.session.client().prepare(sql).await.map_err(failed)?;
-        if self.statements.len() >= STATEMENTS_KEPT {
-            self.statements.clear();
-        }
-        self.statements.insert(sql.to_owned(), statement.clone());
-        Ok(statement)
-    }
-
-    /// A statement that failed is prepared anew next time: the tables may have changed under it.
-    fn forget(&mut self, sql: &str, error: tokio_postgres::Error) -> DbError {
-        self.statements.remove(sql);
-        failed(error)
-    }
-}
-
-fn references(params: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
-    params.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
-}
-
-fn rows(found: &[tokio_postgres::Row]) -> Result<Vec<Row>, DbError> {
-    let values = |row: &tokio_postgres::Row| {
-        (0..row.len())
-            .map(|column| row.try_get::<_, Value>(column).map_err(failed))
-            .collect::<Result<_, _>>()
-            .map(Row)
-    };
-    found.iter().map(values).collect()
 }

@@ -8,6 +8,7 @@
 mod error;
 mod reserve;
 mod types;
+mod writer;
 
 use std::{
     path::Path,
@@ -17,7 +18,7 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use rusqlite::{Connection, ErrorCode, OpenFlags, config};
+use rusqlite::{Connection, OpenFlags, config};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::timeout,
@@ -27,19 +28,18 @@ use self::{
     error::{failed, unavailable},
     reserve::Reserve,
     types::value,
+    writer::{Job, Outcome, write_all},
 };
 use super::{DbConfig, DbError, Metrics, Migrations, Purpose, Row, Tx, TxInner, Value, panicked};
-use crate::files;
+use crate::{
+    audit::{AppendLock, Appending, rows::Head},
+    files,
+};
 
 /// So many transactions wait for the writer at most; a further one waits to wait.
 pub(super) const WAITING_MAX: usize = 1024;
-/// So many share one commit at most.
-const GROUP_MAX: usize = 64;
 /// Prepared statements kept by each connection.
 const STATEMENTS_KEPT: usize = 64;
-/// The log is written into the file when it has so many pages: as SQLite would; with little room.
-const CHECKPOINT_PAGES: (u32, u32) = (1000, 64);
-
 /// A store in a file.
 pub(super) struct Sqlite {
     writer: mpsc::Sender<Job>,
@@ -49,22 +49,6 @@ pub(super) struct Sqlite {
     metrics: Arc<Metrics>,
 }
 
-/// Work for the writer.
-struct Job {
-    purpose: Purpose,
-    /// Runs in the open transaction, and says whom to tell of the commit.
-    work: Box<dyn FnOnce(&mut Connection) -> Outcome + Send>,
-}
-
-/// Whether a job's own part is to be kept, and who waits for the commit.
-struct Outcome {
-    keep: bool,
-    tell: Tell,
-}
-
-/// Tells whoever waits whether the commit worked.
-type Tell = Box<dyn FnOnce(Result<(), DbError>) + Send>;
-
 struct Readers {
     idle: Mutex<Vec<Connection>>,
     places: Arc<Semaphore>,
@@ -72,7 +56,11 @@ struct Readers {
 }
 
 /// A transaction on a connection that began it.
-pub(super) struct SqliteTx<'c>(&'c mut Connection);
+pub(super) struct SqliteTx<'c> {
+    connection: &'c mut Connection,
+    /// The writer alone has it.
+    appending: Option<&'c mut Appending>,
+}
 
 // === impl Sqlite ===
 
@@ -82,6 +70,7 @@ impl Sqlite {
         config: &DbConfig,
         migrations: Migrations,
         metrics: Arc<Metrics>,
+        append_lock: Arc<AppendLock>,
     ) -> Result<Self, DbError> {
         let path = path.to_owned();
         let (acquire, owner) = (config.acquire, config.owner);
@@ -103,7 +92,11 @@ impl Sqlite {
             let (counted, reserve) = (Arc::clone(&metrics), Reserve::beside(&path));
             thread::Builder::new()
                 .name(format!("db-{owner}"))
-                .spawn(move || write_all(writer, jobs, reserve, &counted))
+                .spawn(move || {
+                    // Held for life: nobody else writes.
+                    let appending = append_lock.take_blocking();
+                    write_all(writer, jobs, reserve, appending, &counted);
+                })
                 .map_err(unavailable)?;
             Ok(Self { writer: sender, readers, acquire, metrics })
         })
@@ -119,8 +112,8 @@ impl Sqlite {
     {
         let (sender, answer) = oneshot::channel();
         let metrics = Arc::clone(&self.metrics);
-        let work = Box::new(move |connection: &mut Connection| {
-            let result = run(connection, &metrics, work);
+        let work = Box::new(move |connection: &mut Connection, appending: &mut Appending| {
+            let result = run(connection, Some(appending), &metrics, work);
             let keep = result.is_ok();
             let tell = move |committed: Result<(), DbError>| {
                 // Nobody waits any more when the caller went away; the commit stands.
@@ -210,13 +203,24 @@ impl Readers {
 
 impl SqliteTx<'_> {
     pub(super) fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, DbError> {
-        let mut statement = self.0.prepare_cached(sql).map_err(failed)?;
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         let changed = statement.execute(rusqlite::params_from_iter(params)).map_err(failed)?;
         Ok(changed as u64)
     }
 
+    pub(super) fn take_chain_head(&mut self) -> Result<Option<Head>, DbError> {
+        let appending = self.appending.as_ref();
+        Ok(appending.ok_or(DbError::Corrupt("a reader that appends"))?.head())
+    }
+
+    pub(super) fn set_chain_head(&mut self, head: Head) {
+        if let Some(appending) = &mut self.appending {
+            appending.append(head);
+        }
+    }
+
     pub(super) fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>, DbError> {
-        let mut statement = self.0.prepare_cached(sql).map_err(failed)?;
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         let columns = statement.column_count();
         let mut rows = statement.query(rusqlite::params_from_iter(params)).map_err(failed)?;
         let mut found = Vec::new();
@@ -230,78 +234,6 @@ impl SqliteTx<'_> {
     }
 }
 
-/// The writer's life: takes what waits, commits it together, tells everybody.
-fn write_all(
-    mut connection: Connection,
-    mut jobs: mpsc::Receiver<Job>,
-    mut reserve: Reserve,
-    metrics: &Metrics,
-) {
-    let mut group = Vec::with_capacity(GROUP_MAX);
-    while jobs.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
-        if reserve.is_spent() {
-            if reserve.renew() {
-                tracing::info!("the disk has room again: everything is written");
-                checkpoint_at(&connection, CHECKPOINT_PAGES.0);
-            } else {
-                // Whoever else waits is told that the store is not available.
-                group.retain(|job| job.purpose == Purpose::Trail);
-            }
-        }
-        let began = control(&connection, "begin immediate").map_err(failed);
-        if let Err(error) = began {
-            metrics.failed(&error);
-            tracing::error!(error = %error, "cannot begin a transaction");
-            // The jobs are dropped unrun: whoever waits is told that the store is not available.
-            group.clear();
-            continue;
-        }
-        let waiting: Vec<_> = group.drain(..).map(|job| run_job(&mut connection, job)).collect();
-        let committed = control(&connection, "commit");
-        if let Err(error) = &committed {
-            let _ = control(&connection, "rollback");
-            if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
-                reserve.spend();
-                checkpoint_at(&connection, CHECKPOINT_PAGES.1);
-            }
-        }
-        let mut committed = committed.map_err(failed);
-        for tell in waiting.into_iter().flatten() {
-            let told = match &committed {
-                Ok(()) => Ok(()),
-                Err(error) => Err(unavailable(error.to_string())),
-            };
-            tell(told);
-        }
-        if let Err(error) = std::mem::replace(&mut committed, Ok(())) {
-            metrics.failed(&error);
-            tracing::error!(error = shared_middleware::error::causes(&error), "commit failed");
-        }
-    }
-}
-
-fn checkpoint_at(connection: &Connection, pages: u32) {
-    let set = connection.execute_batch(&format!("pragma wal_autocheckpoint = {pages}"));
-    if let Err(error) = set {
-        tracing::warn!(error = %error, "cannot say when the log is written into the file");
-    }
-}
-
-/// Runs a job in a savepoint of its own, so that its failure takes nothing else along.
-fn run_job(connection: &mut Connection, job: Job) -> Option<Tell> {
-    control(connection, "savepoint job").ok()?;
-    let Outcome { keep, tell } = (job.work)(connection);
-    let undone = if keep { Ok(()) } else { control(connection, "rollback to job") };
-    let ended = undone.and_then(|()| control(connection, "release job"));
-    if ended.is_err() && !keep {
-        // What failed may still be there: then nothing of the group is kept.
-        let _ = control(connection, "rollback");
-    }
-    // A job whose part could not be kept drops its sender: the caller is told that the store is not
-    // available.
-    (ended.is_ok() || !keep).then_some(tell)
-}
-
 fn in_read_transaction<T, E, F>(
     connection: &mut Connection,
     metrics: &Metrics,
@@ -312,7 +244,7 @@ where
     F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
 {
     control(connection, "begin").map_err(failed)?;
-    let result = run(connection, metrics, work);
+    let result = run(connection, None, metrics, work);
     control(connection, "rollback").map_err(failed)?;
     result
 }
@@ -324,12 +256,17 @@ fn control(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
 }
 
 /// Runs a closure to its end. It awaits the transaction only, which never makes it wait here.
-fn run<T, E, F>(connection: &mut Connection, metrics: &Metrics, work: F) -> Result<T, E>
+fn run<T, E, F>(
+    connection: &mut Connection,
+    appending: Option<&mut Appending>,
+    metrics: &Metrics,
+    work: F,
+) -> Result<T, E>
 where
     E: From<DbError>,
     F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
 {
-    let mut tx = Tx::new(TxInner::Sqlite(SqliteTx(connection)), metrics);
+    let mut tx = Tx::new(TxInner::Sqlite(SqliteTx { connection, appending }), metrics);
     let work = std::panic::AssertUnwindSafe(|| work(&mut tx).now_or_never());
     let done = match std::panic::catch_unwind(work) {
         Ok(Some(done)) => done,

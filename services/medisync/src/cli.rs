@@ -9,6 +9,7 @@ use kit::log::Start;
 use shared_middleware::identity::{Part, Role};
 
 use crate::{
+    audit::cli::AuditCommand,
     backup,
     config::{Config, FILE_VARIABLE, Faults, Sources, read, show},
     events::{self, Group, Output},
@@ -304,31 +305,6 @@ pub(crate) struct Chosen {
     /// Of this consumer group only: analytics-service or notification-service
     #[arg(long)]
     pub(crate) group: Option<Group>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum AuditCommand {
-    /// Verify trails; names the first entry that was changed, moved, removed, inserted or cut off
-    ///
-    /// Each part has a trail in its own store; auth keeps copies of all, by which it is known how
-    /// far the others had come. Exits with 1 when any is not what was written.
-    Verify {
-        /// Of these parts only
-        #[arg(value_name = "PART")]
-        parts: Vec<Part>,
-        /// A file with what `audit checkpoint` printed before, kept where nobody here could write:
-        /// the trails must still have those entries
-        #[arg(long = "checkpoint", value_name = "FILE")]
-        checkpoints: Option<PathBuf>,
-    },
-    /// Print a signed statement of how far each trail has come, to be kept elsewhere
-    ///
-    /// A line of JSON for each, which `audit verify --checkpoint` reads.
-    Checkpoint {
-        /// Of these parts only
-        #[arg(value_name = "PART")]
-        parts: Vec<Part>,
-    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,11 +2,12 @@
 //! is refused and does not read as if nothing had been done.
 
 /// Every action, in order.
-pub const ACTIONS: [&str; 28] = [
+pub const ACTIONS: [&str; 29] = [
     "account.list",
     "account.open",
     "account.read",
     "analytics.read",
+    "audit.close",
     "audit.read",
     "demo.remove",
     "log_level.change",

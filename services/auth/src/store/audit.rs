@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use kit::{
     audit::{
-        AuditKey, COLUMN_COUNT, COLUMNS, HEADS_TOLD_MAX, Head, Kept, REGISTRY,
+        AuditKey, COLUMN_COUNT, COLUMNS, Closing, HEADS_TOLD_MAX, Head, Kept, REGISTRY, closing,
         copies::{Copies, CopyError, Page, Taken},
         head, heads, start_of,
         verify::Links,
@@ -148,19 +148,34 @@ async fn take(
         taken.extend(head(tx, Some(writer), chain).await?);
     }
     for entries in page.entries.chunk_by(|one, next| one.chain == next.chain) {
-        let chain = entries[0].chain;
-        let begun = match head(tx, Some(writer), chain).await? {
-            Some(head) => Some(head),
-            // A chain begins with its opening.
-            None => start_of(tx, Some(writer), chain).await?,
-        };
-        let Some(begun) = begun else { continue };
+        let Some(begun) = begun(tx, writer, &entries[0]).await? else { continue };
         match take_of_chain(tx, writer, begun, entries, &links).await? {
             Some(head) => taken.push(head),
             None => return Ok(None),
         }
     }
     Ok(Some(Taken { heads: taken }))
+}
+
+/// The head of a chain's copy, on which this entry should follow; none where the chain's opening is
+/// not there yet.
+async fn begun(tx: &mut Tx<'_>, writer: Part, next: &Kept) -> Result<Option<Head>, DbError> {
+    let copied = match head(tx, Some(writer), next.chain).await? {
+        Some(head) => Some(head),
+        // A chain begins with its opening.
+        None => start_of(tx, Some(writer), next.chain).await?,
+    };
+    let last = copied.as_ref().map_or(0, |head| head.seq);
+    if next.seq <= last + 1 {
+        return Ok(copied);
+    }
+    // Where the log was closed, what is missing does not come any more.
+    if let Some(closing) = Closing::read(next) {
+        return Ok(Some(closing.before()));
+    }
+    let closing = closing(tx, Some(writer)).await?;
+    let from = closing.and_then(|(_, closing)| closing.from.get(&next.chain).cloned());
+    Ok(from.filter(|from| from.seq > last).or(copied))
 }
 
 /// Takes entries of one chain, whose copy has come so far. None when what is there is not what the

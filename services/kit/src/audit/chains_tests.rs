@@ -223,3 +223,56 @@ async fn processes_that_begin_at_once_have_chains_of_their_own() {
         assert!(found.iter().filter(|it| it.chain != REGISTRY).all(|head| head.seq == 20));
     }
 }
+
+/// A log that was broken in three ways, and closed while one of its processes lived on.
+async fn closed(store: &TestStore) -> (Db, Vec<Head>) {
+    let (db, trail) = written_by_three(store).await;
+    let known = heads(&db).await;
+    let changes = [
+        "update audit set actor = 'x' where chain = 1 and seq = 3",
+        "delete from audit where chain = 3 and seq > 1",
+        "delete from audit where chain = 0 and seq = 2",
+    ];
+    tamper(&db, &changes).await;
+    assert!(matches!(verdict(&db, &known).await, Verdict::Broken(_)));
+    let (_, command) = process(store).await;
+    command.close(known.clone(), "restored by hand".to_owned()).await.unwrap();
+    append(&trail, 15..18).await;
+    append(&process(store).await.1, 18..20).await;
+    (db, known)
+}
+
+#[tokio::test]
+async fn a_log_that_was_closed_is_verified_from_there() {
+    for engine in engines() {
+        let store = TestStore::on(engine).await;
+        let (db, known) = closed(&store).await;
+        assert!(matches!(verdict(&db, &known).await, Verdict::Intact(_)));
+        let closing = &of_chain(&db, 4).await[0].entry;
+        assert_eq!(closing.action, "audit.close");
+        assert_eq!(closing.record.as_deref(), Some("restored by hand"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_changed_after_a_log_was_closed_is_named() {
+    let cases: &[(&str, Fault)] = &[
+        ("delete from audit where chain = 3 and seq = 5", Fault::Removed(place(3, 5))),
+        ("delete from audit where chain = 0 and seq = 5", Fault::Inserted(place(5, 1))),
+        ("update audit set record = 'x' where chain = 4", Fault::Changed(place(4, 1))),
+        // Then it is not closed.
+        (
+            "update audit set changed = null where chain = 0 and seq = 4",
+            Fault::Removed(place(0, 2)),
+        ),
+        ("delete from audit where chain = 0 and seq = 4", Fault::Removed(place(0, 2))),
+    ];
+    for engine in engines() {
+        for (sql, fault) in cases {
+            let store = TestStore::on(engine).await;
+            let (db, known) = closed(&store).await;
+            tamper(&db, &[sql]).await;
+            assert_eq!(verdict(&db, &known).await, Verdict::Broken(*fault), "{engine:?} {sql}");
+        }
+    }
+}

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Trail,
-    registry::REGISTRY,
+    registry::{self, Closing, REGISTRY},
     rows::{self, Head, Kept},
 };
 use crate::{db::DbError, task::Task};
@@ -134,7 +134,8 @@ impl Copies for AtAuth {
 pub fn task(trail: Trail, copies: Arc<dyn Copies>) -> Task {
     Task::new("audit copies", move |stop| async move {
         let (heads, copied) = (BTreeMap::new(), BTreeMap::new());
-        HandingOn { trail, copies, stop, heads, copied, others: None }.run().await;
+        let on = HandingOn { trail, copies, stop, heads, copied, closing: None, others: None };
+        on.run().await;
     })
 }
 
@@ -146,6 +147,8 @@ struct HandingOn {
     heads: BTreeMap<i64, i64>,
     /// How far auth's copies of them have come, as far as it was asked.
     copied: BTreeMap<i64, i64>,
+    /// From where on chains count, where the log was closed.
+    closing: Option<Closing>,
     /// When the chains of other processes were looked at last.
     others: Option<Instant>,
 }
@@ -191,7 +194,8 @@ impl HandingOn {
         let (mut page, mut more) = (Page::default(), false);
         // The registry comes first.
         for (&chain, &head) in &self.heads {
-            let from = self.copied_up_to(chain);
+            let copied = self.copied_up_to(chain);
+            let Some(from) = self.from(chain, copied) else { continue };
             if from > head {
                 // Auth has entries that the trail has no more.
                 self.trail.0.ledger.doubted.notify_one();
@@ -239,7 +243,17 @@ impl HandingOn {
         let opened = heads.first().map_or(0, |registry| registry.seq);
         let is_due = self.others.is_none_or(|last| last.elapsed() >= OTHERS_LOOKED_AT_EVERY);
         if is_due || self.heads.get(&REGISTRY).is_none_or(|known| *known < opened) {
-            heads = db.read(|tx| Box::pin(rows::heads(tx, None))).await?;
+            let all = db.read(|tx| {
+                Box::pin(async move {
+                    Ok::<_, DbError>((
+                        rows::heads(tx, None).await?,
+                        registry::closing(tx, None).await?,
+                    ))
+                })
+            });
+            let (all, closing) = all.await?;
+            heads = all;
+            self.closed(closing.map(|(_, closing)| closing));
             self.others = Some(Instant::now());
         }
         self.heads.extend(heads.into_iter().map(|head| (head.chain, head.seq)));
@@ -277,12 +291,36 @@ impl HandingOn {
         Ok(())
     }
 
+    /// After which entry a chain is handed on, of which so many are copied; none where it is closed
+    /// and nobody asks for it any more.
+    fn from(&self, chain: i64, copied: i64) -> Option<i64> {
+        let closing = self.closing.as_ref().filter(|closing| closing.covers(chain, copied));
+        match closing {
+            None => Some(copied),
+            Some(closing) => {
+                let from = closing.from.get(&chain).map(|head| head.seq);
+                from.filter(|from| self.heads.get(&chain).is_some_and(|head| head > from))
+            }
+        }
+    }
+
+    fn closed(&mut self, closing: Option<Closing>) {
+        let chain = |closing: &Option<Closing>| closing.as_ref().map(|it| it.chain);
+        if chain(&self.closing) != chain(&closing) {
+            self.trail.0.ledger.doubted.notify_one();
+        }
+        self.closing = closing;
+    }
+
     fn copied_up_to(&self, chain: i64) -> i64 {
         self.copied.get(&chain).copied().unwrap_or(0)
     }
 
     fn show(&self) {
-        let waiting = |(chain, head): (&i64, &i64)| (head - self.copied_up_to(*chain)).max(0);
+        let waiting = |(chain, head): (&i64, &i64)| {
+            let from = self.from(*chain, self.copied_up_to(*chain));
+            from.map_or(0, |from| (head - from).max(0))
+        };
         let waiting = self.heads.iter().map(waiting).sum();
         WAITING.with_label_values(&[self.trail.writer().as_str()]).set(waiting);
     }

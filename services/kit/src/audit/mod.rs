@@ -55,7 +55,7 @@ pub(crate) use self::append_lock::{AppendLock, Appending};
 use self::chain::Chain;
 pub use self::{
     chain::{AuditKey, BadAuditKey},
-    registry::{HEADS_TOLD_MAX, REGISTRY, start_of},
+    registry::{Closing, HEADS_TOLD_MAX, REGISTRY, closing, start_of},
     rows::{COLUMN_COUNT, COLUMNS, Head, Kept, after, head, heads},
 };
 use crate::{
@@ -65,6 +65,8 @@ use crate::{
 
 /// So many entries are written in one transaction at most.
 const BATCH_MAX: usize = 256;
+/// What it is called that a log was closed.
+const CLOSE: &str = "audit.close";
 /// The name under which a store keeps which key its trail is chained with.
 const KEY_NAME: &str = "audit-key-id";
 
@@ -233,6 +235,18 @@ impl Trail {
             }
         }
         kept
+    }
+
+    /// Closes a log that is broken: verification speaks of what comes after this. `known` is how
+    /// far its chains have come as others know. The reason is told in an entry of its own.
+    pub async fn close(&self, known: Vec<Head>, reason: String) -> Result<(), DbError> {
+        let ledger = Arc::clone(&self.0.ledger);
+        let asked = Asked::by_shell(CLOSE);
+        let entry = asked.entry(ledger.clock.now(), Outcome::Allowed, Some(reason), Vec::new());
+        let close = self.0.db.write(move |tx| {
+            Box::pin(async move { rows::close(tx, &ledger.chain, &entry, known).await })
+        });
+        close.await
     }
 
     /// Whose it is.

@@ -4,6 +4,8 @@
 //! it opens is linked to it. It says how far other chains had come, so that the end of one whose
 //! process is gone cannot be cut off unseen. A store of before the registry has one chain: the
 //! registry's first entry adopts it.
+//!
+//! A log that is broken can be closed: by an opening that says from where on its chains count.
 
 use std::collections::BTreeMap;
 
@@ -26,6 +28,8 @@ pub(super) const FIRST: i64 = 1;
 
 /// What an opening is called.
 const ACTION: &str = "audit.open_chain";
+/// What an opening is called that closes what was before.
+const CLOSING: &str = "audit.close_chains";
 /// What the opening of a chain of before the registry says.
 const ADOPTED: &str = "adopted";
 /// An opening tells so many heads at most. Others are told by the next.
@@ -43,6 +47,17 @@ pub(super) struct Opening {
     pub(super) opened: Head,
     /// How far others had come.
     pub(super) heads: Vec<Head>,
+    /// Whether chains count from those heads on only, and all others not at all.
+    pub(super) closes: bool,
+}
+
+/// An opening that closes what was before, at its place.
+#[derive(Clone, Debug)]
+pub struct Closing {
+    /// The chain that it opened. Earlier ones are closed.
+    pub chain: i64,
+    /// From where on earlier chains count, the registry too.
+    pub from: BTreeMap<i64, Head>,
 }
 
 // === impl Opening ===
@@ -51,15 +66,78 @@ impl Opening {
     /// None of an entry that is no opening.
     pub(super) fn read(kept: &Kept) -> Option<Self> {
         let Entry { action, changed, .. } = &kept.entry;
-        if kept.chain != REGISTRY || action != ACTION {
+        let closes = action == CLOSING;
+        if kept.chain != REGISTRY || (action != ACTION && !closes) {
             return None;
         }
         let is_adopted = changed.first().is_some_and(|first| first == ADOPTED);
         let link = if is_adopted { Vec::new() } else { kept.link.clone() };
         let opened = Head::before_first(kept.seq, link);
         let heads = changed.iter().skip(usize::from(is_adopted)).map(|text| head_of(text));
-        Some(Self { opened, heads: heads.collect::<Option<_>>()? })
+        Some(Self { opened, heads: heads.collect::<Option<_>>()?, closes })
     }
+}
+
+// === impl Closing ===
+
+impl Closing {
+    /// None of an entry that closes nothing.
+    pub fn read(kept: &Kept) -> Option<Self> {
+        let opening = Opening::read(kept).filter(|opening| opening.closes)?;
+        let from = opening.heads.into_iter().map(|head| (head.chain, head)).collect();
+        Some(Self { chain: opening.opened.chain, from })
+    }
+
+    /// What the closing entry itself follows.
+    pub fn before(&self) -> Head {
+        let start = || Head::before_first(REGISTRY, Vec::new());
+        self.from.get(&REGISTRY).cloned().unwrap_or_else(start)
+    }
+
+    /// Whether an entry is closed: nothing is said of it any more.
+    pub fn covers(&self, chain: i64, seq: i64) -> bool {
+        match self.from.get(&chain) {
+            Some(head) => seq <= head.seq,
+            None => chain < self.chain && chain != REGISTRY,
+        }
+    }
+}
+
+/// The last closing of a log, if it was ever closed.
+pub async fn closing(
+    tx: &mut Tx<'_>,
+    copy_of: Option<Part>,
+) -> Result<Option<(Kept, Closing)>, DbError> {
+    let kept = rows::last_of_action(tx, copy_of, REGISTRY, CLOSING).await?;
+    Ok(kept.and_then(|kept| Closing::read(&kept).map(|closing| (kept, closing))))
+}
+
+/// Closes a log, in the transaction that appends to it next: what is there, and what others know,
+/// is where its chains count from. Says what is to be appended to the registry, and which chain it
+/// opens.
+pub(super) async fn close(
+    tx: &mut Tx<'_>,
+    chain: &Chain,
+    now: Timestamp,
+    known: Vec<Head>,
+) -> Result<(Head, Kept), DbError> {
+    let heads = tx.query_locked(LOCK, &rows::heads_sql(None)).await?;
+    let heads = heads.iter().map(Head::read).collect::<Result<Vec<_>, _>>()?;
+    let mut from = BTreeMap::<i64, Head>::new();
+    for head in heads.into_iter().chain(known) {
+        let furthest = from.entry(head.chain).or_insert_with(|| head.clone());
+        if furthest.seq < head.seq {
+            *furthest = head;
+        }
+    }
+    let registry = from.remove(&REGISTRY);
+    // The latest: of these some processes may still live.
+    let latest = from.into_values().rev().take(HEADS_TOLD_MAX - 1);
+    let told = registry.iter().cloned().chain(latest).map(|head| text_of(&head)).collect();
+    let entry = Entry { action: CLOSING.to_owned(), ..opening(now, told) };
+    let before = registry.unwrap_or_else(|| Head::before_first(REGISTRY, Vec::new()));
+    let Head { chain, seq, link } = chain.next(&before, &entry);
+    Ok((Head::before_first(seq, link.clone()), Kept { chain, seq, entry, link }))
 }
 
 /// Opens a chain, in the transaction that appends to it first; also says what is to be appended to

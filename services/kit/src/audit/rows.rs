@@ -75,6 +75,22 @@ pub(super) async fn append(
     Ok(())
 }
 
+/// Closes the log and appends this entry to the chain that is opened for it.
+pub(super) async fn close(
+    tx: &mut Tx<'_>,
+    chain: &Chain,
+    entry: &Entry,
+    known: Vec<Head>,
+) -> Result<(), DbError> {
+    tx.take_chain_head().await?;
+    let (head, closing) = registry::close(tx, chain, entry.at, known).await?;
+    let head = chain.next(&head, entry);
+    let rows = closing.values().into_iter().chain(values(&head, entry)).collect();
+    tx.insert_at_commit("audit", COLUMNS, rows).await?;
+    tx.set_chain_head(head);
+    Ok(())
+}
+
 /// The query for the heads of all chains, the registry's first.
 pub(super) fn heads_sql(copy_of: Option<Part>) -> String {
     let Table { name, of } = Table::of(copy_of);
@@ -129,6 +145,21 @@ pub async fn after(
     count: u32,
 ) -> Result<Vec<Kept>, DbError> {
     read(tx, copy_of, place, count).await?.into_iter().map(|(_, kept)| kept).collect()
+}
+
+/// The last entry of a chain with this action.
+pub(super) async fn last_of_action(
+    tx: &mut Tx<'_>,
+    copy_of: Option<Part>,
+    chain: i64,
+    action: &str,
+) -> Result<Option<Kept>, DbError> {
+    let Table { name, of } = Table::of(copy_of);
+    let sql = format!(
+        "select {COLUMNS} from {name} where {of} chain = $1 and action = $2
+         order by seq desc limit 1"
+    );
+    tx.query_opt(&sql, params![chain, action]).await?.as_ref().map(Kept::read).transpose()
 }
 
 /// Chain and number of an entry that is in no chain up to this one.

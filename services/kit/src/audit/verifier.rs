@@ -7,8 +7,8 @@ use shared_middleware::identity::Part;
 
 use super::{
     chain::{AuditKey, Chain},
-    registry::{FIRST, Opening, REGISTRY},
-    rows::{self, Head},
+    registry::{self, Closing, FIRST, Opening, REGISTRY},
+    rows::{self, Head, Kept},
     verify::{Fault, Place, Verdict},
 };
 use crate::db::{Db, DbError};
@@ -24,6 +24,8 @@ pub(super) struct Verifier {
     heads: BTreeMap<i64, Head>,
     /// How far each had come, as later openings say.
     told: BTreeMap<i64, Head>,
+    /// What is not spoken of; none before it was looked for.
+    closing: Option<Option<Closing>>,
 }
 
 /// So many entries more may be read.
@@ -48,7 +50,8 @@ impl Verifier {
     pub(super) fn new(writer: Part, key: &AuditKey, copy_of: Option<Part>) -> Self {
         let start = |chain| (chain, Head::before_first(chain, Vec::new()));
         let heads = [REGISTRY, FIRST].map(start).into();
-        Self { chain: Chain::new(writer, key), copy_of, heads, told: BTreeMap::new() }
+        let (chain, told) = (Chain::new(writer, key), BTreeMap::new());
+        Self { chain, copy_of, heads, told, closing: None }
     }
 
     /// Verifies what was not verified before, so many entries at most, and that the log has what
@@ -82,6 +85,9 @@ impl Verifier {
         known: &[Head],
         mut budget: Budget,
     ) -> Result<bool, Stop> {
+        if self.closing.is_none() {
+            self.begin(db).await?;
+        }
         let before: Vec<_> = self.heads.values().filter(|head| head.seq > 0).cloned().collect();
         loop {
             // The registry first: whatever it tells of was committed before.
@@ -108,6 +114,28 @@ impl Verifier {
             self.expect(db, head).await?;
         }
         Ok(true)
+    }
+
+    /// Begins where the log was closed last, if it was.
+    async fn begin(&mut self, db: &Db) -> Result<(), DbError> {
+        let copy_of = self.copy_of;
+        let found = db.read(move |tx| Box::pin(registry::closing(tx, copy_of))).await;
+        // One that cannot be read, or is none of ours, is found on the walk.
+        let is_ours = |(kept, closing): &(Kept, Closing)| {
+            self.chain.next(&closing.before(), &kept.entry) == kept.head()
+        };
+        let found = match found {
+            Err(DbError::Unavailable(why)) => return Err(DbError::Unavailable(why)),
+            found => found.ok().flatten().filter(is_ours),
+        };
+        if let Some((kept, closing)) = &found {
+            self.heads = closing.from.clone();
+            self.heads.insert(REGISTRY, kept.head());
+            let opened = Head::before_first(closing.chain, kept.link.clone());
+            self.heads.insert(closing.chain, opened);
+        }
+        self.closing = Some(found.map(|(_, closing)| closing));
+        Ok(())
     }
 
     /// Walks a chain to its end.
@@ -147,7 +175,7 @@ impl Verifier {
         }
     }
 
-    fn opened(&mut self, Opening { opened, heads }: Opening) {
+    fn opened(&mut self, Opening { opened, heads, .. }: Opening) {
         let known = self.heads.entry(opened.chain).or_insert_with(|| opened.clone());
         if known.seq == 0 {
             *known = opened;
@@ -158,6 +186,9 @@ impl Verifier {
     /// Expects an entry that somebody knows, in a log that was walked.
     async fn expect(&self, db: &Db, known: Head) -> Result<(), Stop> {
         let Head { chain, seq, link } = known;
+        if self.closing.iter().flatten().any(|closing| closing.covers(chain, seq)) {
+            return Ok(());
+        }
         let copy_of = self.copy_of;
         let found = db.read(move |tx| {
             Box::pin(async move {

@@ -105,6 +105,11 @@ impl fmt::Display for Fault {
 // === impl Verdict ===
 
 impl Verdict {
+    /// The first place where the log is not what was written, if there is one.
+    pub fn fault(self) -> Option<Fault> {
+        if let Self::Broken(fault) = self { Some(fault) } else { None }
+    }
+
     /// So many entries were recorded, where all are what was written. Those of the registry say
     /// nothing of what was done.
     pub fn entries(&self) -> Option<i64> {

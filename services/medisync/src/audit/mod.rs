@@ -3,6 +3,7 @@
 //! Works beside a running mesh, on the stores that this configuration names. Auth's copies are
 //! looked at as well, where auth's store can be: a trail that was cut off is known by them.
 
+pub(crate) mod cli;
 pub(crate) mod key;
 
 use std::{collections::HashMap, fs, path::Path};
@@ -10,7 +11,7 @@ use std::{collections::HashMap, fs, path::Path};
 use anyhow::{Context as _, anyhow, bail};
 use kit::{
     audit::{
-        AuditKey, Head,
+        AuditKey, Head, Trail,
         checkpoint::Checkpoint,
         verify::{Verdict, untold, verify, verify_copy},
     },
@@ -18,10 +19,8 @@ use kit::{
 };
 use shared_middleware::{clock::Clock, identity::Part};
 
-use crate::{
-    cli::{AuditCommand, Cli},
-    config::Config,
-};
+use self::cli::AuditCommand;
+use crate::{cli::Cli, config::Config};
 
 /// Parts that have a store, and so a trail.
 pub(crate) const WRITERS: [Part; 5] =
@@ -44,6 +43,7 @@ pub(crate) fn command(cli: &Cli, command: &AuditCommand) -> anyhow::Result<()> {
                 verify_all(&config, &key, parts, known).await
             }
             AuditCommand::Checkpoint { parts } => state(&config, &key, parts).await,
+            AuditCommand::Close { part, reason } => close(&config, &key, *part, reason).await,
         }
     })
 }
@@ -112,6 +112,27 @@ async fn state(config: &Config, key: &AuditKey, parts: &[Part]) -> anyhow::Resul
     if seen == 0 {
         bail!("there is no store here (--data-dir says where to look)");
     }
+    Ok(())
+}
+
+/// Closes a trail that is broken, as it is or as auth has it.
+async fn close(config: &Config, key: &AuditKey, part: Part, reason: &str) -> anyhow::Result<()> {
+    let Some(db) = open(config, part).await? else {
+        bail!("the store of {part} is not at {:?}", config.database(part).url);
+    };
+    let (mut known, mut copy) = (Vec::new(), None);
+    if let Some(auth) = open(config, Part::Auth).await? {
+        let copies = auth::audit_copies(&auth).await.context("cannot read auth's copies")?;
+        known.extend(copies.into_iter().filter(|(of, _)| *of == part).flat_map(|(_, it)| it));
+        copy = Some(verify_copy(part, &auth, key).await?);
+    }
+    let found = [Some(verify(part, &db, key, &known).await?), copy];
+    let Some(fault) = found.into_iter().flatten().find_map(Verdict::fault) else {
+        bail!("the trail of {part} is intact: there is nothing to close");
+    };
+    let trail = Trail::open(part, db, key, Clock::system()).await?;
+    trail.close(known, reason.to_owned()).await?;
+    say!("{part}: closed. Not spoken of any more: {fault}")?;
     Ok(())
 }
 

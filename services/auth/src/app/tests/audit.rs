@@ -3,11 +3,13 @@
 use jiff::Timestamp;
 use kit::{
     audit::{
-        Head, Kept,
+        Head, Kept, after,
         copies::{CopyError, Page},
+        heads,
         verify::{Fault, Links, Verdict, verify_copy},
     },
-    db::{DbError, Engine},
+    db::{Db, DbError, Engine, Migrations},
+    testing::TestStore,
 };
 use shared_middleware::{
     audit::{Asked, Entry, Outcome},
@@ -144,6 +146,66 @@ async fn a_copy_that_was_changed_is_found() {
             assert_eq!(write.await.map_err(|error: DbError| error).unwrap(), 1);
             assert_eq!(verdict().await, Verdict::Broken(fault));
         }
+    }
+}
+
+/// Chains as the processes of a part write them, the registry's first.
+async fn chains_of(db: &Db) -> Vec<Vec<Kept>> {
+    let read = db.read(|tx| {
+        Box::pin(async move {
+            let mut chains = Vec::new();
+            for head in heads(tx, None).await? {
+                chains.push(after(tx, None, (head.chain, 0), 100).await?);
+            }
+            Ok::<_, DbError>(chains)
+        })
+    });
+    read.await.unwrap()
+}
+
+#[tokio::test]
+async fn a_chain_is_taken_after_its_opening_only() {
+    for engine in engines() {
+        let (world, part) = (World::new(engine).await, TestStore::on(engine).await);
+        for last in [5, 3] {
+            let db = part.open(Migrations::none()).await;
+            let entries = trail()[..last].iter().map(|kept| kept.entry.clone()).collect();
+            part.trail(&db).await.keep_all(entries).await.unwrap();
+        }
+        let chains = chains_of(&part.open(Migrations::none()).await).await;
+        assert_eq!(hand_in(&world, &chains[2]).await.unwrap(), 0);
+        assert_eq!(hand_in(&world, &[&chains[0][1..], &chains[2]].concat()).await.unwrap(), 0);
+        assert_eq!(hand_in(&world, &[&chains[0][..], &chains[2]].concat()).await.unwrap(), 3);
+        assert_eq!(hand_in(&world, &chains[1]).await.unwrap(), 5);
+        let copy = verify_copy(Part::Patient, world.app().store.db(), &audit_key()).await.unwrap();
+        assert_eq!(copy.entries(), Some(8));
+    }
+}
+
+#[tokio::test]
+async fn after_a_closing_a_copy_goes_on_without_what_is_missing() {
+    for engine in engines() {
+        let (world, part) = (World::new(engine).await, TestStore::on(engine).await);
+        let living = part.open(Migrations::none()).await;
+        let trail_of_living = part.trail(&living).await;
+        let entries = |range: std::ops::Range<usize>| {
+            trail()[range].iter().map(|kept| kept.entry.clone()).collect()
+        };
+        trail_of_living.keep_all(entries(0..10)).await.unwrap();
+        let command = part.open(Migrations::none()).await;
+        let command = part.trail(&command).await;
+        command.close(Vec::new(), "a test".to_owned()).await.unwrap();
+        trail_of_living.keep_all(entries(10..12)).await.unwrap();
+        let chains = chains_of(&living).await;
+        hand_in(&world, &[&chains[0][..1], &chains[1][..6]].concat()).await.unwrap();
+        // Without the closing it waits for what is missing.
+        assert_eq!(hand_in(&world, &chains[1][10..]).await.unwrap(), 6);
+        let page = [&chains[0][1..], &chains[1][10..], &chains[2]].concat();
+        assert_eq!(hand_in(&world, &page).await.unwrap(), 1);
+        assert_eq!(hand_in(&world, &page).await.unwrap(), 1);
+        let db = world.app().store.db();
+        let copy = verify_copy(Part::Patient, db, &audit_key()).await.unwrap();
+        assert_eq!(copy.entries(), Some(13));
     }
 }
 

@@ -98,6 +98,44 @@ async fn a_checkpoint_kept_elsewhere_shows_a_trail_that_was_cut_off_everywhere()
 }
 
 #[tokio::test]
+async fn a_trail_that_was_broken_can_be_closed_with_a_reason_that_auditors_read() {
+    let world = World::embedded().await;
+    let auditor = world.sign_in(AUDITOR).await;
+    all_of(&auditor, "action=patient.create&part=patient", 15).await;
+    let close = ["audit", "close", "patient", "--reason", "a disk failed, restored by hand"];
+    let output = run(&world, &close);
+    assert!(says(&output).contains("nothing to close"), "{}", says(&output));
+    tamper(&world, "patient", "delete from audit where seq = 7");
+    assert!(says(&run(&world, &["audit", "verify"])).contains("patient: BROKEN: entry 7"));
+    for reason in ["", " ", "two\nlines", &"x".repeat(301)] {
+        let output = run(&world, &["audit", "close", "patient", "--reason", reason]);
+        assert_eq!(output.status.code(), Some(2), "{}", says(&output));
+    }
+    let output = run(&world, &close);
+    assert!(output.status.success(), "{}", says(&output));
+    assert!(says(&output).contains("entry 7 was removed"), "{}", says(&output));
+    let output = run(&world, &["audit", "verify"]);
+    assert!(output.status.success(), "{}", says(&output));
+    // It goes on, in the trail and in its copy.
+    let admin = world.sign_in(ADMIN).await;
+    admin.register(&a_patient()).await;
+    all_of(&auditor, "action=patient.create&part=patient", 16).await;
+    let closed = all_of(&auditor, "action=audit.close", 1).await;
+    assert_eq!(closed[0]["record"], "a disk failed, restored by hand");
+    assert_eq!((&closed[0]["user"], &closed[0]["chain"]), (&"shell".into(), &2.into()));
+    assert!(run(&world, &["audit", "verify"]).status.success());
+    tamper_again(&world, "delete from audit where chain = 2 and seq = 1");
+    assert!(says(&run(&world, &["audit", "verify"])).contains("entry 2/1"));
+}
+
+/// The triggers are gone.
+fn tamper_again(world: &World, sql: &str) {
+    let store = Connection::open(world.data().join("patient.db")).unwrap();
+    store.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    store.execute_batch(sql).unwrap();
+}
+
+#[tokio::test]
 async fn what_cannot_be_recorded_does_not_happen() {
     let world = World::embedded().await;
     let admin = world.sign_in(ADMIN).await;

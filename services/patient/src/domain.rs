@@ -179,7 +179,7 @@ impl Text {
         &self.0
     }
 
-    /// In lower case: what is sorted, searched and compared.
+    /// In lower case: what is compared.
     pub fn key(&self) -> String {
         in_any_case(&self.0)
     }

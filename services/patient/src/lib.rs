@@ -4,7 +4,7 @@
 //!
 //! - `api` decodes HTTP and encodes the answer. Only it knows a status code.
 //! - `app` holds the verbs: it asks `domain`, commits through `store`, then calls `billing`.
-//! - `domain` decides. It does no I/O and asks nobody for the time.
+//! - `domain` decides. It does no I/O and asks nobody for the time. `names` says how names compare.
 //! - `store` commits rows and the events that they cause in one transaction. Only it knows SQL.
 //! - `events` are the facts that we publish; `billing` is whom we call.
 //! - `in_progress` knows the idempotency keys that are worked on.
@@ -26,6 +26,7 @@ mod error;
 mod events;
 pub mod fill;
 mod in_progress;
+mod names;
 mod reconcile;
 mod store;
 
@@ -100,6 +101,7 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Patient, Error> {
     let db = Db::open(&config.database, migrations()).await?;
     let clock = kit.clock(&db);
     let store = Store::new(db.clone());
+    store.prepare().await?;
     store.rewrite_email_domains().await?;
     let cursors = Cursors::open(&db).await?;
     let trail = kit.trail(Part::Patient, &db).await?;

@@ -9,7 +9,11 @@
 use std::{fmt, str::FromStr};
 
 use ring::hmac::{HMAC_SHA256, Key, sign};
-use shared_middleware::{audit::Entry, identity::Part};
+use shared_middleware::{
+    audit::Entry,
+    hex::{hex, unhex},
+    identity::Part,
+};
 
 use super::rows::Head;
 
@@ -128,17 +132,4 @@ impl Contents {
         self.0.push(u8::from(text.is_some()));
         self.bytes(text.unwrap_or_default().as_bytes());
     }
-}
-
-/// Bytes from pairs of hexadecimal digits.
-pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|digit| digit.try_into().ok())).collect();
-    let (pairs, rest) = digits.as_ref()?.as_chunks::<2>();
-    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
-}
-
-/// Pairs of hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,13 +7,12 @@
 use jiff::Timestamp;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
-use shared_middleware::identity::Part;
-
-use super::{
-    chain::{AuditKey, hex, unhex},
-    registry::FIRST,
-    rows::Head,
+use shared_middleware::{
+    hex::{hex, unhex},
+    identity::Part,
 };
+
+use super::{chain::AuditKey, registry::FIRST, rows::Head};
 
 const PURPOSE: &str = "medisync audit checkpoint 1";
 

@@ -12,11 +12,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use shared_middleware::{
     audit::{Entry, Outcome, SYSTEM},
+    hex::{hex, unhex},
     identity::Part,
 };
 
 use super::{
-    chain::{Chain, hex, unhex},
+    chain::Chain,
     rows::{self, Head, Kept},
 };
 use crate::db::{DbError, Tx};

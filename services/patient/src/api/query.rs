@@ -9,10 +9,13 @@ use shared_middleware::error::{Failure, FieldError};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    domain::{Patient, in_any_case},
-    store::{After, List, Order, Sort},
+    domain::Patient,
+    names::sort_key,
+    store::{After, List, Order, Search, Sort},
 };
 
+/// What cursors remember has changed so often. Those of before sorted and searched otherwise.
+const FORM: u8 = 1;
 /// A search has at most so many characters.
 const SEARCH_CHARS_MAX: usize = 100;
 
@@ -33,9 +36,9 @@ pub(super) struct ListQuery {
     /// `asc` when absent.
     #[param(inline, value_type = Option<OrderName>)]
     order: Option<String>,
-    /// Part of a name or an email, in any case. Prefer `POST /patients/search`, which keeps names
-    /// out of URLs.
-    #[param(max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    /// Words that are parts of a name or an email, in any order, case and writing. Prefer
+    /// `POST /patients/search`, which keeps names out of URLs.
+    #[param(max_length = 100, pattern = r"^[^\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]*$")]
     search: Option<String>,
 }
 
@@ -44,8 +47,13 @@ pub(super) struct ListQuery {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[expect(dead_code, reason = "a document of what `Asked` reads")]
 pub(super) struct SearchIn {
-    /// Part of a name or an email, in any case.
-    #[schema(example = "roe", max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    /// Words that are parts of a name or an email, in any order, and without regard to case,
+    /// accents, hyphens, apostrophes and the like: `oneill` finds `O’Neill`.
+    #[schema(
+        example = "roe",
+        max_length = 100,
+        pattern = r"^[^\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]*$"
+    )]
     query: Option<String>,
     /// Patients in a page, 1 to 200; 20 when absent.
     #[schema(example = 20, minimum = 1, maximum = 200)]
@@ -95,6 +103,9 @@ pub(super) struct Asked {
 /// A list without its page: what a cursor is made for.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Listing {
+    /// See [`FORM`].
+    #[serde(default)]
+    form: u8,
     sort: String,
     order: String,
     search: Option<String>,
@@ -156,7 +167,8 @@ impl Page {
                 && search.is_none_or(|search| Some(search) == opened.listing.search.as_ref())
         };
         let opened = asked.cursor.map(|text| {
-            Opened::unseal(&text, cursors).filter(|opened| repeats(opened)).ok_or(NOT_OURS)
+            let opened = Opened::unseal(&text, cursors)?;
+            if repeats(&opened) { Ok(opened) } else { Err(NOT_OURS) }
         });
         let opened = faults.field("cursor", opened.transpose()).flatten();
         let wrong = faults.end();
@@ -164,28 +176,30 @@ impl Page {
             return Err(Failure::invalid_fields(wrong));
         };
         if let Some(Opened { listing, sort, order, after }) = opened {
-            let search = listing.search.clone();
+            let search = listing.search.as_deref().and_then(Search::parse);
             let list = List { sort, order, search, after: Some(after), count: size + 1 };
             return Ok(Self { listing, sort, size, list });
         }
         let listing = Listing {
+            form: FORM,
             sort: asked.sort.unwrap_or_else(|| "name".to_owned()),
             order: asked.order.unwrap_or_else(|| "asc".to_owned()),
             search: searched.flatten(),
         };
         let sort = sorted.flatten().unwrap_or(Sort::Name);
         let order = ordered.flatten().unwrap_or(Order::Asc);
-        let search = listing.search.clone();
+        let search = listing.search.as_deref().and_then(Search::parse);
         let list = List { sort, order, search, after: None, count: size + 1 };
         Ok(Self { listing, sort, size, list })
     }
 
     /// The cursor of the page after this one, whose last patient this is.
     pub(super) fn next(&self, last: &Patient, cursors: &Cursors) -> Result<String, Failure> {
-        let key = match After::of(last, self.sort) {
-            After::Name(key) => key,
-            After::RegisteredDate(date) => date.to_string(),
-            After::CreatedAt(time) => time.as_microsecond().to_string(),
+        let key = match self.sort {
+            // Its sort key is longer.
+            Sort::Name => last.details.name.as_str().to_owned(),
+            Sort::RegisteredDate => last.registered_date.to_string(),
+            Sort::CreatedAt => last.created_at.as_microsecond().to_string(),
         };
         let list = serde_json::to_string(&self.listing).expect("texts are JSON");
         cursors.seal(&Cursor { list, key, id: last.id })
@@ -195,18 +209,21 @@ impl Page {
 // === impl Opened ===
 
 impl Opened {
-    fn unseal(text: &str, cursors: &Cursors) -> Option<Self> {
-        let cursor = cursors.unseal_any(text).ok()?;
-        let listing: Listing = serde_json::from_str(&cursor.list).ok()?;
-        let (sort, order) = (sort(&listing.sort).ok()?, order(&listing.order).ok()?);
-        let after = (after(cursor.key, sort)?, cursor.id);
-        Some(Self { listing, sort, order, after })
+    fn unseal(text: &str, cursors: &Cursors) -> Result<Self, &'static str> {
+        let cursor = cursors.unseal_any(text)?;
+        let listing: Listing = serde_json::from_str(&cursor.list).map_err(|_| NOT_OURS)?;
+        if listing.form != FORM {
+            return Err("is of an earlier version: begin with the first page");
+        }
+        let (sort, order) = (sort(&listing.sort)?, order(&listing.order)?);
+        let after = (after(cursor.key, sort).ok_or(NOT_OURS)?, cursor.id);
+        Ok(Self { listing, sort, order, after })
     }
 }
 
 fn after(key: String, sort: Sort) -> Option<After> {
     match sort {
-        Sort::Name => Some(After::Name(key)),
+        Sort::Name => Some(After::Name(sort_key(&key))),
         Sort::RegisteredDate => key.parse().ok().map(After::RegisteredDate),
         Sort::CreatedAt => {
             let time = jiff::Timestamp::from_microsecond(key.parse().ok()?);
@@ -217,7 +234,8 @@ fn after(key: String, sort: Sort) -> Option<After> {
 
 fn search(text: Option<String>) -> Result<Option<String>, &'static str> {
     let Some(text) = text else { return Ok(None) };
-    let text = in_any_case(text.trim());
+    // A tab comes along from a spreadsheet.
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if text.chars().count() > SEARCH_CHARS_MAX || text.chars().any(char::is_control) {
         return Err("must have at most 100 characters, and no control characters");
     }

@@ -245,8 +245,8 @@ async fn a_removal_erases_the_answer_and_the_search_terms() {
         let (jane, terms) = (
             Uuid::from_u128(1),
             match engine.engine() {
-                kit::db::Engine::Sqlite => "select count(*) from patient_gram",
-                kit::db::Engine::Postgres => "select count(*) from patient where grams <> '{}'",
+                kit::db::Engine::Sqlite => "select count(*) from patient_search",
+                kit::db::Engine::Postgres => "select count(*) from patient where search <> ''",
             },
         );
         assert_eq!(count(&world.db, terms).await, 1);

@@ -9,7 +9,7 @@ use kit::{
 use uuid::Uuid;
 
 use super::patients::{self, COLUMNS};
-use crate::domain::{Details, Text};
+use crate::domain::{Details, Patient, Text};
 
 /// So many rows are looked at in one transaction.
 const AT_ONCE: u32 = 500;
@@ -54,7 +54,7 @@ async fn rewrite_some(tx: &mut Tx<'_>, after: Uuid) -> Result<Option<Uuid>, DbEr
         )
         .await?;
         let details = Details { email, ..found.details };
-        patients::index_again(tx, found.id, &details).await?;
+        patients::index_again(tx, &[Patient { details, ..found }]).await?;
     }
     Ok(last)
 }

@@ -1,17 +1,18 @@
 //! Pages of patients: sorted by an index, searched by an index.
 //!
-//! A search takes one of two ways. Few matches are fetched by their terms and sorted. Many would be
-//! too many to sort: then the sort's own index is walked and every row compared, which finds a page
-//! soon, just because there are many.
+//! A search takes one of two ways. Few matches are fetched by their trigrams and sorted. Many would
+//! be too many to sort: then the sort's own index is walked and every row compared, which finds a
+//! page soon, just because there are many. So are words of one or two characters, which have no
+//! trigram.
 
 use jiff::{Timestamp, civil::Date};
-use kit::{
-    db::{DbError, Engine, Tx, Value},
-    params,
-};
+use kit::db::{DbError, Engine, Tx, Value};
 use uuid::Uuid;
 
-use super::{grams, patients};
+use super::{
+    patients,
+    search::{Search, Word},
+};
 use crate::domain::Patient;
 
 /// More matches than this are many.
@@ -22,8 +23,7 @@ pub(super) const FEW_MATCHES: i64 = 2000;
 pub(crate) struct List {
     pub(crate) sort: Sort,
     pub(crate) order: Order,
-    /// In lower case, not empty: a part of the name or of the email.
-    pub(crate) search: Option<String>,
+    pub(crate) search: Option<Search>,
     /// The row that the page before ended with.
     pub(crate) after: Option<(After, Uuid)>,
     pub(crate) count: u32,
@@ -46,7 +46,7 @@ pub(crate) enum Order {
 /// A row's sort key: it may be a name, and is not printed.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum After {
-    Name(String),
+    Name(Vec<u8>),
     RegisteredDate(Date),
     CreatedAt(Timestamp),
 }
@@ -62,7 +62,7 @@ struct Statement {
 impl Sort {
     const fn column(self) -> &'static str {
         match self {
-            Self::Name => "name_key",
+            Self::Name => "sort_key",
             Self::RegisteredDate => "registered_date",
             Self::CreatedAt => "created_at",
         }
@@ -71,21 +71,10 @@ impl Sort {
 
 // === impl After ===
 
-impl After {
-    /// A patient's sort key.
-    pub(crate) fn of(patient: &Patient, sort: Sort) -> Self {
-        match sort {
-            Sort::Name => Self::Name(patient.details.name.key()),
-            Sort::RegisteredDate => Self::RegisteredDate(patient.registered_date),
-            Sort::CreatedAt => Self::CreatedAt(patient.created_at),
-        }
-    }
-}
-
 impl From<After> for Value {
     fn from(after: After) -> Self {
         match after {
-            After::Name(key) => Self::Text(key),
+            After::Name(key) => Self::Bytes(key),
             After::RegisteredDate(date) => Self::Date(date),
             After::CreatedAt(time) => Self::Time(time),
         }
@@ -103,6 +92,21 @@ impl Statement {
         self.params.push(value.into());
         self.sql.push_str(&format!("${}", self.params.len()));
     }
+
+    /// The text that is searched matches all of these words.
+    fn push_words<'w>(&mut self, words: impl IntoIterator<Item = &'w Word>) {
+        for word in words {
+            let mut before = " and (";
+            for pattern in word.patterns() {
+                self.push(before);
+                self.push("search like ");
+                self.bind(pattern);
+                self.push(r" escape '\'");
+                before = " or ";
+            }
+            self.push(")");
+        }
+    }
 }
 
 /// The page.
@@ -119,19 +123,26 @@ pub(super) async fn list(
     tx.query(&sql, &params).await?.iter().map(patients::patient).collect()
 }
 
-/// Whether so many patients at most have all the terms of the search.
-async fn matches_at_most(tx: &mut Tx<'_>, search: &str, few: i64) -> Result<bool, DbError> {
-    let sql = match tx.engine() {
+/// Whether so many patients at most match what the index knows of the search.
+async fn matches_at_most(tx: &mut Tx<'_>, search: &Search, few: i64) -> Result<bool, DbError> {
+    if search.indexed().next().is_none() {
+        return Ok(false);
+    }
+    let mut statement = Statement { sql: "select count(*) from (".to_owned(), params: Vec::new() };
+    match tx.engine() {
         Engine::Sqlite => {
-            "select count(*) from
-             (select 1 from patient_gram where patient_gram match $1 limit $2)"
+            statement.push("select 1 from patient_search where patient_search match ");
+            statement.bind(search.fts());
         }
         Engine::Postgres => {
-            "select count(*) from
-             (select 1 from patient where grams @> string_to_array($1, ' ') limit $2) few"
+            statement.push("select 1 from patient where true");
+            statement.push_words(search.indexed());
         }
-    };
-    let count: i64 = tx.query_one(sql, params![terms(search), few + 1]).await?.get(0)?;
+    }
+    statement.push(" limit ");
+    statement.bind(few + 1);
+    statement.push(") few");
+    let count: i64 = tx.query_one(&statement.sql, &statement.params).await?.get(0)?;
     Ok(count <= few)
 }
 
@@ -141,25 +152,26 @@ fn statement(engine: Engine, list: List, few: bool) -> Statement {
         Order::Asc => ("asc", ">"),
         Order::Desc => ("desc", "<"),
     };
-    let sql = format!("select {} from patient where true", patients::COLUMNS);
-    let mut statement = Statement { sql, params: Vec::new() };
-    if let Some(search) = list.search {
-        if few {
-            let (before, after) = match engine {
-                Engine::Sqlite => {
-                    (" and seq in (select rowid from patient_gram where patient_gram match ", ")")
-                }
-                Engine::Postgres => (" and grams @> string_to_array(", ", ' ')"),
-            };
-            statement.push(before);
-            statement.bind(terms(&search));
-            statement.push(after);
+    let columns = patients::COLUMNS;
+    let mut statement = Statement { sql: String::new(), params: Vec::new() };
+    match (list.search, engine) {
+        (None, _) => statement.push(&format!("select {columns} from patient where true")),
+        // Fetched first: the planner would else walk the sort's index for as few.
+        (Some(search), Engine::Postgres) if few => {
+            statement.push("with few as materialized (select * from patient where true");
+            statement.push_words(search.words());
+            statement.push(&format!(") select {columns} from few where true"));
         }
-        statement.push(" and (name_key like ");
-        statement.bind(pattern(&search));
-        statement.push(r" escape '\' or email_key like ");
-        statement.bind(pattern(&search));
-        statement.push(r" escape '\')");
+        (Some(search), engine) => {
+            statement.push(&format!("select {columns} from patient where true"));
+            if few && engine == Engine::Sqlite {
+                statement.push(" and seq in (select rowid from patient_search");
+                statement.push(" where patient_search match ");
+                statement.bind(search.fts());
+                statement.push(")");
+            }
+            statement.push_words(search.words());
+        }
     }
     if let Some((after, id)) = list.after {
         statement.push(&format!(" and ({column}, id) {beyond} ("));
@@ -171,23 +183,6 @@ fn statement(engine: Engine, list: List, few: bool) -> Statement {
     statement.push(&format!(" order by {column} {direction}, id {direction} limit "));
     statement.bind(list.count);
     statement
-}
-
-fn terms(search: &str) -> String {
-    grams::of_query(search).into_iter().collect::<Vec<_>>().join(" ")
-}
-
-/// Anything that contains the text, taken literally.
-fn pattern(search: &str) -> String {
-    let mut pattern = String::from("%");
-    for char in search.chars() {
-        if matches!(char, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(char);
-    }
-    pattern.push('%');
-    pattern
 }
 
 #[cfg(test)]
@@ -207,7 +202,7 @@ mod tests {
         let mut connection = rusqlite::Connection::open_in_memory().unwrap();
         super::super::sqlite::migrations::runner().run(&mut connection).unwrap();
         let cases = [
-            (Sort::Name, After::Name("m".to_owned())),
+            (Sort::Name, After::Name(b"m".to_vec())),
             (Sort::RegisteredDate, After::RegisteredDate(Date::MIN)),
             (Sort::CreatedAt, After::CreatedAt(Timestamp::UNIX_EPOCH)),
         ];
@@ -227,12 +222,12 @@ mod tests {
     fn a_search_with_few_matches_goes_by_the_terms() {
         let mut connection = rusqlite::Connection::open_in_memory().unwrap();
         super::super::sqlite::migrations::runner().run(&mut connection).unwrap();
-        let search = Some("roe".to_owned());
+        let search = Search::parse("roe");
         let (sort, order) = (Sort::Name, Order::Asc);
         let list = List { sort, order, search, after: None, count: 20 };
         let plan = plan(&connection, statement(Engine::Sqlite, list, true));
         assert!(plan.contains("SEARCH patient USING INTEGER PRIMARY KEY"), "{plan}");
-        assert!(plan.contains("patient_gram VIRTUAL TABLE"), "{plan}");
+        assert!(plan.contains("patient_search VIRTUAL TABLE"), "{plan}");
     }
 
     /// The same of PostgreSQL, with so many patients that its planner takes them seriously.
@@ -243,7 +238,7 @@ mod tests {
             fill::fill(store.config(), 0..20_000).await.unwrap();
             let db = store.open(migrations()).await;
             let list = |sort, search: Option<&str>| {
-                let (order, search) = (Order::Desc, search.map(str::to_owned));
+                let (order, search) = (Order::Desc, search.and_then(Search::parse));
                 List { sort, order, search, after: None, count: 20 }
             };
             for sort in [Sort::Name, Sort::RegisteredDate, Sort::CreatedAt] {
@@ -255,7 +250,7 @@ mod tests {
             let email = fill::email(14_321);
             let search = statement(Engine::Postgres, list(Sort::Name, Some(&email)), true);
             let plan = postgres_plan(&db, search).await;
-            assert!(plan.contains("Bitmap Index Scan on patient_by_gram"), "{plan}");
+            assert!(plan.contains("Bitmap Index Scan on patient_by_search"), "{plan}");
             let sql = format!("select {} from patient where id = $1", patients::COLUMNS);
             let params = vec![fill::id(7).into()];
             let plan = postgres_plan(&db, Statement { sql, params }).await;

@@ -4,13 +4,14 @@
 //! - `list` pages and searches.
 //! - `idempotency` keeps first answers.
 //! - `email_domains` rewrites addresses from before.
-//! - `grams` makes the search index's terms.
+//! - `search` is what is searched for; `prepared` makes it for patients of before.
 
 mod email_domains;
-mod grams;
 mod idempotency;
 mod list;
 pub(crate) mod patients;
+mod prepared;
+mod search;
 
 use std::sync::{
     Arc,
@@ -28,6 +29,7 @@ use uuid::Uuid;
 pub(crate) use self::{
     idempotency::IdempotencyKey,
     list::{After, List, Order, Sort},
+    search::Search,
 };
 use crate::{
     domain::{Condition, Details, Patient},
@@ -189,6 +191,11 @@ impl Store {
                 })
             })
             .await
+    }
+
+    /// Makes what patients of before are found and sorted by.
+    pub(crate) async fn prepare(&self) -> Result<(), DbError> {
+        prepared::prepare(&self.db).await
     }
 
     /// Writes the domains of addresses in their ASCII form, of which some rows are from before.

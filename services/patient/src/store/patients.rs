@@ -1,18 +1,19 @@
-//! Single patients: each write with its event, its search terms and its first answer.
+//! Single patients: each write with its event, what it is found by, and its first answer.
 
 use jiff::Timestamp;
 use kit::{
     audit::{self, Note},
-    db::{DbError, Engine, Row, Tx, Value},
+    db::{DbError, Engine, Row, Tx},
     outbox, params,
 };
 use uuid::Uuid;
 
-use super::{Change, FirstAnswer, Registration, grams, idempotency};
+use super::{Change, FirstAnswer, Registration, idempotency, search::text_of};
 use crate::{
     domain::{Billing, Details, Invalid, Patient, Text},
     error::Error,
     events,
+    names::sort_key,
 };
 
 /// What [`patient`] reads, in its order.
@@ -20,7 +21,7 @@ pub(super) const COLUMNS: &str =
     "id, name, email, address, date_of_birth, registered_date, version,
     created_at, updated_at, billing_account";
 
-const INSERT_TERMS: &str = "insert into patient_gram (rowid, grams) values ($1, $2)";
+const INSERT_SEARCH: &str = "insert into patient_search (rowid, search) values ($1, $2)";
 
 pub(super) async fn register(tx: &mut Tx<'_>, new: Registration) -> Result<FirstAnswer, Error> {
     let Registration { patient, event, answer, key } = new;
@@ -54,11 +55,10 @@ pub(super) async fn update(
     }
     let Details { name, email, address, date_of_birth } = &details;
     tx.execute(
-        "update patient set name = $1, name_key = $2, email = $3, email_key = $4, address = $5,
-         date_of_birth = $6, version = $7, updated_at = $8 where id = $9",
+        "update patient set name = $1, email = $2, email_key = $3, address = $4,
+         date_of_birth = $5, version = $6, updated_at = $7 where id = $8",
         params![
             name.as_str(),
-            name.key(),
             email.as_str(),
             email.key(),
             address.as_str(),
@@ -69,9 +69,9 @@ pub(super) async fn update(
         ],
     )
     .await?;
-    index_again(tx, change.id, &details).await?;
     let version = before.version + 1;
     let after = Patient { details, version, updated_at: change.now, ..before };
+    index_again(tx, std::slice::from_ref(&after)).await?;
     let event = events::event(event, change.event_id, &after, version, change.now, change.trace);
     outbox::append(tx, event).await?;
     audit::note(tx, Note::of(after.id).concerning(after.id))?;
@@ -86,7 +86,7 @@ pub(super) async fn remove(
     let before = locked(tx, &change).await?;
     if tx.engine() == Engine::Sqlite {
         tx.execute(
-            "delete from patient_gram where rowid = (select seq from patient where id = $1)",
+            "delete from patient_search where rowid = (select seq from patient where id = $1)",
             params![change.id],
         )
         .await?;
@@ -152,13 +152,14 @@ async fn locked(tx: &mut Tx<'_>, change: &Change) -> Result<Patient, Error> {
     if change.condition.holds(found.version) { Ok(found) } else { Err(Error::Changed) }
 }
 
-/// A new patient and its search terms.
+/// A new patient, and what it is found by.
 pub(crate) async fn insert(tx: &mut Tx<'_>, patient: &Patient) -> Result<(), DbError> {
     let Details { name, email, address, date_of_birth } = &patient.details;
+    let search = text_of(&patient.details);
     let values = params![
         patient.id,
         name.as_str(),
-        name.key(),
+        sort_key(name.as_str()),
         email.as_str(),
         email.key(),
         address.as_str(),
@@ -167,54 +168,35 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, patient: &Patient) -> Result<(), DbE
         patient.version,
         patient.created_at,
         patient.updated_at,
-        terms(&patient.details),
+        search.clone(),
     ];
-    let columns = "id, name, name_key, email, email_key, address, date_of_birth,
-         registered_date, version, created_at, updated_at";
-    let places = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11";
+    let sql = "insert into patient (id, name, sort_key, email, email_key, address, date_of_birth,
+         registered_date, version, created_at, updated_at, search)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     match tx.engine() {
-        Engine::Postgres => {
-            let sql = format!(
-                "insert into patient ({columns}, grams)
-                 values ({places}, string_to_array($12, ' '))"
-            );
-            tx.execute(&sql, values).await?;
-        }
+        Engine::Postgres => tx.execute(sql, values).await.map(drop),
         Engine::Sqlite => {
-            let [values @ .., terms] = values;
-            let sql = format!("insert into patient ({columns}) values ({places}) returning seq");
-            let seq: i64 = tx.query_one(&sql, values).await?.get(0)?;
-            tx.execute(INSERT_TERMS, &[seq.into(), terms.clone()]).await?;
+            let row = tx.query_one(&format!("{sql} returning seq"), values).await?;
+            tx.execute(INSERT_SEARCH, params![row.get::<i64>(0)?, search]).await.map(drop)
         }
     }
-    Ok(())
 }
 
-/// Puts a patient's search terms in place of those that it had.
-pub(super) async fn index_again(
-    tx: &mut Tx<'_>,
-    id: Uuid,
-    details: &Details,
-) -> Result<(), DbError> {
-    let terms = terms(details);
-    match tx.engine() {
-        Engine::Postgres => {
-            let sql = "update patient set grams = string_to_array($1, ' ') where id = $2";
-            tx.execute(sql, params![terms, id]).await?;
+/// Puts what patients are found and sorted by in place of what it was.
+pub(super) async fn index_again(tx: &mut Tx<'_>, patients: &[Patient]) -> Result<(), DbError> {
+    for patient in patients {
+        let search = text_of(&patient.details);
+        if tx.engine() == Engine::Sqlite {
+            let sql = "select seq from patient where id = $1";
+            let seq: i64 = tx.query_one(sql, params![patient.id]).await?.get(0)?;
+            tx.execute("delete from patient_search where rowid = $1", params![seq]).await?;
+            tx.execute(INSERT_SEARCH, params![seq, search.clone()]).await?;
         }
-        Engine::Sqlite => {
-            let seq: i64 =
-                tx.query_one("select seq from patient where id = $1", params![id]).await?.get(0)?;
-            let known = &[Value::from(seq)];
-            tx.execute("delete from patient_gram where rowid = $1", known).await?;
-            tx.execute(INSERT_TERMS, params![seq, terms]).await?;
-        }
+        let sql = "update patient set search = $1, sort_key = $2 where id = $3";
+        let key = sort_key(patient.details.name.as_str());
+        tx.execute(sql, params![search, key, patient.id]).await?;
     }
     Ok(())
-}
-
-fn terms(details: &Details) -> String {
-    grams::of_patient(&details.name.key(), &details.email.key())
 }
 
 /// Reads [`COLUMNS`].

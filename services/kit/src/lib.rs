@@ -3,6 +3,7 @@
 //! - [`service`]: what a service is made of, and what it is given.
 //! - [`db`]: its store, on SQLite or PostgreSQL.
 //! - [`files`]: how keys and other files of ours are written.
+//! - [`batch`]: work that is done in groups, such as commits.
 //! - [`lease`]: what one of several replicas does at a time.
 //! - [`audit`]: who did what to which record, in a chain that shows what was changed.
 //! - [`outbox`]: events that commit with the rows that cause them, and the relay that publishes
@@ -17,6 +18,7 @@
 
 pub mod service;
 
+pub mod batch;
 pub mod db;
 pub mod files;
 mod lag;

@@ -22,7 +22,7 @@ use crate::{
     error::Error,
     events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED},
     in_progress::InProgress,
-    store::{Change, FirstAnswer, IdempotencyKey, List, Registration, Store},
+    store::{Change, FirstAnswer, IdempotencyKey, List, Opened, Registration, Store},
 };
 
 /// The patient service's verbs.
@@ -107,14 +107,7 @@ impl App {
             };
         }
         self.outbox.wake();
-        let patient = self.open_account(patient).await;
-        if let Some(key) = key
-            && let Err(error) = self.store.finish(key, render(&patient)).await
-        {
-            // The patient is registered; whoever repeats the request finishes it.
-            tracing::warn!(error = causes(&error), "answer not kept");
-        }
-        Ok(Registered::New(patient))
+        Ok(Registered::New(self.open_account(patient, key.map(|key| (key, render))).await))
     }
 
     /// Finishes what somebody else has begun: as it would, were it still there.
@@ -128,7 +121,7 @@ impl App {
         self.outbox.wake();
         let patient = self.store.get(patient_id).await?.ok_or(Error::Removed)?;
         let patient = match patient.billing {
-            Billing::Pending => self.open_account(patient).await,
+            Billing::Pending => self.open_account(patient, None).await,
             Billing::Active(_) => patient,
         };
         // What was changed since is no part of the first answer.
@@ -149,7 +142,7 @@ impl App {
         };
         self.store.register(registration).await?;
         self.outbox.wake();
-        self.open_account(patient).await;
+        self.open_account(patient, None).await;
         Ok(())
     }
 
@@ -200,26 +193,47 @@ impl App {
         if self.demo || !demo::is_patient(id.as_u128()) { Ok(()) } else { Err(Error::NotFound) }
     }
 
-    /// Asks billing for the patient's account, and keeps what it says.
-    pub(crate) async fn open_account(&self, patient: Patient) -> Patient {
-        let opened = match self.billing.open(&patient).await {
-            Ok(account) => self.store.account_opened(patient.id, account).await.map(|()| account),
+    /// Asks billing for the patient's account, and keeps what it says: with the final answer, if
+    /// one is to be kept.
+    pub(crate) async fn open_account(
+        &self,
+        patient: Patient,
+        answer: Option<(IdempotencyKey, Render)>,
+    ) -> Patient {
+        let account = match self.billing.open(&patient).await {
+            Ok(account) => account,
             Err(error) => {
                 tracing::warn!(patient.id = %patient.id, error = causes(&error), "account pending");
-                self.reconcile.notify_one();
-                return patient;
+                return self.pending(patient, answer).await;
             }
         };
-        match opened {
-            Ok(account) => Patient { billing: Billing::Active(account), ..patient },
+        let opened = Patient { billing: Billing::Active(account), ..patient.clone() };
+        let kept = Opened {
+            patient_id: patient.id,
+            account,
+            answer: answer.clone().map(|(key, render)| (key, render(&opened))),
+        };
+        match self.store.opened(kept).await {
+            Ok(()) => opened,
             Err(error) => {
                 // Billing has the account; the reconciler asks again and finds it.
                 let error = causes(&error);
                 tracing::warn!(patient.id = %patient.id, error, "account not kept");
-                self.reconcile.notify_one();
-                patient
+                self.pending(patient, answer).await
             }
         }
+    }
+
+    /// Leaves it to the reconciler.
+    async fn pending(&self, patient: Patient, answer: Option<(IdempotencyKey, Render)>) -> Patient {
+        self.reconcile.notify_one();
+        if let Some((key, render)) = answer
+            && let Err(error) = self.store.finish(key, render(&patient)).await
+        {
+            // The patient is registered; whoever repeats the request finishes it.
+            tracing::warn!(error = causes(&error), "answer not kept");
+        }
+        patient
     }
 
     fn new_patient(&self, id: Uuid, details: Details, registered_date: Date) -> Patient {

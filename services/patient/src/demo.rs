@@ -97,7 +97,7 @@ impl App {
                 return Ok(());
             }
             for patient in pending {
-                self.open_account(patient).await;
+                self.open_account(patient, None).await;
             }
             sleep(ASKED_AGAIN_AFTER).await;
         }

@@ -80,7 +80,7 @@ impl Rounds {
             self.after = batch.last().map(|patient| (patient.created_at, patient.id));
         }
         for patient in batch {
-            app.open_account(patient).await;
+            app.open_account(patient, None).await;
         }
         let (pending, oldest) = app.store.waiting_for_account(app.clock.now()).await?;
         PENDING.set(pending);

@@ -34,7 +34,6 @@ pub mod verify;
 
 use std::{
     collections::BTreeMap,
-    mem,
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
@@ -48,7 +47,7 @@ use shared_middleware::{
     identity::{Part, Role},
     metrics::counter,
 };
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub(crate) use self::append_lock::{AppendLock, Appending};
@@ -59,6 +58,7 @@ pub use self::{
     rows::{COLUMN_COUNT, COLUMNS, Head, Kept, after, head, heads},
 };
 use crate::{
+    batch::Batch,
     db::{Db, DbError, Tx},
     params,
 };
@@ -99,19 +99,9 @@ pub(crate) struct Ledger {
 struct Inner {
     db: Db,
     ledger: Arc<Ledger>,
-    queue: Mutex<Queue>,
+    /// Entries of reads; told whether theirs is on disk.
+    single: Batch<Entry, bool>,
 }
-
-/// Entries that are not written yet.
-#[derive(Default)]
-struct Queue {
-    waiting: Vec<Waiting>,
-    /// A task writes whatever waits, until nothing does.
-    is_served: bool,
-}
-
-/// An entry, and who waits for it to be on disk: told `false` when it is not.
-type Waiting = (Entry, oneshot::Sender<bool>);
 
 /// What a transaction did, as the trail tells it.
 #[derive(Debug)]
@@ -126,7 +116,13 @@ pub struct Note {
 /// Records what the running request does, in the transaction of its effect: when all else in it has
 /// worked, so that nobody waits for the trail longer than it takes to commit.
 pub fn note(tx: &mut Tx<'_>, note: Note) -> Result<(), DbError> {
-    let (asked, ledger) = tx.ledger()?;
+    let (asked, _) = tx.ledger()?;
+    note_for(tx, asked, note)
+}
+
+/// The same, where a transaction does what several requests asked for: this one.
+pub fn note_for(tx: &mut Tx<'_>, asked: Option<Asked>, note: Note) -> Result<(), DbError> {
+    let (_, ledger) = tx.ledger()?;
     let asked = asked.unwrap_or_else(|| Asked::by_system(SYSTEM));
     let Note { record, patients, by, outcome, changed } = note;
     if let Some((user, role)) = by {
@@ -196,45 +192,26 @@ impl Trail {
         let (grown, doubted) = (Notify::new(), Notify::new());
         let ledger = Arc::new(Ledger { key, chain, clock, grown, taken, doubted });
         db.keep_ledger(Arc::clone(&ledger));
-        Ok(Self(Arc::new(Inner { db, ledger, queue: Mutex::default() })))
+        let (writing, written) = (db.clone(), Arc::clone(&ledger));
+        // A chain is appended to by one at a time.
+        let single = Batch::new(BATCH_MAX, 1, move |entries: Vec<Entry>| {
+            let (db, ledger, count) = (writing.clone(), Arc::clone(&written), entries.len());
+            Box::pin(async move { vec![keep_all(&db, &ledger, entries).await.is_ok(); count] })
+        });
+        Ok(Self(Arc::new(Inner { db, ledger, single })))
     }
 
     /// Keeps an entry: it is on disk when this is `Ok`.
     ///
     /// Those that come while others are written are written together.
     pub async fn keep(&self, entry: Entry) -> Result<(), Failure> {
-        let (tell, told) = oneshot::channel();
-        let was_served = {
-            let mut queue = self.queue();
-            queue.waiting.push((entry, tell));
-            mem::replace(&mut queue.is_served, true)
-        };
-        if !was_served {
-            // A task of its own: a caller that goes away takes nobody's entry along.
-            tokio::spawn(self.clone().serve());
-        }
-        if told.await == Ok(true) { Ok(()) } else { Err(not_recorded()) }
+        let is_kept = self.0.single.add(entry).await.unwrap_or(false);
+        if is_kept { Ok(()) } else { Err(not_recorded()) }
     }
 
     /// Keeps the entries that another part recorded.
     pub async fn keep_all(&self, entries: Vec<Entry>) -> Result<(), DbError> {
-        let outcomes: Vec<_> = entries.iter().map(|entry| entry.outcome).collect();
-        let entries = Arc::<[Entry]>::from(entries);
-        let kept = self.0.db.write_trail(move |tx| {
-            Box::pin(async move {
-                entries.iter().for_each(|entry| tx.record(entry.clone()));
-                Ok(())
-            })
-        });
-        let kept = kept.await;
-        match &kept {
-            Ok(()) => outcomes.into_iter().for_each(|outcome| self.0.ledger.counted(outcome)),
-            Err(error) => {
-                FAILURES.with_label_values(&[self.writer().as_str()]).inc();
-                tracing::error!(error = causes(error), "the audit trail cannot be written");
-            }
-        }
-        kept
+        keep_all(&self.0.db, &self.0.ledger, entries).await
     }
 
     /// Closes a log that is broken: verification speaks of what comes after this. `known` is how
@@ -253,47 +230,27 @@ impl Trail {
     pub fn writer(&self) -> Part {
         self.0.ledger.chain.writer()
     }
-
-    /// Writes what waits, until nothing does.
-    async fn serve(self) {
-        let _again = ServedAgain(&self);
-        loop {
-            // The queue is not held while its entries are written.
-            let batch = self.queue().next();
-            let Some(batch) = batch else { return };
-            let (entries, callers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-            let kept = self.keep_all(entries).await.is_ok();
-            for caller in callers {
-                // One that has gone away needs no word.
-                let _ = caller.send(kept);
-            }
-        }
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-impl Queue {
-    /// What is written next; when there is nothing, whoever asks serves no longer.
-    fn next(&mut self) -> Option<Vec<Waiting>> {
-        let later = self.waiting.split_off(self.waiting.len().min(BATCH_MAX));
-        let batch = mem::replace(&mut self.waiting, later);
-        self.is_served = !batch.is_empty();
-        self.is_served.then_some(batch)
-    }
-}
-
-/// Whoever comes after a panic serves the queue again.
-struct ServedAgain<'t>(&'t Trail);
-
-impl Drop for ServedAgain<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.queue().is_served = false;
+/// Keeps entries that no effect of ours caused.
+async fn keep_all(db: &Db, ledger: &Ledger, entries: Vec<Entry>) -> Result<(), DbError> {
+    let outcomes: Vec<_> = entries.iter().map(|entry| entry.outcome).collect();
+    let entries = Arc::<[Entry]>::from(entries);
+    let kept = db.write_trail(move |tx| {
+        Box::pin(async move {
+            entries.iter().for_each(|entry| tx.record(entry.clone()));
+            Ok(())
+        })
+    });
+    let kept = kept.await;
+    match &kept {
+        Ok(()) => outcomes.into_iter().for_each(|outcome| ledger.counted(outcome)),
+        Err(error) => {
+            FAILURES.with_label_values(&[ledger.chain.writer().as_str()]).inc();
+            tracing::error!(error = causes(error), "the audit trail cannot be written");
         }
     }
+    kept
 }
 
 impl Record for Trail {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{DbError, Engine, Tx, Value};
+use super::{DbError, Engine, Tx, Value, tx::Rows};
 
 /// So many rows are inserted at once, as long as there are that many: few statements to keep
 /// prepared.
@@ -26,15 +26,14 @@ impl Tx<'_> {
     /// where it fails.
     pub(crate) async fn insert_at_commit(
         &mut self,
-        table: &str,
-        columns: &str,
+        table: &'static str,
+        columns: &'static str,
         values: Vec<Value>,
     ) -> Result<(), DbError> {
-        let all = statements(table, columns, &values, "");
         match self.engine() {
-            Engine::Sqlite => self.execute_all(&all).await.map(drop),
+            Engine::Sqlite => self.insert_all(table, columns, &values, "").await.map(drop),
             Engine::Postgres => {
-                all.into_iter().for_each(|(sql, rows)| self.send_at_commit(sql, rows.to_vec()));
+                self.send_at_commit(Rows { table, columns, values });
                 Ok(())
             }
         }
@@ -42,7 +41,7 @@ impl Tx<'_> {
 }
 
 /// Few statements for all of them, each with its rows.
-fn statements<'v>(
+pub(super) fn statements<'v>(
     table: &str,
     columns: &str,
     values: &'v [Value],

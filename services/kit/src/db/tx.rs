@@ -18,8 +18,15 @@ pub struct Tx<'c> {
     audit: (Option<Asked>, Option<Arc<Ledger>>),
     /// What is recorded of it, when all else has worked.
     recorded: Vec<Entry>,
-    /// What PostgreSQL gets with the commit.
-    at_commit: Vec<(String, Vec<Value>)>,
+    /// Rows that PostgreSQL gets with the commit.
+    at_commit: Vec<Rows>,
+}
+
+/// Rows of a table, whose values follow one another in the order of these columns.
+pub(super) struct Rows {
+    pub(super) table: &'static str,
+    pub(super) columns: &'static str,
+    pub(super) values: Vec<Value>,
 }
 
 pub(super) enum TxInner<'c> {
@@ -74,13 +81,16 @@ impl<'c> Tx<'c> {
         }
     }
 
-    /// Keeps a statement for the commit, with which it is sent.
-    pub(super) fn send_at_commit(&mut self, sql: String, params: Vec<Value>) {
-        self.at_commit.push((sql, params));
+    /// Keeps rows for the commit, with which they are sent: those of one table together.
+    pub(super) fn send_at_commit(&mut self, rows: Rows) {
+        match self.at_commit.iter_mut().find(|other| other.table == rows.table) {
+            Some(other) => other.values.extend(rows.values),
+            None => self.at_commit.push(rows),
+        }
     }
 
     /// What is sent with the commit.
-    pub(super) fn take_at_commit(&mut self) -> Vec<(String, Vec<Value>)> {
+    pub(super) fn take_at_commit(&mut self) -> Vec<Rows> {
         std::mem::take(&mut self.at_commit)
     }
 

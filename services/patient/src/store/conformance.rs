@@ -2,12 +2,12 @@
 
 use jiff::{SignedDuration, civil::date};
 use kit::{
-    db::Db,
+    db::{Db, DbError},
     testing::{TestStore, engines},
 };
 use uuid::Uuid;
 
-use super::{Change, FirstAnswer, IdempotencyKey, Registration, Store, migrations};
+use super::{Change, FirstAnswer, IdempotencyKey, Opened, Registration, Store, migrations};
 use crate::{
     domain::{Billing, Condition, Details, Patient},
     error::Error,
@@ -19,14 +19,22 @@ use crate::{
 pub(super) struct World {
     pub(super) store: Store,
     pub(super) db: Db,
-    _kept: TestStore,
+    kept: TestStore,
 }
 
 impl World {
+    async fn opened(&self, patient_id: Uuid, account: Uuid) -> Result<(), DbError> {
+        self.store.opened(Opened { patient_id, account, answer: None }).await
+    }
+
+    pub(super) const fn kept(&self) -> &TestStore {
+        &self.kept
+    }
+
     pub(super) async fn on(engine: kit::testing::TestEngine) -> Self {
         let kept = TestStore::on(engine).await;
         let db = kept.open(migrations()).await;
-        Self { store: Store::new(db.clone()), db, _kept: kept }
+        Self { store: Store::new(db.clone()), db, kept }
     }
 
     pub(super) async fn add(&self, patient: &Patient) {
@@ -65,7 +73,7 @@ fn key() -> IdempotencyKey {
     IdempotencyKey { caller: "u1".to_owned(), key: "k1".to_owned(), fingerprint }
 }
 
-fn registration(patient: &Patient, key: Option<IdempotencyKey>) -> Registration {
+pub(super) fn registration(patient: &Patient, key: Option<IdempotencyKey>) -> Registration {
     let event_id = Uuid::from_u128(patient.id.as_u128() << 64);
     Registration {
         event: event(PATIENT_CREATED, event_id, patient, patient.version, patient.created_at, None),
@@ -334,9 +342,9 @@ async fn patients_without_account_are_told_oldest_first_once_they_are_old_enough
         }
         assert!(!world.store.is_empty().await.unwrap());
         let account = Uuid::from_u128(55);
-        world.store.account_opened(Uuid::from_u128(5), account).await.unwrap();
+        world.opened(Uuid::from_u128(5), account).await.unwrap();
         // A second answer changes nothing.
-        world.store.account_opened(Uuid::from_u128(5), Uuid::nil()).await.unwrap();
+        world.opened(Uuid::from_u128(5), Uuid::nil()).await.unwrap();
         let kept = world.store.get(Uuid::from_u128(5)).await.unwrap().unwrap();
         assert_eq!((kept.billing, kept.version), (Billing::Active(account), 1));
 
@@ -350,7 +358,7 @@ async fn patients_without_account_are_told_oldest_first_once_they_are_old_enough
         assert_eq!(world.store.waiting_for_account(NOW).await.unwrap().0, 4);
         // A registration that is committed late is found all the same, also when nobody waits.
         for id in [1, 2, 3, 4] {
-            world.store.account_opened(Uuid::from_u128(id), account).await.unwrap();
+            world.opened(Uuid::from_u128(id), account).await.unwrap();
         }
         let later = NOW + second * 3600;
         assert_eq!(world.store.waiting_for_account(later).await.unwrap(), (0, None));

@@ -2,12 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kit::{
-    db::{DbError, Tx},
+    db::{DbError, Tx, many},
     params,
 };
+use serde_json::json;
 use uuid::Uuid;
 
-use super::FirstAnswer;
+use super::{FirstAnswer, Registration};
 use crate::error::Error;
 
 /// How long a key is remembered.
@@ -68,6 +69,56 @@ pub(super) async fn begin(
     )
     .await
     .map(drop)
+}
+
+/// The same for many; tells for how many there was none.
+pub(super) async fn begin_all(tx: &mut Tx<'_>, keyed: &[&Registration]) -> Result<u64, DbError> {
+    let mut values = Vec::new();
+    // In one order, so that groups of two replicas do not wait for each other.
+    let mut keyed: Vec<_> =
+        keyed.iter().filter_map(|new| new.key.as_ref().map(|key| (key, new))).collect();
+    keyed.sort_unstable_by_key(|(key, _)| (&key.caller, &key.key));
+    for (IdempotencyKey { caller, key, fingerprint }, Registration { patient, answer, .. }) in keyed
+    {
+        values.extend_from_slice(params![
+            caller,
+            key,
+            fingerprint.clone(),
+            patient.id,
+            answer,
+            0_i64,
+            patient.created_at
+        ]);
+    }
+    let columns = "caller, request_key, fingerprint, patient_id, answer, finished, created_at";
+    tx.insert_all("idempotency", columns, &values, "on conflict do nothing").await
+}
+
+/// Forgets the keys of patients who were not registered.
+pub(super) async fn forget_all(
+    tx: &mut Tx<'_>,
+    patients: impl Iterator<Item = Uuid>,
+) -> Result<(), DbError> {
+    let sql = format!("delete from idempotency where patient_id in {}", tx.ids_in("$1"));
+    tx.execute(&sql, &[many::ids(patients)]).await.map(drop)
+}
+
+/// As [`finish`] for many, of which PostgreSQL alone is asked.
+pub(super) async fn finish_all(
+    tx: &mut Tx<'_>,
+    answers: &[&(IdempotencyKey, String)],
+) -> Result<(), DbError> {
+    if answers.is_empty() {
+        return Ok(());
+    }
+    let answers: Vec<_> = answers
+        .iter()
+        .map(|(key, answer)| json!({"c": key.caller, "k": key.key, "a": answer}))
+        .collect();
+    let sql = "update idempotency i set answer = v.a, finished = 1
+               from json_to_recordset(cast(cast($1 as text) as json)) as v(c text, k text, a text)
+               where i.caller = v.c and i.request_key = v.k and i.finished = 0";
+    tx.execute(sql, params![json!(answers).to_string()]).await.map(drop)
 }
 
 /// Keeps the final answer, unless there is one or the patient was removed meanwhile; tells which

@@ -2,11 +2,13 @@
 //!
 //! - `patients` writes and reads single patients.
 //! - `list` pages and searches.
+//! - `groups` writes many at once.
 //! - `idempotency` keeps first answers.
 //! - `email_domains` rewrites addresses from before.
 //! - `search` is what is searched for; `prepared` makes it for patients of before.
 
 mod email_domains;
+mod groups;
 mod idempotency;
 mod list;
 pub(crate) mod patients;
@@ -26,7 +28,9 @@ use kit::{
 use shared_middleware::trace_context::TraceContext;
 use uuid::Uuid;
 
+use self::groups::Groups;
 pub(crate) use self::{
+    groups::Opened,
     idempotency::IdempotencyKey,
     list::{After, List, Order, Sort},
     search::Search,
@@ -86,6 +90,7 @@ pub(crate) enum FirstAnswer {
 #[derive(Clone)]
 pub(crate) struct Store {
     db: Db,
+    groups: Groups,
     /// See `list`.
     few_matches: i64,
     /// Every patient who was registered before has an account, as far as this process has seen:
@@ -99,7 +104,8 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn new(db: Db) -> Self {
         let accounts_open_before_us = Arc::new(AtomicI64::new(0));
-        Self { db, few_matches: list::FEW_MATCHES, accounts_open_before_us }
+        let groups = Groups::new(&db);
+        Self { db, groups, few_matches: list::FEW_MATCHES, accounts_open_before_us }
     }
 
     /// The same, taking searches with more matches than this for ones with many.
@@ -110,7 +116,7 @@ impl Store {
 
     /// Registers a patient with its event, unless its key was used before.
     pub(crate) async fn register(&self, new: Registration) -> Result<FirstAnswer, Error> {
-        self.db.write(move |tx| Box::pin(patients::register(tx, new))).await
+        self.groups.register(&self.db, new).await
     }
 
     /// Keeps the final answer under the key, unless there is one; tells which one it is, or nothing
@@ -123,9 +129,9 @@ impl Store {
         self.db.write(move |tx| Box::pin(idempotency::finish(tx, key, answer))).await
     }
 
-    /// Keeps the patient's account.
-    pub(crate) async fn account_opened(&self, id: Uuid, account: Uuid) -> Result<(), DbError> {
-        self.db.write(move |tx| Box::pin(patients::account_opened(tx, id, account))).await
+    /// Keeps a patient's account, and the final answer.
+    pub(crate) async fn opened(&self, opened: Opened) -> Result<(), DbError> {
+        self.groups.opened(&self.db, opened).await
     }
 
     /// Changes a patient's details.
@@ -213,3 +219,5 @@ impl Store {
 mod conformance;
 #[cfg(test)]
 mod conformance_list;
+#[cfg(test)]
+mod groups_tests;

@@ -1,9 +1,11 @@
 //! Single patients: each write with its event, what it is found by, and its first answer.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use kit::{
     audit::{self, Note},
-    db::{DbError, Engine, Row, Tx},
+    db::{DbError, Engine, Row, Tx, Value, many},
     outbox, params,
 };
 use uuid::Uuid;
@@ -21,6 +23,9 @@ pub(super) const COLUMNS: &str =
     "id, name, email, address, date_of_birth, registered_date, version,
     created_at, updated_at, billing_account";
 
+/// What [`values`] are written to, in their order.
+const INSERTED: &str = "id, name, sort_key, email, email_key, address, date_of_birth,
+    registered_date, version, created_at, updated_at, search";
 const INSERT_SEARCH: &str = "insert into patient_search (rowid, search) values ($1, $2)";
 
 pub(super) async fn register(tx: &mut Tx<'_>, new: Registration) -> Result<FirstAnswer, Error> {
@@ -154,32 +159,57 @@ async fn locked(tx: &mut Tx<'_>, change: &Change) -> Result<Patient, Error> {
 
 /// A new patient, and what it is found by.
 pub(crate) async fn insert(tx: &mut Tx<'_>, patient: &Patient) -> Result<(), DbError> {
-    let Details { name, email, address, date_of_birth } = &patient.details;
-    let search = text_of(&patient.details);
-    let values = params![
-        patient.id,
-        name.as_str(),
-        sort_key(name.as_str()),
-        email.as_str(),
-        email.key(),
-        address.as_str(),
-        *date_of_birth,
-        patient.registered_date,
-        patient.version,
-        patient.created_at,
-        patient.updated_at,
-        search.clone(),
-    ];
-    let sql = "insert into patient (id, name, sort_key, email, email_key, address, date_of_birth,
-         registered_date, version, created_at, updated_at, search)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    let values = values(patient);
+    let places = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12";
+    let sql = format!("insert into patient ({INSERTED}) values ({places})");
     match tx.engine() {
-        Engine::Postgres => tx.execute(sql, values).await.map(drop),
+        Engine::Postgres => tx.execute(&sql, &values).await.map(drop),
         Engine::Sqlite => {
-            let row = tx.query_one(&format!("{sql} returning seq"), values).await?;
-            tx.execute(INSERT_SEARCH, params![row.get::<i64>(0)?, search]).await.map(drop)
+            let row = tx.query_one(&format!("{sql} returning seq"), &values).await?;
+            let [.., search] = values;
+            tx.execute(INSERT_SEARCH, &[row.get::<i64>(0)?.into(), search]).await.map(drop)
         }
     }
+}
+
+/// New patients, but for those whose email is taken; tells how many. Of this PostgreSQL alone is
+/// asked.
+pub(super) async fn insert_all(tx: &mut Tx<'_>, patients: &[&Patient]) -> Result<u64, DbError> {
+    let mut keyed: Vec<_> =
+        patients.iter().map(|patient| (patient.details.email.key(), *patient)).collect();
+    // In one order, so that groups of two replicas do not wait for each other.
+    keyed.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    let values: Vec<_> = keyed.into_iter().flat_map(|(_, patient)| values(patient)).collect();
+    tx.insert_all("patient", INSERTED, &values, "on conflict (email_key) do nothing").await
+}
+
+/// Which of these are there, by their ids.
+pub(super) async fn those_of(
+    tx: &mut Tx<'_>,
+    patients: &[&Patient],
+) -> Result<BTreeSet<Uuid>, DbError> {
+    let sql = format!("select id from patient where id in {}", tx.ids_in("$1"));
+    let ids = many::ids(patients.iter().map(|patient| patient.id));
+    tx.query(&sql, &[ids]).await?.iter().map(|row| row.get(0)).collect()
+}
+
+/// [`INSERTED`] of a patient.
+fn values(patient: &Patient) -> [Value; 12] {
+    let Details { name, email, address, date_of_birth } = &patient.details;
+    [
+        patient.id.into(),
+        name.as_str().into(),
+        sort_key(name.as_str()).into(),
+        email.as_str().into(),
+        email.key().into(),
+        address.as_str().into(),
+        (*date_of_birth).into(),
+        patient.registered_date.into(),
+        patient.version.into(),
+        patient.created_at.into(),
+        patient.updated_at.into(),
+        text_of(&patient.details).into(),
+    ]
 }
 
 /// Puts what patients are found and sorted by in place of what it was.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     audit::{Appending, rows::Head},
-    db::{DbError, Row, Value},
+    db::{DbError, Row, Value, insert, tx::Rows},
 };
 
 /// Prepared statements kept by each connection.
@@ -94,14 +94,13 @@ impl PostgresTx<'_> {
 
     /// Runs the last statements and commits, all in one flight. When one of them fails nothing is
     /// committed.
-    pub(super) async fn commit(
-        mut self,
-        when: Commit,
-        last: &[(String, Vec<Value>)],
-    ) -> Result<(), DbError> {
+    pub(super) async fn commit(mut self, when: Commit, last: &[Rows]) -> Result<(), DbError> {
+        let statements = last.iter().flat_map(|Rows { table, columns, values }| {
+            insert::statements(table, columns, values, "")
+        });
         let mut prepared = Vec::with_capacity(last.len());
-        for (sql, params) in last {
-            prepared.push((self.prepared(sql).await?, params));
+        for (sql, params) in statements {
+            prepared.push((self.prepared(&sql).await?, params));
         }
         let Session::Transaction(transaction) = self.session else { return Ok(()) };
         if prepared.is_empty() && !transaction.is_begun() {

@@ -1,12 +1,17 @@
 //! Accounts, as they are kept.
 
+use std::{collections::HashMap, sync::Arc};
+
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use kit::{
     audit::{self, Note},
-    db::{Db, DbError, Migrations, Row, Tx, Value},
+    batch::{Batch, commit_together},
+    db::{Db, DbError, Engine, Migrations, Row, Tx, Value, many},
     params,
 };
 use proto::demo;
+use shared_middleware::audit::{Asked, current};
 use uuid::Uuid;
 
 mod sqlite {
@@ -31,21 +36,55 @@ pub(crate) struct Account {
     pub(crate) opened_at: Timestamp,
 }
 
+/// An account to be opened, unless its patient has one.
+#[derive(Clone)]
+pub(crate) struct New {
+    pub(crate) id: Uuid,
+    pub(crate) patient_id: Uuid,
+    pub(crate) now: Timestamp,
+}
+
+/// An account to be opened, and the request that asked for it.
+type Requested = (New, Option<Asked>);
+
+/// So many accounts are opened in one transaction at most.
+const GROUP_MAX: usize = 64;
+/// While one group is committed, the next one is written.
+const GROUPS_AT_ONCE: usize = 2;
+
+/// What every account is.
+const ACTIVE: &str = "ACTIVE";
+
 /// The accounts' store.
 #[derive(Clone)]
 pub(crate) struct Store {
     db: Db,
+    groups: Batch<Requested, Result<Account, DbError>>,
     /// Whether accounts of the demo's patients are served.
     demo: bool,
 }
 
 const COLUMNS: &str = "id, patient_id, status, opened_at";
 
+impl From<New> for Account {
+    fn from(New { id, patient_id, now }: New) -> Self {
+        Self { id, patient_id, status: ACTIVE.to_owned(), opened_at: now }
+    }
+}
+
 // === impl Store ===
 
 impl Store {
-    pub(crate) const fn new(db: Db) -> Self {
-        Self { db, demo: true }
+    pub(crate) fn new(db: Db) -> Self {
+        let opening = db.clone();
+        let groups = Batch::new(GROUP_MAX, GROUPS_AT_ONCE, move |group| {
+            let together = |db: Db, all| {
+                async move { db.write(move |tx| Box::pin(open_together(tx, all))).await }.boxed()
+            };
+            commit_together(opening.clone(), group, together, |db, new| open(db, new).boxed())
+                .boxed()
+        });
+        Self { db, groups, demo: true }
     }
 
     /// The same, which serves accounts of the demo's patients or not.
@@ -53,33 +92,15 @@ impl Store {
         Self { demo, ..self }
     }
 
-    /// Opens the patient's account, or finds it. Whoever comes second gets the first one's.
-    pub(crate) async fn open(
-        &self,
-        new_id: Uuid,
-        patient_id: Uuid,
-        now: Timestamp,
-    ) -> Result<Account, DbError> {
-        self.db
-            .write(move |tx| {
-                Box::pin(async move {
-                    let sql = format!(
-                        "insert into account (id, patient_id, status, opened_at)
-                         values ($1, $2, 'ACTIVE', $3) on conflict (patient_id) do nothing
-                         returning {COLUMNS}"
-                    );
-                    let opened = tx.query_opt(&sql, params![new_id, patient_id, now]).await?;
-                    let opened = match opened.as_ref().map(account).transpose()? {
-                        None => find(tx, "patient_id", patient_id).await?,
-                        opened => opened,
-                    };
-                    let opened =
-                        opened.ok_or(DbError::Corrupt("no account after it was opened"))?;
-                    audit::note(tx, Note::of(opened.id).concerning(patient_id))?;
-                    Ok(opened)
-                })
-            })
-            .await
+    /// Opens a patient's account, or finds it. Whoever comes second gets the first one's.
+    ///
+    /// On PostgreSQL those that wait share statements and a commit; SQLite's writer does that.
+    pub(crate) async fn open(&self, new: New) -> Result<Account, DbError> {
+        let requested = (new, current());
+        match self.db.engine() {
+            Engine::Sqlite => open(self.db.clone(), requested).await,
+            Engine::Postgres => self.groups.add(requested).await,
+        }
     }
 
     pub(crate) async fn get(&self, id: Uuid) -> Result<Option<Account>, DbError> {
@@ -129,6 +150,61 @@ impl Store {
             })
             .await
     }
+}
+
+/// One by itself.
+async fn open(db: Db, (new, asked): Requested) -> Result<Account, DbError> {
+    let opening = db.write(move |tx| {
+        Box::pin(async move {
+            let New { id, patient_id, now } = new;
+            let sql = format!(
+                "insert into account (id, patient_id, status, opened_at)
+                 values ($1, $2, 'ACTIVE', $3) on conflict (patient_id) do nothing
+                 returning {COLUMNS}"
+            );
+            let opened = tx.query_opt(&sql, params![id, patient_id, now]).await?;
+            let opened = match opened.as_ref().map(account).transpose()? {
+                None => find(tx, "patient_id", patient_id).await?,
+                opened => opened,
+            };
+            let opened = opened.ok_or(DbError::Corrupt("no account after it was opened"))?;
+            audit::note_for(tx, asked, Note::of(opened.id).concerning(patient_id))?;
+            Ok(opened)
+        })
+    });
+    opening.await
+}
+
+async fn open_together(
+    tx: &mut Tx<'_>,
+    group: Arc<[Requested]>,
+) -> Result<Vec<Option<Account>>, DbError> {
+    let mut new: Vec<_> = group.iter().map(|(new, _)| new).collect();
+    // In one order, so that groups of two replicas do not wait for each other.
+    new.sort_unstable_by_key(|new| new.patient_id);
+    let values: Vec<_> = new
+        .iter()
+        .flat_map(|it| [it.id.into(), it.patient_id.into(), ACTIVE.into(), it.now.into()])
+        .collect();
+    let or_not = "on conflict (patient_id) do nothing";
+    let inserted = tx.insert_all("account", COLUMNS, &values, or_not).await?;
+    let accounts = if inserted == new.len() as u64 {
+        new.into_iter().cloned().map(Account::from).collect()
+    } else {
+        let sql = format!("select {COLUMNS} from account where patient_id in {}", tx.ids_in("$1"));
+        let ids = many::ids(new.into_iter().map(|new| new.patient_id));
+        tx.query(&sql, &[ids]).await?.iter().map(account).collect::<Result<Vec<_>, _>>()?
+    };
+    let accounts: HashMap<_, _> = accounts.into_iter().map(|it| (it.patient_id, it)).collect();
+    let mut opened = Vec::with_capacity(group.len());
+    for (new, asked) in &*group {
+        let account = accounts.get(&new.patient_id).cloned();
+        let account = account.ok_or(DbError::Corrupt("no account after it was opened"))?;
+        let note = Note::of(account.id).concerning(new.patient_id);
+        audit::note_for(tx, asked.clone(), note)?;
+        opened.push(Some(account));
+    }
+    Ok(opened)
 }
 
 async fn find(tx: &mut Tx<'_>, column: &str, id: Uuid) -> Result<Option<Account>, DbError> {

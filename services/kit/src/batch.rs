@@ -6,8 +6,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, join_all, ready},
+};
 use tokio::sync::oneshot;
+
+use crate::db::{Db, DbError};
 
 /// Groups what comes in, works on it, and tells everybody what came of theirs.
 pub struct Batch<I, O>(Arc<Inner<I, O>>);
@@ -33,6 +38,35 @@ struct Queue<I, O> {
 /// Counts a worker down whose work panics.
 struct Working<'i, I, O>(&'i Inner<I, O>);
 
+/// Does a group's work in one transaction. What comes to none there, such as a row that a
+/// constraint refuses, is done again by itself, and so is the whole group when its transaction
+/// fails. When the store was not heard of, nobody knows what became of it, and all are told.
+pub async fn commit_together<I: Clone, O, E: From<DbError>>(
+    db: Db,
+    group: Vec<I>,
+    together: impl FnOnce(Db, Arc<[I]>) -> BoxFuture<'static, Result<Vec<Option<O>>, DbError>>,
+    alone: impl Fn(Db, I) -> BoxFuture<'static, Result<O, E>>,
+) -> Vec<Result<O, E>> {
+    let group = Arc::<[I]>::from(group);
+    let done = match &*group {
+        [_] => vec![None],
+        _ => match together(db.clone(), Arc::clone(&group)).await {
+            Ok(done) => done,
+            Err(DbError::Unavailable(why)) => {
+                let why = why.to_string();
+                let told = |_| Err(DbError::Unavailable(why.clone().into()).into());
+                return group.iter().map(told).collect();
+            }
+            Err(_) => group.iter().map(|_| None).collect(),
+        },
+    };
+    let ended = done.into_iter().zip(&*group).map(|(done, item)| match done {
+        Some(done) => ready(Ok(done)).left_future(),
+        None => alone(db.clone(), item.clone()).right_future(),
+    });
+    join_all(ended).await
+}
+
 // === impl Batch ===
 
 impl<I: Send + 'static, O: Send + 'static> Batch<I, O> {
@@ -45,9 +79,18 @@ impl<I: Send + 'static, O: Send + 'static> Batch<I, O> {
         Self(Arc::new(Inner { size_max, groups_max, work: Box::new(work), queue }))
     }
 
+    /// As [`Self::try_add`], of work on a store: work that panicked was not heard of.
+    pub async fn add<T, E: From<DbError>>(&self, item: I) -> Result<T, E>
+    where
+        O: Into<Result<T, E>>,
+    {
+        let unheard = || Err(DbError::Unavailable("a group's work panicked".into()).into());
+        self.try_add(item).await.map_or_else(unheard, Into::into)
+    }
+
     /// Waits until this was worked on; none when that panicked. It is finished even if the caller
     /// goes away.
-    pub async fn add(&self, item: I) -> Option<O> {
+    pub async fn try_add(&self, item: I) -> Option<O> {
         let (tell, told) = oneshot::channel();
         let needs_worker = {
             let mut queue = self.0.queue();
@@ -138,7 +181,7 @@ mod tests {
             }
             .boxed()
         });
-        let asked = join_all((0..200).map(|n| batch.add(n)));
+        let asked = join_all((0..200).map(|n| batch.try_add(n)));
         let (told, ()) = tokio::join!(asked, async { gate.add_permits(100) });
         let wanted: Vec<_> = (0..200).map(|n| Some(n * 2)).collect();
         assert_eq!(told, wanted);
@@ -154,7 +197,7 @@ mod tests {
             }
             .boxed()
         });
-        assert_eq!(batch.add(7).await, None);
-        assert_eq!(batch.add(8).await, Some(8));
+        assert_eq!(batch.try_add(7).await, None);
+        assert_eq!(batch.try_add(8).await, Some(8));
     }
 }

@@ -19,7 +19,7 @@ use tower::ServiceBuilder;
 use uuid::Uuid;
 
 use super::Api;
-use crate::error::Error;
+use crate::{error::Error, store::New};
 
 /// A name or email longer than this is none.
 const TEXT_CHARS_MAX: usize = 254;
@@ -63,7 +63,8 @@ impl BillingService for Calls {
         required("name", &request.name)?;
         required("email", &request.email)?;
         let Self(api) = self;
-        let opened = api.store.open(api.ids.next(), patient_id, api.clock.now()).await;
+        let new = New { id: api.ids.next(), patient_id, now: api.clock.now() };
+        let opened = api.store.open(new).await;
         let account = opened.map_err(failure)?;
         Ok(Response::new(CreateBillingAccountResponse {
             account_id: account.id.to_string(),

@@ -205,7 +205,7 @@ impl Trail {
     ///
     /// Those that come while others are written are written together.
     pub async fn keep(&self, entry: Entry) -> Result<(), Failure> {
-        let is_kept = self.0.single.add(entry).await.unwrap_or(false);
+        let is_kept = self.0.single.try_add(entry).await.unwrap_or(false);
         if is_kept { Ok(()) } else { Err(not_recorded()) }
     }
 

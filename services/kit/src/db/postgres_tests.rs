@@ -7,7 +7,7 @@ use shared_middleware::{clock::Clock, error::causes};
 use testbed::proxy::{Behaviour, Proxy};
 use tokio::time::timeout;
 
-use super::{Db, DbConfig, DbError, Engine, Migrations};
+use super::{Db, DbConfig, DbError, Engine, Migrations, many};
 use crate::testing::{TestEngine, TestStore, engines};
 
 /// Whoever waits longer waits for ever.
@@ -82,6 +82,31 @@ async fn a_server_that_takes_connections_and_says_nothing_is_out_of_reach_until_
         proxy.set(Behaviour::Pass).unwrap();
         let back = async { while ask(&db).await.is_err() {} };
         timeout(AT_LAST, back).await.expect("it is back");
+    }
+}
+
+/// Also where the plan was made while the table was small, since it is kept.
+#[tokio::test]
+async fn a_statement_about_many_ids_finds_each_of_them_by_the_index() {
+    for engine in servers() {
+        let store = TestStore::on(engine).await;
+        let db = store.open(Migrations::none()).await;
+        let plan = db.write(|tx| {
+            Box::pin(async move {
+                tx.execute("create table small (id uuid primary key, n int)", &[]).await?;
+                let make = "insert into small select gen_random_uuid(), n
+                            from generate_series(1, 50) n";
+                tx.execute(make, &[]).await?;
+                tx.execute("analyze small", &[]).await?;
+                let ids = tx.ids_in("$1");
+                let sql = format!("explain update small set n = 0 where id in {ids}");
+                tx.query(&sql, &[many::ids([])]).await
+            })
+        });
+        let plan = plan.await.map_err(|error: DbError| error).unwrap();
+        let lines: Vec<String> = plan.iter().map(|row| row.get(0).unwrap()).collect();
+        let plan = lines.join("\n");
+        assert!(plan.contains("Index Cond: (id = "), "{plan}");
     }
 }
 

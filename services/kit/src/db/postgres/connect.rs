@@ -87,9 +87,11 @@ impl Connections {
             server.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
         }
         // Plans are kept. One that was made while a table was small must not go through all of it
-        // when it is not: whatever we ask has an index, but for searches (`Begin::Search`).
+        // when it is not, also not by an index for a join: whatever we ask has an index by which
+        // each row is found, but for searches (`Begin::Search`).
         let session = format!(
-            "set enable_seqscan = off; set statement_timeout = {};
+            "set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;
+             set statement_timeout = {};
              set idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_S}s'",
             config.statement.as_millis(),
         );

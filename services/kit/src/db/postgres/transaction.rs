@@ -45,7 +45,8 @@ impl Begin {
             Self::Read => "start transaction isolation level repeatable read, read only",
             Self::Search => {
                 "start transaction isolation level repeatable read, read only;
-                 set local plan_cache_mode = force_custom_plan; set local enable_seqscan = on"
+                 set local plan_cache_mode = force_custom_plan; set local enable_seqscan = on;
+                 set local enable_hashjoin = on; set local enable_mergejoin = on"
             }
         }
     }

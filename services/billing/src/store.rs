@@ -191,7 +191,7 @@ async fn open_together(
     let accounts = if inserted == new.len() as u64 {
         new.into_iter().cloned().map(Account::from).collect()
     } else {
-        let sql = format!("select {COLUMNS} from account where patient_id in {}", tx.ids_in("$1"));
+        let sql = format!("select {COLUMNS} from account where patient_id {}", tx.among_ids("$1"));
         let ids = many::ids(new.into_iter().map(|new| new.patient_id));
         tx.query(&sql, &[ids]).await?.iter().map(account).collect::<Result<Vec<_>, _>>()?
     };

@@ -304,6 +304,6 @@ async fn measured(tx: &mut Tx<'_>) -> Result<(i64, Option<Timestamp>), DbError> 
 }
 
 async fn forget(tx: &mut Tx<'_>, ids: Vec<i64>) -> Result<(), DbError> {
-    let sql = format!("delete from outbox where id in {}", tx.numbers_in("$1"));
+    let sql = format!("delete from outbox where id {}", tx.among_numbers("$1"));
     tx.execute(&sql, &[many::numbers(ids)]).await.map(drop)
 }

@@ -72,8 +72,8 @@ async fn all_locked(
     let hold = if tx.engine() == Engine::Postgres { " for update" } else { "" };
     let sql = format!(
         "select part, next_offset from consumer_position
-         where consumer_group = $1 and topic = $2 and part in {} order by part{hold}",
-        tx.numbers_in("$3")
+         where consumer_group = $1 and topic = $2 and part {} order by part{hold}",
+        tx.among_numbers("$3")
     );
     let wanted = many::numbers(partitions.iter().copied());
     let mut found = HashMap::new();

@@ -151,8 +151,8 @@ async fn patients(
 ) -> Result<HashMap<Uuid, Patient>, DbError> {
     let sql = format!(
         "select id, version, state, birth_year, unseen, birth_year_version
-         from patient where projection = $1 and id in {}",
-        tx.ids_in("$2")
+         from patient where projection = $1 and id {}",
+        tx.among_ids("$2")
     );
     let rows = tx.query(&sql, &[projection.into(), many::ids(ids)]).await?;
     rows.iter().map(|row| Ok((row.get(0)?, patient(row)?))).collect()

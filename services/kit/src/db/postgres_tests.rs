@@ -98,8 +98,8 @@ async fn a_statement_about_many_ids_finds_each_of_them_by_the_index() {
                             from generate_series(1, 50) n";
                 tx.execute(make, &[]).await?;
                 tx.execute("analyze small", &[]).await?;
-                let ids = tx.ids_in("$1");
-                let sql = format!("explain update small set n = 0 where id in {ids}");
+                let ids = tx.among_ids("$1");
+                let sql = format!("explain update small set n = 0 where id {ids}");
                 tx.query(&sql, &[many::ids([])]).await
             })
         });

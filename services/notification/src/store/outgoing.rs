@@ -117,8 +117,8 @@ async fn first_of(
 ) -> Result<HashMap<Uuid, i64>, DbError> {
     let sql = format!(
         "select patient_id, min(seq) from notification
-         where status = 'PENDING' and patient_id in {} group by patient_id",
-        tx.ids_in("$1")
+         where status = 'PENDING' and patient_id {} group by patient_id",
+        tx.among_ids("$1")
     );
     let rows = tx.query(&sql, &[many::ids(patients)]).await?;
     rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
@@ -141,8 +141,8 @@ pub(super) async fn claim(
     }
     let sql = format!(
         "update notification set attempts = attempts + 1, next_attempt_at = $1
-         where status = 'PENDING' and next_attempt_at <= $2 and seq in {} returning seq",
-        tx.numbers_in("$3")
+         where status = 'PENDING' and next_attempt_at <= $2 and seq {} returning seq",
+        tx.among_numbers("$3")
     );
     let all = many::numbers(wanted.iter().map(|pending| pending.seq));
     let taken = tx.query(&sql, &[until.into(), now.into(), all]).await?;
@@ -197,8 +197,8 @@ async fn postpone_behind(tx: &mut Tx<'_>, behind: Vec<i64>) -> Result<(), DbErro
              (select f.next_attempt_at from notification f
               where f.status = 'PENDING' and f.patient_id = notification.patient_id
               order by f.seq limit 1)
-         where status = 'PENDING' and seq in {}",
-        tx.numbers_in("$1")
+         where status = 'PENDING' and seq {}",
+        tx.among_numbers("$1")
     );
     tx.execute(&sql, &[many::numbers(behind)]).await.map(drop)
 }
@@ -233,8 +233,8 @@ pub(super) async fn keep_all(
             "update notification
              set status = 'SENT', channel = $1, sent_at = $2,
                  next_attempt_at = null, event = null, headers = null
-             where status = 'PENDING' and seq in {}",
-            tx.numbers_in("$3")
+             where status = 'PENDING' and seq {}",
+            tx.among_numbers("$3")
         );
         let all = many::numbers(sent.iter().map(|(pending, _)| pending.seq));
         tx.execute(&sql, &[medium.as_str().into(), now.into(), all]).await?;

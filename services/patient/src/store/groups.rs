@@ -9,8 +9,8 @@ use futures_util::FutureExt as _;
 use kit::{
     audit::{Note, note_for},
     batch::{Batch, commit_together},
-    db::{Db, DbError, Engine, Tx},
-    outbox, params,
+    db::{Db, DbError, Engine, Tx, many},
+    outbox,
 };
 use serde_json::json;
 use shared_middleware::audit::{self, Asked, scope};
@@ -152,11 +152,16 @@ async fn opened_together(
     group: Arc<[Opened]>,
 ) -> Result<Vec<Option<()>>, DbError> {
     let accounts: BTreeMap<_, _> = group.iter().map(|it| (it.patient_id, it.account)).collect();
-    let sql = "update patient p set billing_account = cast(v.value as uuid)
-               from json_each_text(cast(cast($1 as text) as json)) v
-               where p.id = cast(v.key as uuid) and p.billing_account is null";
-    tx.execute(sql, params![json!(accounts).to_string()]).await?;
-    let answers: Vec<_> = group.iter().filter_map(|it| it.answer.as_ref()).collect();
-    idempotency::finish_all(tx, &answers).await?;
+    // The subquery is worked out once.
+    let sql = format!(
+        "update patient set billing_account = cast(
+             (select cast(cast($1 as text) as jsonb)) ->> cast(id as text) as uuid)
+         where id {} and billing_account is null",
+        tx.among_ids("$2")
+    );
+    let ids = many::ids(accounts.keys().copied());
+    tx.execute(&sql, &[json!(accounts).to_string().into(), ids]).await?;
+    let answer = |it: &Opened| Some((it.patient_id, it.answer.clone()?.1));
+    idempotency::finish_all(tx, group.iter().filter_map(answer).collect()).await?;
     Ok(vec![Some(()); group.len()])
 }

@@ -1,5 +1,7 @@
 //! First answers by idempotency key.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use kit::{
     db::{DbError, Tx, many},
@@ -99,26 +101,26 @@ pub(super) async fn forget_all(
     tx: &mut Tx<'_>,
     patients: impl Iterator<Item = Uuid>,
 ) -> Result<(), DbError> {
-    let sql = format!("delete from idempotency where patient_id in {}", tx.ids_in("$1"));
+    let sql = format!("delete from idempotency where patient_id {}", tx.among_ids("$1"));
     tx.execute(&sql, &[many::ids(patients)]).await.map(drop)
 }
 
-/// As [`finish`] for many, of which PostgreSQL alone is asked.
+/// As [`finish`] for many, by whom they registered. Of this PostgreSQL alone is asked.
 pub(super) async fn finish_all(
     tx: &mut Tx<'_>,
-    answers: &[&(IdempotencyKey, String)],
+    answers: BTreeMap<Uuid, String>,
 ) -> Result<(), DbError> {
     if answers.is_empty() {
         return Ok(());
     }
-    let answers: Vec<_> = answers
-        .iter()
-        .map(|(key, answer)| json!({"c": key.caller, "k": key.key, "a": answer}))
-        .collect();
-    let sql = "update idempotency i set answer = v.a, finished = 1
-               from json_to_recordset(cast(cast($1 as text) as json)) as v(c text, k text, a text)
-               where i.caller = v.c and i.request_key = v.k and i.finished = 0";
-    tx.execute(sql, params![json!(answers).to_string()]).await.map(drop)
+    let sql = format!(
+        "update idempotency set finished = 1,
+             answer = (select cast(cast($1 as text) as jsonb)) ->> cast(patient_id as text)
+         where patient_id {} and finished = 0",
+        tx.among_ids("$2")
+    );
+    let ids = many::ids(answers.keys().copied());
+    tx.execute(&sql, &[json!(answers).to_string().into(), ids]).await.map(drop)
 }
 
 /// Keeps the final answer, unless there is one or the patient was removed meanwhile; tells which

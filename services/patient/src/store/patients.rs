@@ -188,7 +188,7 @@ pub(super) async fn those_of(
     tx: &mut Tx<'_>,
     patients: &[&Patient],
 ) -> Result<BTreeSet<Uuid>, DbError> {
-    let sql = format!("select id from patient where id in {}", tx.ids_in("$1"));
+    let sql = format!("select id from patient where id {}", tx.among_ids("$1"));
     let ids = many::ids(patients.iter().map(|patient| patient.id));
     tx.query(&sql, &[ids]).await?.iter().map(|row| row.get(0)).collect()
 }

@@ -26,6 +26,10 @@ const CONNECTIONS: usize = 4;
 const ASKED_FOR: u64 = 2000;
 /// A name that a thousandth of all have: neither few nor many.
 const NAME: &str = "Noor Petrov";
+/// Parts of it, in another order.
+const PARTS: &str = "pet noo";
+/// A part of the names of a fortieth of all.
+const LETTERS: &str = "jud";
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// A whole run.
@@ -110,6 +114,8 @@ fn works(patients: u64) -> Vec<(&'static str, Work)> {
         ("first page of 20", Work::List),
         ("search for an email", Work::Search(Arc::new(emails))),
         ("search for a name", Work::Search(Arc::new(vec![NAME.to_owned()]))),
+        ("search for parts of names", Work::Search(Arc::new(vec![PARTS.to_owned()]))),
+        ("search for three letters", Work::Search(Arc::new(vec![LETTERS.to_owned()]))),
         ("register", Work::Register),
     ]
 }

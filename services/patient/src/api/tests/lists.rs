@@ -1,5 +1,7 @@
 //! Pages and searches.
 
+use kit::page::Cursor;
+
 use super::*;
 
 #[tokio::test]
@@ -47,6 +49,19 @@ async fn a_cursor_survives_the_longest_name_and_search() {
     let cursor = page.body["nextCursor"].as_str().unwrap();
     let next = world.get(&format!("/patients?size=1&cursor={cursor}")).await;
     assert_eq!((next.status, &next.body["nextCursor"]), (StatusCode::OK, &Value::Null));
+}
+
+/// Versions of before sorted and searched otherwise.
+#[tokio::test]
+async fn a_cursor_of_an_earlier_version_is_refused_and_told_so() {
+    let world = World::sqlite().await;
+    let cursors = Cursors::open(&world.inner.db).await.unwrap();
+    let list = r#"{"sort":"name","order":"asc","search":null}"#.to_owned();
+    let cursor = Cursor { list, key: "jane roe".to_owned(), id: Uuid::nil() };
+    let cursor = cursors.seal(&cursor).unwrap();
+    let refused = world.get(&format!("/patients?cursor={cursor}")).await;
+    assert_eq!(refused.fields(), ["cursor"]);
+    assert!(refused.body.to_string().contains("earlier version"), "{}", refused.body);
 }
 
 #[tokio::test]

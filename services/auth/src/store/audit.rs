@@ -9,7 +9,7 @@ use kit::{
         head, heads, start_of,
         verify::Links,
     },
-    db::{Db, DbError, Row, Tx, Value},
+    db::{Db, DbError, Engine, Row, Tx, Value},
     params,
 };
 use shared_middleware::{audit::Entry, identity::Part};
@@ -224,10 +224,12 @@ async fn are_there(tx: &mut Tx<'_>, writer: Part, entries: &[Kept]) -> Result<bo
 async fn insert(tx: &mut Tx<'_>, writer: Part, entries: &[Kept]) -> Result<bool, DbError> {
     const OR_NOT: &str = "on conflict do nothing";
     let (mut rows, mut concerned) = (Vec::new(), Vec::new());
+    let is_sqlite = tx.engine() == Engine::Sqlite;
     for kept in entries {
         rows.push(writer.as_str().into());
         rows.extend(kept.values());
-        for patient in &kept.entry.patients {
+        // PostgreSQL finds them by an index of the entries.
+        for patient in kept.entry.patients.iter().filter(|_| is_sqlite) {
             concerned.extend_from_slice(params![
                 *patient,
                 kept.entry.at,
@@ -246,6 +248,7 @@ async fn insert(tx: &mut Tx<'_>, writer: Part, entries: &[Kept]) -> Result<bool,
 
 async fn search(tx: &mut Tx<'_>, wanted: Wanted, count: u32) -> Result<Vec<Copied>, DbError> {
     let mut values: Vec<Value> = Vec::new();
+    let engine = tx.engine();
     // The registry says nothing of what was done.
     let mut conditions = vec![format!("c.chain > {REGISTRY}")];
     let mut holds = |condition: &str, value: Value| {
@@ -271,12 +274,19 @@ async fn search(tx: &mut Tx<'_>, wanted: Wanted, count: u32) -> Result<Vec<Copie
         holds("c.at < ?", to.into());
     }
     let mut tables = "audit_copy c".to_owned();
-    if let Some(patient) = wanted.patient {
-        tables.push_str(
-            " join audit_copy_patient p
-              on p.writer = c.writer and p.chain = c.chain and p.seq = c.seq",
-        );
-        holds("p.patient = ?", patient.into());
+    match (wanted.patient, engine) {
+        (Some(patient), Engine::Sqlite) => {
+            tables.push_str(
+                " join audit_copy_patient p
+                  on p.writer = c.writer and p.chain = c.chain and p.seq = c.seq",
+            );
+            holds("p.patient = ?", patient.into());
+        }
+        (Some(patient), Engine::Postgres) => {
+            let among = "string_to_array(c.patients, ' ') @> array[cast(? as text)]";
+            holds(among, patient.to_string().into());
+        }
+        (None, _) => {}
     }
     if let Some(Place { at, writer, chain, seq }) = wanted.before {
         let [one, two, three, four] = [1, 2, 3, 4].map(|more| values.len() + more);

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::domain::Patient;
 
-/// More matches than this are many.
-pub(super) const FEW_MATCHES: i64 = 2000;
+/// More matches than this are many: as many as can be fetched and sorted in some 50 ms.
+pub(super) const FEW_MATCHES: i64 = 30_000;
 
 /// A page to be.
 #[derive(Clone)]
@@ -59,6 +59,16 @@ struct Statement {
 
 // === impl Sort ===
 
+impl Order {
+    /// How rows are ordered, and how those that come later compare.
+    const fn sql(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Asc => ("asc", ">"),
+            Self::Desc => ("desc", "<"),
+        }
+    }
+}
+
 impl Sort {
     const fn column(self) -> &'static str {
         match self {
@@ -93,19 +103,44 @@ impl Statement {
         self.sql.push_str(&format!("${}", self.params.len()));
     }
 
-    /// The text that is searched matches all of these words.
-    fn push_words<'w>(&mut self, words: impl IntoIterator<Item = &'w Word>) {
+    /// The text that is searched matches all of these words; for each what an index is asked for
+    /// first, if that is less.
+    fn push_words<'w>(&mut self, words: impl IntoIterator<Item = &'w Word>, by_index: bool) {
         for word in words {
+            let narrower = word.narrower().filter(|_| by_index);
+            // No index is asked for an expression.
+            let text = if narrower.is_some() { "(search || '')" } else { "search" };
+            if let Some(pattern) = narrower {
+                self.push(" and search like ");
+                self.bind(pattern);
+                self.push(r" escape '\'");
+            }
             let mut before = " and (";
             for pattern in word.patterns() {
-                self.push(before);
-                self.push("search like ");
+                self.push(&format!("{before}{text} like "));
                 self.bind(pattern);
                 self.push(r" escape '\'");
                 before = " or ";
             }
             self.push(")");
         }
+    }
+
+    /// The page is after this row.
+    fn push_after(&mut self, list: &List) {
+        let Some((after, id)) = &list.after else { return };
+        let (column, (_, beyond)) = (list.sort.column(), list.order.sql());
+        self.push(&format!(" and ({column}, id) {beyond} ("));
+        self.bind(after.clone());
+        self.push(", ");
+        self.bind(*id);
+        self.push(")");
+    }
+
+    fn push_order(&mut self, list: &List) {
+        let (column, (direction, _)) = (list.sort.column(), list.order.sql());
+        self.push(&format!(" order by {column} {direction}, id {direction} limit "));
+        self.bind(list.count);
     }
 }
 
@@ -115,73 +150,60 @@ pub(super) async fn list(
     list: List,
     few_matches: i64,
 ) -> Result<Vec<Patient>, DbError> {
-    let few = match &list.search {
-        Some(search) => matches_at_most(tx, search, few_matches).await?,
-        None => false,
-    };
-    let Statement { sql, params } = statement(tx.engine(), list, few);
+    if let Some(search) = list.search.as_ref().filter(|search| search.indexed().next().is_some()) {
+        let Statement { sql, params } = among_few(tx.engine(), &list, search, few_matches);
+        let rows = tx.query(&sql, &params).await?;
+        let matches = rows.first().map_or(Ok(0), |row| row.get::<i64>(patients::COLUMN_COUNT))?;
+        if matches <= few_matches {
+            // Where nobody is left there is one row, with nobody in it.
+            let found = rows.iter().filter(|row| row.get::<Uuid>(0).is_ok());
+            return found.map(patients::patient).collect();
+        }
+    }
+    let Statement { sql, params } = among_all(&list);
     tx.query(&sql, &params).await?.iter().map(patients::patient).collect()
 }
 
-/// Whether so many patients at most match what the index knows of the search.
-async fn matches_at_most(tx: &mut Tx<'_>, search: &Search, few: i64) -> Result<bool, DbError> {
-    if search.indexed().next().is_none() {
-        return Ok(false);
-    }
-    let mut statement = Statement { sql: "select count(*) from (".to_owned(), params: Vec::new() };
-    match tx.engine() {
-        Engine::Sqlite => {
-            statement.push("select 1 from patient_search where patient_search match ");
-            statement.bind(search.fts());
-        }
-        Engine::Postgres => {
-            statement.push("select 1 from patient where true");
-            statement.push_words(search.indexed());
-        }
-    }
-    statement.push(" limit ");
-    statement.bind(few + 1);
-    statement.push(") few");
-    let count: i64 = tx.query_one(&statement.sql, &statement.params).await?.get(0)?;
-    Ok(count <= few)
-}
-
-fn statement(engine: Engine, list: List, few: bool) -> Statement {
-    let column = list.sort.column();
-    let (direction, beyond) = match list.order {
-        Order::Asc => ("asc", ">"),
-        Order::Desc => ("desc", "<"),
-    };
-    let columns = patients::COLUMNS;
+/// The page of those whom the index finds, and how many they are: one more than few when they are
+/// many.
+fn among_few(engine: Engine, list: &List, search: &Search, few_matches: i64) -> Statement {
+    let (column, (direction, _)) = (list.sort.column(), list.order.sql());
     let mut statement = Statement { sql: String::new(), params: Vec::new() };
-    match (list.search, engine) {
-        (None, _) => statement.push(&format!("select {columns} from patient where true")),
-        // Fetched first: the planner would else walk the sort's index for as few.
-        (Some(search), Engine::Postgres) if few => {
-            statement.push("with few as materialized (select * from patient where true");
-            statement.push_words(search.words());
-            statement.push(&format!(") select {columns} from few where true"));
-        }
-        (Some(search), engine) => {
-            statement.push(&format!("select {columns} from patient where true"));
-            if few && engine == Engine::Sqlite {
-                statement.push(" and seq in (select rowid from patient_search");
-                statement.push(" where patient_search match ");
-                statement.bind(search.fts());
-                statement.push(")");
-            }
-            statement.push_words(search.words());
-        }
-    }
-    if let Some((after, id)) = list.after {
-        statement.push(&format!(" and ({column}, id) {beyond} ("));
-        statement.bind(after);
-        statement.push(", ");
-        statement.bind(id);
+    statement
+        .push(&format!("with few as materialized (select id, {column} from patient where true"));
+    if engine == Engine::Sqlite {
+        statement.push(" and seq in (select rowid from patient_search");
+        statement.push(" where patient_search match ");
+        statement.bind(search.fts());
         statement.push(")");
     }
-    statement.push(&format!(" order by {column} {direction}, id {direction} limit "));
-    statement.bind(list.count);
+    statement.push_words(search.words(), true);
+    statement.push(" limit ");
+    statement.bind(few_matches + 1);
+    let columns = patients::COLUMNS.split(',').map(|name| format!("p.{}", name.trim()));
+    let columns = columns.collect::<Vec<_>>().join(", ");
+    statement.push(&format!(
+        ") select {columns}, counted.matches from (select count(*) as matches from few) counted
+         left join (select id, {column} from few where true"
+    ));
+    statement.push_after(list);
+    statement.push_order(list);
+    statement.push(&format!(
+        ") page on true left join patient p on p.id = page.id
+         order by page.{column} {direction}, page.id {direction}"
+    ));
+    statement
+}
+
+/// The page of all, compared row by row where something is searched.
+fn among_all(list: &List) -> Statement {
+    let sql = format!("select {} from patient where true", patients::COLUMNS);
+    let mut statement = Statement { sql, params: Vec::new() };
+    if let Some(search) = &list.search {
+        statement.push_words(search.words(), false);
+    }
+    statement.push_after(list);
+    statement.push_order(list);
     statement
 }
 
@@ -210,7 +232,7 @@ mod tests {
             for order in [Order::Asc, Order::Desc] {
                 for after in [None, Some((after.clone(), Uuid::nil()))] {
                     let list = List { sort, order, search: None, after, count: 20 };
-                    let plan = plan(&connection, statement(Engine::Sqlite, list, false));
+                    let plan = plan(&connection, among_all(&list));
                     assert!(plan.contains("USING INDEX patient_by_"), "{plan}");
                     assert!(!plan.contains("TEMP B-TREE"), "{plan}");
                 }
@@ -222,10 +244,10 @@ mod tests {
     fn a_search_with_few_matches_goes_by_the_terms() {
         let mut connection = rusqlite::Connection::open_in_memory().unwrap();
         super::super::sqlite::migrations::runner().run(&mut connection).unwrap();
-        let search = Search::parse("roe");
+        let search = Search::parse("roe").unwrap();
         let (sort, order) = (Sort::Name, Order::Asc);
-        let list = List { sort, order, search, after: None, count: 20 };
-        let plan = plan(&connection, statement(Engine::Sqlite, list, true));
+        let list = List { sort, order, search: None, after: None, count: 20 };
+        let plan = plan(&connection, among_few(Engine::Sqlite, &list, &search, 2000));
         assert!(plan.contains("SEARCH patient USING INTEGER PRIMARY KEY"), "{plan}");
         assert!(plan.contains("patient_search VIRTUAL TABLE"), "{plan}");
     }
@@ -242,13 +264,15 @@ mod tests {
                 List { sort, order, search, after: None, count: 20 }
             };
             for sort in [Sort::Name, Sort::RegisteredDate, Sort::CreatedAt] {
-                let page = statement(Engine::Postgres, list(sort, None), false);
+                let page = among_all(&list(sort, None));
                 let plan = postgres_plan(&db, page).await;
                 assert!(plan.contains("using patient_by_"), "{plan}");
                 assert!(!plan.contains("Sort"), "{plan}");
             }
             let email = fill::email(14_321);
-            let search = statement(Engine::Postgres, list(Sort::Name, Some(&email)), true);
+            let search = Search::parse(&email).unwrap();
+            let page = list(Sort::Name, None);
+            let search = among_few(Engine::Postgres, &page, &search, FEW_MATCHES);
             let plan = postgres_plan(&db, search).await;
             assert!(plan.contains("Bitmap Index Scan on patient_by_search"), "{plan}");
             let sql = format!("select {} from patient where id = $1", patients::COLUMNS);

@@ -23,6 +23,9 @@ pub(super) const COLUMNS: &str =
     "id, name, email, address, date_of_birth, registered_date, version,
     created_at, updated_at, billing_account";
 
+/// So many they are.
+pub(super) const COLUMN_COUNT: usize = 10;
+
 /// What [`values`] are written to, in their order.
 const INSERTED: &str = "id, name, sort_key, email, email_key, address, date_of_birth,
     registered_date, version, created_at, updated_at, search";

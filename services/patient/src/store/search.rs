@@ -69,7 +69,7 @@ impl Word {
     }
 
     fn is_indexed(&self) -> bool {
-        self.0.iter().all(|form| form.chars().nth(TRIGRAM_CHARS - 1).is_some())
+        self.0.iter().all(|form| has_trigram(form))
     }
 
     /// Patterns of `like`, one of which a text must match.
@@ -77,17 +77,36 @@ impl Word {
         self.0.iter().map(|form| pattern(form))
     }
 
+    /// A pattern that narrows an address down: many share what follows the @, and whatever matches
+    /// it must be gone through.
+    pub(super) fn narrower(&self) -> Option<String> {
+        self.local_part().map(pattern)
+    }
+
+    fn local_part(&self) -> Option<&str> {
+        let [address] = &*self.0 else { return None };
+        let (local_part, _) = address.split_once('@')?;
+        has_trigram(local_part).then_some(local_part)
+    }
+
     fn fts(&self) -> String {
-        let trigrams = |form: &String| {
+        let trigrams = |form: &str| {
             let chars: Vec<char> = form.chars().collect();
             let quoted = chars
                 .windows(TRIGRAM_CHARS)
                 .map(|trigram| format!("\"{}\"", String::from_iter(trigram).replace('"', "\"\"")));
             format!("({})", quoted.collect::<Vec<_>>().join(" AND "))
         };
-        let forms: Vec<_> = self.0.iter().map(trigrams).collect();
+        let forms: Vec<_> = match self.local_part() {
+            Some(local_part) => vec![trigrams(local_part)],
+            None => self.0.iter().map(|form| trigrams(form)).collect(),
+        };
         format!("({})", forms.join(" OR "))
     }
+}
+
+fn has_trigram(text: &str) -> bool {
+    text.chars().nth(TRIGRAM_CHARS - 1).is_some()
 }
 
 /// Anything that contains the text, taken literally.
@@ -124,6 +143,7 @@ mod tests {
         let fts = |query: &str| Search::parse(query).unwrap().fts();
         assert_eq!(fts("jo"), "");
         assert_eq!(fts("jo roe"), "((\"roe\"))");
+        assert_eq!(fts("anna@example.com"), "((\"ann\" AND \"nna\"))");
         assert_eq!(
             fts("a\"bcd"),
             "((\"abc\" AND \"bcd\") OR (\"a\"\"b\" AND \"\"\"bc\" AND \"bcd\"))"

@@ -276,3 +276,21 @@ async fn what_is_changed_after_a_log_was_closed_is_named() {
         }
     }
 }
+
+/// A store's first chain is opened while somebody verifies: it is none of before the registry.
+#[tokio::test]
+async fn a_verification_meanwhile_takes_the_first_opening_for_what_it_is() {
+    for engine in engines() {
+        for _ in 0..12 {
+            let store = TestStore::on(engine).await;
+            let (db, trail) = process(&store).await;
+            let verifying = async {
+                for _ in 0..40 {
+                    let found = verdict(&db, &[]).await;
+                    assert!(matches!(found, Verdict::Intact(_)), "{found:?}");
+                }
+            };
+            tokio::join!(verifying, append(&trail, 0..20));
+        }
+    }
+}

@@ -191,16 +191,21 @@ impl HandingOn {
     async fn hand_on(&mut self) -> Result<bool, CopyError> {
         self.look().await?;
         self.ask().await?;
+        if self.is_behind_its_copy() {
+            // Others have written and handed on since: looked at again, their chains have it.
+            self.others = None;
+            self.look().await?;
+        }
+        if self.is_behind_its_copy() {
+            // Auth has entries that the trail has no more.
+            self.trail.0.ledger.doubted.notify_one();
+            return Err(CopyError::Differs);
+        }
         let (mut page, mut more) = (Page::default(), false);
         // The registry comes first.
         for (&chain, &head) in &self.heads {
             let copied = self.copied_up_to(chain);
             let Some(from) = self.from(chain, copied) else { continue };
-            if from > head {
-                // Auth has entries that the trail has no more.
-                self.trail.0.ledger.doubted.notify_one();
-                return Err(CopyError::Differs);
-            }
             let most = if chain == REGISTRY { OPENINGS_MAX } else { PAGE_MAX };
             let room = PAGE_MAX.saturating_sub(u32::try_from(page.entries.len()).unwrap_or(0));
             let count = room.min(most);
@@ -258,6 +263,14 @@ impl HandingOn {
         }
         self.heads.extend(heads.into_iter().map(|head| (head.chain, head.seq)));
         Ok(())
+    }
+
+    /// Whether auth has more of a chain than was seen of it.
+    fn is_behind_its_copy(&self) -> bool {
+        self.heads.iter().any(|(chain, head)| {
+            let copied = self.copied_up_to(*chain);
+            self.from(*chain, copied).is_some_and(|from| from > *head)
+        })
     }
 
     /// Asks auth for the chains of which it is not known how far it has them.
@@ -331,5 +344,86 @@ async fn stopped(stop: &CancellationToken, work: impl Future<Output = ()>) -> bo
     tokio::select! {
         () = work => false,
         () = stop.cancelled() => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::{
+        audit::tests::entry,
+        db::Migrations,
+        testing::{TestStore, engines},
+    };
+
+    /// Keeps how far it has come, and may have heard of more from another replica.
+    #[derive(Default)]
+    struct Auth(Mutex<BTreeMap<i64, Head>>);
+
+    impl Copies for Auth {
+        fn take(&self, _: Part, page: Page) -> BoxFuture<'_, Result<Taken, CopyError>> {
+            let mut kept = self.0.lock().unwrap();
+            for entry in &page.entries {
+                let head = kept.entry(entry.chain).or_insert_with(|| entry.head());
+                *head = head.clone().max(entry.head());
+            }
+            let sent = page.entries.iter().map(|entry| entry.chain);
+            let chains: Vec<_> = page.heads_of.into_iter().chain(sent).collect();
+            let heads = chains.iter().filter_map(|chain| kept.get(chain).cloned()).collect();
+            Box::pin(async move { Ok(Taken { heads }) })
+        }
+    }
+
+    fn handing_on(trail: &Trail, auth: &Arc<Auth>) -> HandingOn {
+        HandingOn {
+            trail: trail.clone(),
+            copies: Arc::clone(auth) as Arc<dyn Copies>,
+            stop: CancellationToken::new(),
+            heads: BTreeMap::new(),
+            copied: BTreeMap::new(),
+            closing: None,
+            others: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_another_replica_has_handed_on_meanwhile_is_no_difference() {
+        for engine in engines() {
+            let store = TestStore::on(engine).await;
+            let (ours, theirs) =
+                (store.open(Migrations::none()).await, store.open(Migrations::none()).await);
+            let (ours, theirs) = (store.trail(&ours).await, store.trail(&theirs).await);
+            let auth = Arc::<Auth>::default();
+            let (mut our_task, mut their_task) =
+                (handing_on(&ours, &auth), handing_on(&theirs, &auth));
+            for n in 0..20 {
+                theirs.keep(entry(2 * n)).await.unwrap();
+                ours.keep(entry(2 * n + 1)).await.unwrap();
+                our_task.look().await.unwrap();
+                theirs.keep(entry(2 * n)).await.unwrap();
+                their_task.hand_on().await.unwrap();
+                // It asks how far all chains are.
+                our_task.copied = BTreeMap::new();
+                our_task.hand_on().await.unwrap();
+            }
+            assert_eq!(auth.0.lock().unwrap().values().map(|head| head.seq).sum::<i64>(), 62);
+        }
+    }
+
+    #[tokio::test]
+    async fn entries_that_auth_has_and_the_trail_has_not_are_a_difference() {
+        for engine in engines() {
+            let store = TestStore::on(engine).await;
+            let db = store.open(Migrations::none()).await;
+            let trail = store.trail(&db).await;
+            trail.keep(entry(1)).await.unwrap();
+            let auth = Arc::<Auth>::default();
+            let ahead = Head { chain: 1, seq: 2, link: vec![1] };
+            auth.0.lock().unwrap().insert(1, ahead);
+            let handed_on = handing_on(&trail, &auth).hand_on().await;
+            assert!(matches!(handed_on, Err(CopyError::Differs)), "{handed_on:?}");
+        }
     }
 }

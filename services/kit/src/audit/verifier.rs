@@ -94,7 +94,14 @@ impl Verifier {
             self.walk(db, REGISTRY, &mut budget).await?;
             let chains: Vec<_> = self.heads.keys().copied().filter(|it| *it != REGISTRY).collect();
             for chain in &chains {
-                self.walk(db, *chain, &mut budget).await?;
+                let walked = self.walk(db, *chain, &mut budget).await;
+                if walked.is_err() && *chain == FIRST && self.heads[&REGISTRY].seq == 0 {
+                    // It was not registered when the registry was read, and may be by now.
+                    self.walk(db, REGISTRY, &mut budget).await?;
+                    self.walk(db, FIRST, &mut budget).await?;
+                } else {
+                    walked?;
+                }
             }
             if budget.0 == 0 {
                 return Ok(false);

@@ -107,7 +107,7 @@ async fn register_together(
     let there = if patients::insert_all(tx, &patients).await? == patients.len() as u64 {
         patients.iter().map(|patient| patient.id).collect()
     } else {
-        let there = patients::those_of(tx, &patients).await?;
+        let there = patients::inserted_of(tx, &patients).await?;
         let refused = patients.iter().map(|it| it.id).filter(|id| !there.contains(id));
         idempotency::forget_all(tx, refused).await?;
         there

@@ -56,14 +56,17 @@ async fn of_many_at_once_only_those_are_refused_that_must_be() {
         all.push(registration(&poisoned, None));
         all.push(registration(&someone(203, 203), Some(key(2, b"asked"))));
         all.push(registration(&someone(204, 204), Some(key(2, b"another"))));
+        // An id that is there, as demo data has it that another replica brings.
+        all.push(registration(&someone(1, 1), None));
         let done = register_all(&world.store, all).await;
         let new = done.iter().filter(|it| matches!(it, Ok(FirstAnswer::Now))).count();
         // SQLite keeps any text.
         let kept = usize::from(engine == Engine::Sqlite);
         assert_eq!(new, 60 + kept, "{engine:?}");
         assert!(matches!(done[60], Err(Error::EmailTaken)));
-        let taken = done.iter().filter(|it| matches!(it, Err(Error::EmailTaken))).count();
-        assert_eq!(taken, 2);
+        let is_taken = |it: &&Result<_, _>| matches!(it, Err(Error::EmailTaken | Error::IdTaken));
+        assert_eq!(done.iter().filter(is_taken).count(), 3);
+        assert!(is_taken(&&done[65]), "{engine:?}");
         assert!(matches!(done[63], Ok(FirstAnswer::Before { .. })));
         assert!(matches!(done[64], Err(Error::KeyReused)));
         let there = i64::try_from(62 + kept).unwrap();

@@ -186,12 +186,16 @@ pub(super) async fn insert_all(tx: &mut Tx<'_>, patients: &[&Patient]) -> Result
     tx.insert_all("patient", INSERTED, &values, "on conflict (email_key) do nothing").await
 }
 
-/// Which of these are there, by their ids.
-pub(super) async fn those_of(
+/// Which of these this transaction has inserted, by their ids: demo data brings ids that another
+/// one may have inserted before. Of this PostgreSQL alone is asked.
+pub(super) async fn inserted_of(
     tx: &mut Tx<'_>,
     patients: &[&Patient],
 ) -> Result<BTreeSet<Uuid>, DbError> {
-    let sql = format!("select id from patient where id {}", tx.among_ids("$1"));
+    let sql = format!(
+        "select id from patient where id {} and xmin = cast(pg_current_xact_id() as xid)",
+        tx.among_ids("$1")
+    );
     let ids = many::ids(patients.iter().map(|patient| patient.id));
     tx.query(&sql, &[ids]).await?.iter().map(|row| row.get(0)).collect()
 }

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use kit::{
     audit::{self, Note},
-    batch::{Batch, commit_together},
+    batch::Batch,
     db::{Db, DbError, Engine, Migrations, Row, Tx, Value, many},
     params,
 };
@@ -47,11 +47,6 @@ pub(crate) struct New {
 /// An account to be opened, and the request that asked for it.
 type Requested = (New, Option<Asked>);
 
-/// So many accounts are opened in one transaction at most.
-const GROUP_MAX: usize = 64;
-/// While one group is committed, the next one is written.
-const GROUPS_AT_ONCE: usize = 2;
-
 /// What every account is.
 const ACTIVE: &str = "ACTIVE";
 
@@ -76,14 +71,11 @@ impl From<New> for Account {
 
 impl Store {
     pub(crate) fn new(db: Db) -> Self {
-        let opening = db.clone();
-        let groups = Batch::new(GROUP_MAX, GROUPS_AT_ONCE, move |group| {
-            let together = |db: Db, all| {
-                async move { db.write(move |tx| Box::pin(open_together(tx, all))).await }.boxed()
-            };
-            commit_together(opening.clone(), group, together, |db, new| open(db, new).boxed())
-                .boxed()
-        });
+        let groups = Batch::of_commits(
+            db.clone(),
+            |db, all| open_all(db, all).boxed(),
+            |db, new| open(db, new).boxed(),
+        );
         Self { db, groups, demo: true }
     }
 
@@ -173,6 +165,10 @@ async fn open(db: Db, (new, asked): Requested) -> Result<Account, DbError> {
         })
     });
     opening.await
+}
+
+async fn open_all(db: Db, all: Arc<[Requested]>) -> Result<Vec<Option<Account>>, DbError> {
+    db.write(move |tx| Box::pin(open_together(tx, all))).await
 }
 
 async fn open_together(

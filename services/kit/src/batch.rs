@@ -26,6 +26,16 @@ struct Inner<I, O> {
     queue: Mutex<Queue<I, O>>,
 }
 
+/// So many items are committed in one transaction at most.
+const COMMIT_MAX: usize = 64;
+/// While one group is committed, the next one is written.
+const COMMITS_AT_ONCE: usize = 2;
+
+/// The work of a group in one transaction; none for each item that must be done alone.
+type Together<I, T> = fn(Db, Arc<[I]>) -> BoxFuture<'static, Result<Vec<Option<T>>, DbError>>;
+/// The work of one item in a transaction of its own.
+type Alone<I, T, E> = fn(Db, I) -> BoxFuture<'static, Result<T, E>>;
+
 /// Comes to as many results as there were items, in their order.
 type Work<I, O> = Box<dyn Fn(Vec<I>) -> BoxFuture<'static, Vec<O>> + Send + Sync>;
 
@@ -38,10 +48,10 @@ struct Queue<I, O> {
 /// Counts a worker down whose work panics.
 struct Working<'i, I, O>(&'i Inner<I, O>);
 
-/// Does a group's work in one transaction. What comes to none there, such as a row that a
+/// Commits a group in one transaction. What comes to none there, such as a row that a
 /// constraint refuses, is done again by itself, and so is the whole group when its transaction
 /// fails. When the store was not heard of, nobody knows what became of it, and all are told.
-pub async fn commit_together<I: Clone, O, E: From<DbError>>(
+async fn commit_together<I: Clone, O, E: From<DbError>>(
     db: Db,
     group: Vec<I>,
     together: impl FnOnce(Db, Arc<[I]>) -> BoxFuture<'static, Result<Vec<Option<O>>, DbError>>,
@@ -79,15 +89,6 @@ impl<I: Send + 'static, O: Send + 'static> Batch<I, O> {
         Self(Arc::new(Inner { size_max, groups_max, work: Box::new(work), queue }))
     }
 
-    /// As [`Self::try_add`], of work on a store: work that panicked was not heard of.
-    pub async fn add<T, E: From<DbError>>(&self, item: I) -> Result<T, E>
-    where
-        O: Into<Result<T, E>>,
-    {
-        let unheard = || Err(DbError::Unavailable("a group's work panicked".into()).into());
-        self.try_add(item).await.map_or_else(unheard, Into::into)
-    }
-
     /// Waits until this was worked on; none when that panicked. It is finished even if the caller
     /// goes away.
     pub async fn try_add(&self, item: I) -> Option<O> {
@@ -105,6 +106,27 @@ impl<I: Send + 'static, O: Send + 'static> Batch<I, O> {
             tokio::spawn(async move { inner.serve().await });
         }
         told.await.ok()
+    }
+}
+
+impl<I, T, E> Batch<I, Result<T, E>>
+where
+    I: Clone + Send + Sync + 'static,
+    T: Send + 'static,
+    E: From<DbError> + Send + 'static,
+{
+    /// Groups that are each committed in one transaction: `together` does the work of a group in
+    /// one, `alone` that of one item (see [`commit_together`]).
+    pub fn of_commits(db: Db, together: Together<I, T>, alone: Alone<I, T, E>) -> Self {
+        Self::new(COMMIT_MAX, COMMITS_AT_ONCE, move |group| {
+            commit_together(db.clone(), group, together, alone).boxed()
+        })
+    }
+
+    /// Waits until this was committed, or refused. Work that panicked leaves it unknown.
+    pub async fn add(&self, item: I) -> Result<T, E> {
+        let unknown = || Err(DbError::Unavailable("a group's work panicked".into()).into());
+        self.try_add(item).await.unwrap_or_else(unknown)
     }
 }
 

@@ -4,7 +4,8 @@
 //!   3.13 and chapter 5.18), without marks, invisible signs and separators; Latin letters that do
 //!   not decompose are written as `deunicode` transliterates them (ø o, ł l, æ ae).
 //! - [`sort_key`]: bytes that sort as ICU's root collation does (UTS #10, CLDR), whatever the
-//!   engine. A newer ICU may sort otherwise: then keys are made anew (see `store::prepared`).
+//!   engine. A version with other ICU data needs a migration that sets `search` to null, so that
+//!   `store::prepared` computes the keys again.
 
 use std::sync::LazyLock;
 

@@ -26,7 +26,7 @@ use kit::{
     files::{UNFINISHED, create, is_ours_alone, make_folder, parent, sync_folder},
 };
 use ring::digest::{Context as Digest, SHA256};
-use shared_middleware::clock::Clock;
+use shared_middleware::{clock::Clock, hex::hex};
 
 pub(crate) use self::restore::{expect_whole, restore};
 use self::{
@@ -294,7 +294,7 @@ fn entry(name: &str, path: &Path) -> anyhow::Result<Entry> {
         Ok(())
     })
     .with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Entry { path: name.to_owned(), bytes, sha256: hex(digest) })
+    Ok(Entry { path: name.to_owned(), bytes, sha256: hex(digest.finish().as_ref()) })
 }
 
 /// Reads a file block by block: how long it is.
@@ -312,10 +312,6 @@ fn each_block(
             }
         }
     }
-}
-
-fn hex(digest: Digest) -> String {
-    digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -14,9 +14,10 @@ use std::{
 use anyhow::{Context as _, bail};
 use kit::files::{Folder, create, make_folder, parent, sync_folder};
 use ring::digest::{Context as Digest, SHA256};
+use shared_middleware::hex::hex;
 
 use super::{
-    Layout, each_block, hex,
+    Layout, each_block,
     manifest::{Entry, Manifest},
 };
 use crate::{cli::Cli, progress::Progress};
@@ -211,7 +212,7 @@ impl Move<'_> {
             take(block)
         });
         read.with_context(|| format!("cannot copy {}", self.from.display()))?;
-        if hex(digest) != self.entry.sha256 {
+        if hex(digest.finish().as_ref()) != self.entry.sha256 {
             bail!("{} is damaged: its checksum is another", self.from.display());
         }
         Ok(())

@@ -1,14 +1,14 @@
 //! Registrations, and accounts that were opened, in groups: on PostgreSQL those that wait share
 //! statements, round trips and a commit. On SQLite the writer's thread groups whatever comes.
 //!
-//! What is refused takes nobody along ([`commit_together`]).
+//! A row that is refused takes no other along (see `kit::batch`).
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::FutureExt as _;
 use kit::{
     audit::{Note, note_for},
-    batch::{Batch, commit_together},
+    batch::Batch,
     db::{Db, DbError, Engine, Tx, many},
     outbox,
 };
@@ -18,11 +18,6 @@ use uuid::Uuid;
 
 use super::{FirstAnswer, Registration, idempotency, patients};
 use crate::{error::Error, store::IdempotencyKey};
-
-/// So many are in a group at most.
-const GROUP_MAX: usize = 64;
-/// While one group is committed, the next one is written.
-const GROUPS_AT_ONCE: usize = 2;
 
 /// A registration, and the request that asked for it.
 type Requested = (Registration, Option<Asked>);
@@ -46,26 +41,16 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn new(db: &Db) -> Self {
-        let (registering, opening) = (db.clone(), db.clone());
-        let registrations = Batch::new(GROUP_MAX, GROUPS_AT_ONCE, move |group| {
-            let together = |db: Db, all| {
-                async move { db.write(move |tx| Box::pin(register_together(tx, all))).await }
-                    .boxed()
-            };
-            commit_together(registering.clone(), group, together, |db, new| {
-                register(db, new).boxed()
-            })
-            .boxed()
-        });
-        let accounts = Batch::new(GROUP_MAX, GROUPS_AT_ONCE, move |group| {
-            commit_together(
-                opening.clone(),
-                group,
-                |db, all| keep_all(db, all).boxed(),
-                |db, opened| keep(db, opened).boxed(),
-            )
-            .boxed()
-        });
+        let registrations = Batch::of_commits(
+            db.clone(),
+            |db, all| register_all(db, all).boxed(),
+            |db, new| register(db, new).boxed(),
+        );
+        let accounts = Batch::of_commits(
+            db.clone(),
+            |db, all| keep_all(db, all).boxed(),
+            |db, opened| keep(db, opened).boxed(),
+        );
         Self { registrations, accounts }
     }
 
@@ -90,6 +75,10 @@ impl Groups {
 /// One by itself.
 async fn register(db: Db, (new, asked): Requested) -> Result<FirstAnswer, Error> {
     scope(asked, db.write(move |tx| Box::pin(patients::register(tx, new)))).await
+}
+
+async fn register_all(db: Db, all: Arc<[Requested]>) -> Result<Vec<Option<FirstAnswer>>, DbError> {
+    db.write(move |tx| Box::pin(register_together(tx, all))).await
 }
 
 /// Registers all that nothing refuses.

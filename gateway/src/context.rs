@@ -10,7 +10,7 @@ use pingora_proxy::Session;
 use shared_middleware::{
     clock::Ids,
     error::Failure,
-    identity::Part,
+    identity::{Caller, Part},
     metrics::method_label,
     spans::{self, Kind, Span, Value},
     trace_context::TraceContext,
@@ -45,6 +45,8 @@ pub(crate) struct Context {
     pub(crate) row: Option<&'static Row>,
     /// Of the most specific limit that counted it.
     pub(crate) verdict: Option<Verdict>,
+    /// The user behind it, whose token was verified.
+    pub(crate) caller: Option<Caller>,
     /// A sign-in that is not answered yet.
     pub(crate) sign_in: Option<SignIn>,
     pub(crate) body_bytes: usize,
@@ -70,6 +72,7 @@ impl Context {
             route: None,
             row: None,
             verdict: None,
+            caller: None,
             sign_in: None,
             body_bytes: 0,
             attempts: Attempts::default(),

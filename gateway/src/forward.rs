@@ -1,10 +1,16 @@
-//! Which part a request goes to, and under which path.
+//! Which part a request goes to, and as which request.
 
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
+use pingora_proxy::Session;
 use shared_middleware::identity::Part;
+use tokio::time::Instant;
 
-use crate::route::{Row, Target};
+use crate::{
+    context::Context,
+    headers,
+    route::{Row, Target},
+};
 
 /// The part, what is taken off the path, and what is put in its place; none for what the gateway
 /// answers itself.
@@ -15,13 +21,23 @@ pub(crate) fn upstream(row: Option<&'static Row>) -> Option<(Part, &'static str,
     }
 }
 
-/// Gives the request the path that the part knows. What follows the prefix is passed on as it came.
-pub(crate) fn forward(
-    from: &RequestHeader,
-    to: &mut RequestHeader,
-    strip: &str,
-    put: &str,
+/// Makes a client's request one to the part that it is for.
+pub(crate) fn prepare(
+    session: &Session,
+    request: &mut RequestHeader,
+    ctx: &mut Context,
 ) -> Result<()> {
+    let Some((part, strip, put)) = upstream(ctx.row) else {
+        return Error::err_in(ErrorType::InternalError);
+    };
+    ctx.asked = Some(Instant::now());
+    forward(session.req_header(), request, strip, put)?;
+    let trace = ctx.trace();
+    headers::clean(request, part, (ctx.scheme, ctx.client), &ctx.request_id, &trace)
+}
+
+/// Gives the request the path that the part knows. What follows the prefix is passed on as it came.
+fn forward(from: &RequestHeader, to: &mut RequestHeader, strip: &str, put: &str) -> Result<()> {
     let target = from.raw_path();
     let Some(rest) = target.strip_prefix(strip.as_bytes()) else {
         return Error::err_in(ErrorType::InternalError);

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, LINK, LOCATION, REFERRER_POLICY, SERVER,
-        STRICT_TRANSPORT_SECURITY,
+        CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, EXPECT, HOST, LINK, LOCATION,
+        PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, REFERRER_POLICY, SERVER,
+        STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
     },
 };
-use pingora_core::Result;
+use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use shared_middleware::{
     clock::Ids,
@@ -32,6 +33,21 @@ const TRACE_PARENT: HeaderName = HeaderName::from_static(TRACEPARENT);
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
+
+/// What is said about one connection, and goes no further.
+const HOP_BY_HOP: [HeaderName; 11] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("http2-settings"),
+    EXPECT,
+];
 
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
@@ -98,8 +114,31 @@ pub(crate) fn trace(headers: &HeaderMap) -> TraceContext {
     TraceContext::admitted(headers.get(TRACE_PARENT).and_then(|value| value.to_str().ok()))
 }
 
-/// Makes a client's headers those of the gateway. Hop-by-hop headers, and those that `Connection`
-/// names, were already taken off by the proxy.
+/// Takes off what a client says about its connection to the gateway: hop-by-hop headers, and those
+/// that `Connection` names (RFC 9110, 7.6.1). Pingora does the same for what it sends itself.
+///
+/// # Errors
+/// When `Connection` names what is no header, or one that only the gateway writes.
+pub(crate) fn remove_hop_by_hop(request: &mut RequestHeader) -> Result<()> {
+    let mut named = Vec::new();
+    for value in request.headers.get_all(CONNECTION) {
+        let names = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        for name in names.filter(|name| !name.is_empty()) {
+            match HeaderName::from_bytes(name) {
+                Ok(name) if ![HOST, FORWARDED_FOR, FORWARDED_PROTO].contains(&name) => {
+                    named.push(name);
+                }
+                _ => return Error::err_down(ErrorType::InvalidHTTPHeader),
+            }
+        }
+    }
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        request.remove_header(name);
+    }
+    Ok(())
+}
+
+/// Makes a client's headers those of the gateway. Those about the connection are already taken off.
 pub(crate) fn clean(
     request: &mut RequestHeader,
     part: Part,

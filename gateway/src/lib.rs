@@ -16,6 +16,7 @@
 //!    │    2  request_filter           limit (client) → route, cors → limit (login)  429, 404, 405
 //!    │                                → token → limit (user) → role → size     401, 403, 429, 413
 //!    │                                → the gateway's own pages (swagger)
+//!    │    ── in_process               a part of this process is called, and answers; else:
 //!    │    3  upstream_peer            upstream: a place that is ready, certificate
 //!    │    3a fail_to_connect          ... another address
 //!    │    4  upstream_request_filter  path rewritten, headers cleaned
@@ -51,6 +52,7 @@ mod forward;
 mod host;
 mod http2;
 mod in_flight;
+mod in_process;
 mod redirect;
 mod toll;
 mod wire;
@@ -73,6 +75,7 @@ mod cors;
 mod headers;
 
 mod answer;
+mod body;
 mod refuse;
 mod swagger;
 
@@ -85,11 +88,13 @@ mod test_support;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use shared_middleware::{
     audit::refusals::Refusals,
     clock::{Clock, Ids},
+    identity::Part,
+    in_process::InProcess,
     tls::MeshTls,
     token::Verifier,
 };
@@ -110,6 +115,8 @@ pub struct Deps {
     pub public_tls: Option<Arc<PublicTls>>,
     /// Whose tokens it accepts.
     pub verifier: Arc<Verifier>,
+    /// The parts that are in this process, as it calls them: none of them needs a port for that.
+    pub in_process: HashMap<Part, InProcess>,
     /// Where it tells what it refused to users.
     pub refusals: Refusals,
     /// What time it is.

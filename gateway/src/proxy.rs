@@ -1,7 +1,7 @@
 //! The phases of a request, in their order. Each calls a file by its name; what they tell one
 //! another is in the [`Context`].
 
-use std::{os::fd::RawFd, sync::Arc, time::Duration};
+use std::{os::fd::RawFd, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,19 +20,20 @@ use shared_middleware::{
     rate_limit::Limiter,
     token::Verifier,
 };
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     answer::Answer,
+    body::BodyBounds,
     client::TrustedProxies,
     context::Context,
     cors::Origins,
-    forward::{forward, upstream},
+    forward::{prepare, upstream},
     head,
     headers::{self, Scheme},
     in_flight::InFlightLimits,
+    in_process::{self, InProcessParts},
     limit::Limits,
     metrics, path, refuse,
     route::{self, Found, RateClass, Row, Target},
@@ -47,6 +48,7 @@ pub(crate) struct Gateway {
     pub(crate) limits: Arc<Limits>,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) in_process: Arc<InProcessParts>,
     pub(crate) swagger: Arc<Swagger>,
     pub(crate) ids: Ids,
     pub(crate) proxies: Arc<TrustedProxies>,
@@ -54,8 +56,7 @@ pub(crate) struct Gateway {
     pub(crate) scheme: Scheme,
     pub(crate) uri_bytes_max: usize,
     pub(crate) headers_max: usize,
-    pub(crate) body_bytes_max: usize,
-    pub(crate) body_timeout: Duration,
+    pub(crate) body: BodyBounds,
     pub(crate) upstream_retries_max: usize,
     pub(crate) in_flight: Arc<InFlightLimits>,
     /// Of each user the first refusal of a minute is told: a limit is no way to fill the trail.
@@ -98,7 +99,8 @@ impl ProxyHttp for Gateway {
             other => other,
         };
         match admitted {
-            Ok(Next::Part) => return Ok(false),
+            // A part of this process is called here; the other phases are for those elsewhere.
+            Ok(Next::Part) => return in_process::answer(self, session, ctx).await,
             Ok(Next::Gateway(answer)) => {
                 if answer.write_to_session(session, &ctx.marks()).await.is_err() {
                     refuse::break_off(session);
@@ -159,13 +161,7 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        let Some((part, strip, put)) = upstream(ctx.row) else {
-            return Error::err_in(ErrorType::InternalError);
-        };
-        ctx.asked = Some(Instant::now());
-        forward(session.req_header(), request, strip, put)?;
-        let trace = ctx.trace();
-        headers::clean(request, part, (ctx.scheme, ctx.client), &ctx.request_id, &trace)
+        prepare(session, request, ctx)
     }
 
     /// 5. Its body, which a chunked request has not told the length of, and which may come slowly.
@@ -176,14 +172,7 @@ impl ProxyHttp for Gateway {
         _: bool,
         ctx: &mut Context,
     ) -> Result<()> {
-        ctx.body_bytes += body.as_ref().map_or(0, Bytes::len);
-        if ctx.body_bytes > self.body_bytes_max {
-            return Error::err_down(ErrorType::HTTPStatus(413));
-        }
-        if body.is_some() && ctx.started.elapsed() > self.body_timeout {
-            return Error::err_down(ErrorType::HTTPStatus(408));
-        }
-        Ok(())
+        body.as_ref().map_or(Ok(()), |read| self.body.check(read, ctx))
     }
 
     /// 6. The answer as the client sees it.
@@ -196,15 +185,7 @@ impl ProxyHttp for Gateway {
         if answer.status.is_informational() {
             return Ok(());
         }
-        self.send_away(session);
-        if let Some((part, strip, put)) = upstream(ctx.row) {
-            if let Some(asked) = ctx.asked {
-                metrics::answered(part, asked.elapsed());
-            }
-            headers::outward(answer, strip, put)?;
-        }
-        ctx.answers(answer.status);
-        headers::stamp(answer, &ctx.marks())
+        self.finish_head(session, answer, ctx)
     }
 
     /// 6a. The connection broke with the request under way: only what changes nothing is repeated,
@@ -290,6 +271,24 @@ impl Gateway {
         }
     }
 
+    /// Makes the head of a part's answer that of the gateway's.
+    pub(crate) fn finish_head(
+        &self,
+        session: &mut Session,
+        answer: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        self.send_away(session);
+        if let Some((part, strip, put)) = upstream(ctx.row) {
+            if let Some(asked) = ctx.asked {
+                metrics::answered(part, asked.elapsed());
+            }
+            headers::outward(answer, strip, put)?;
+        }
+        ctx.answers(answer.status);
+        headers::stamp(answer, &ctx.marks())
+    }
+
     /// The order is one of cost: what is cheap to refuse is refused before it costs more.
     fn admit(&self, session: &Session, ctx: &mut Context) -> Result<Next, Failure> {
         self.count(ctx, |limits, ctx| limits.client(ctx.client))?;
@@ -322,7 +321,7 @@ impl Gateway {
         }
         let length = request.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
-        if length > self.body_bytes_max {
+        if length > self.body.bytes_max {
             return Err(refuse::too_large());
         }
         match row.target {
@@ -365,6 +364,7 @@ impl Gateway {
         if permitted.is_err() {
             self.tell_refused(row, path, &caller, ctx);
         }
+        ctx.caller = Some(caller);
         permitted
     }
 

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Deps,
+    body::BodyBounds,
     client::TrustedProxies,
     config::Config,
     connection::{Common, Proxy},
@@ -31,6 +32,7 @@ use crate::{
     head::Bounds,
     headers::Scheme,
     in_flight::InFlightLimits,
+    in_process::InProcessParts,
     limit::Limits,
     metrics,
     proxy::Gateway,
@@ -192,6 +194,10 @@ fn door(
         limits: Arc::new(Limits::new(config)),
         verifier: deps.verifier,
         upstreams: Arc::new(upstreams),
+        in_process: Arc::new(InProcessParts {
+            parts: deps.in_process,
+            read_timeout: config.read_timeout,
+        }),
         swagger: Arc::new(Swagger::new(config.document.clone())),
         ids: deps.ids.clone(),
         in_flight: Arc::new(InFlightLimits::new(
@@ -210,8 +216,7 @@ fn door(
         scheme: Scheme::of(deps.public_tls.as_deref()),
         uri_bytes_max: config.uri_bytes_max,
         headers_max: config.headers_max,
-        body_bytes_max: config.body_bytes_max,
-        body_timeout: config.body_timeout,
+        body: BodyBounds { bytes_max: config.body_bytes_max, timeout: config.body_timeout },
         upstream_retries_max: config.upstream_retries_max,
         stop: stop.clone(),
     };

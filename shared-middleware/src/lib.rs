@@ -66,6 +66,7 @@ pub mod client_address;
 pub mod rate_limit;
 
 pub mod client;
+pub mod in_process;
 mod outside;
 pub mod secret_file;
 pub mod spans;

@@ -1,6 +1,7 @@
 //! Admits a request only on behalf of a user who may make it.
 //!
-//! Reads:   `Authorization: Bearer` and the route's [`Access`].
+//! Reads:   `Authorization: Bearer` and the route's [`Access`]; of a call within the process the
+//!          user whose token the caller has verified ([`crate::in_process`]).
 //! Writes:  the [`Caller`] extension.
 //! Rejects: `Unauthenticated` without a valid token, `Forbidden` when it gives no role or the role
 //!          lacks the permission, `Unavailable` while no signing key is known.
@@ -21,6 +22,7 @@ use crate::{
     audit::Asked,
     error::{ErrorCode, Failure},
     identity::Caller,
+    in_process::VerifiedCaller,
     token::{TokenError, Verifier},
 };
 
@@ -83,10 +85,10 @@ impl<S> RequireToken<S> {
             Some(Access::User(permission)) => Some(permission),
             None => return Err(Failure::new(ErrorCode::Forbidden, "nobody may call this")),
         };
-        let Some(token) = bearer(request.headers()).map_err(refused)? else {
-            return Err(Failure::new(ErrorCode::Unauthenticated, "a token is needed"));
+        let caller = match request.extensions().get::<VerifiedCaller>() {
+            Some(VerifiedCaller(caller)) => caller.clone(),
+            None => self.verified(request.headers())?,
         };
-        let caller = self.verifier.verify(token).0.map_err(refused)?;
         if let Some(asked) = request.extensions().get::<Asked>() {
             asked.by_caller(&caller);
         }
@@ -94,6 +96,13 @@ impl<S> RequireToken<S> {
             return Err(Failure::new(ErrorCode::Forbidden, "your role does not allow this"));
         }
         Ok(Some(caller))
+    }
+
+    fn verified(&self, headers: &HeaderMap) -> Result<Caller, Failure> {
+        let Some(token) = bearer(headers).map_err(refused)? else {
+            return Err(Failure::new(ErrorCode::Unauthenticated, "a token is needed"));
+        };
+        self.verifier.verify(token).0.map_err(refused)
     }
 }
 

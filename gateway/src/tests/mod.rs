@@ -10,6 +10,7 @@ mod health;
 mod http2;
 mod http2_floods;
 mod http2_raw;
+mod in_process;
 mod limits;
 mod message;
 mod redirect;

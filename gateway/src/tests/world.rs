@@ -10,6 +10,7 @@ use std::{
 use shared_middleware::{
     audit::refusals,
     identity::{Part, Role},
+    in_process::InProcess,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
@@ -95,6 +96,15 @@ impl World {
         public_tls: Option<Arc<PublicTls>>,
         configure: impl FnOnce(&mut Config),
     ) -> Self {
+        Self::start_around(HashMap::new(), public_tls, configure).await
+    }
+
+    /// In one process with these parts.
+    pub(super) async fn start_around(
+        in_process: HashMap<Part, InProcess>,
+        public_tls: Option<Arc<PublicTls>>,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
         let part = FakePart::start().await;
         let url = part.url();
         let upstreams = Part::ALL.map(|part| (part, vec![url.clone()]));
@@ -115,6 +125,7 @@ impl World {
             public_tls,
             verifier: Arc::new(keys.verifier()),
             clock: clock(),
+            in_process,
             refusals: refusals::queue().0,
             ids: ids(),
         };

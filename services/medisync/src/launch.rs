@@ -3,6 +3,7 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
+use axum::Router;
 use http::Uri;
 use kit::{
     audit::{
@@ -15,6 +16,7 @@ use kit::{
 use shared_middleware::{
     clock::{Clock, Ids},
     identity::Part,
+    in_process::InProcess,
     tls::MeshTls,
 };
 
@@ -231,6 +233,22 @@ pub(crate) fn gateway_config(config: &Config, addresses: &Addresses) -> gateway:
         document: documents::document(Part::Gateway).to_json().unwrap_or_default().into(),
         ..gateway::Config::default()
     }
+}
+
+/// The parts that the gateway calls without connecting to them: those of this process, unless it is
+/// told to go to another address.
+pub(crate) fn in_process(
+    config: &Config,
+    tls: &HashMap<Part, Arc<MeshTls>>,
+    routes: HashMap<Part, Router>,
+) -> HashMap<Part, InProcess> {
+    let here = routes.into_iter().filter(|(part, _)| !config.urls.contains_key(part));
+    let called = here.filter_map(|(part, routes)| {
+        let (gateway, server) = (tls.get(&Part::Gateway)?, tls.get(&part)?);
+        let (gateway, server) = (Arc::clone(gateway), Arc::clone(server));
+        Some((part, InProcess::new(routes, gateway, server, Clock::system())))
+    });
+    called.collect()
 }
 
 /// How a listener is called: one that listens everywhere is called on this host.

@@ -302,7 +302,8 @@ async fn start(
     let watched = Arc::clone(&health);
     running.until_stopped("the watch over stores", async move { watched.watch().await });
     let readiness: Arc<dyn Readiness> = Arc::new(StoresReady::new(Arc::clone(&health)));
-    running.serve(config, services, bound.rest, bound.billing_grpc, &verifier, &readiness);
+    let routes =
+        running.serve(config, services, bound.rest, bound.billing_grpc, &verifier, &readiness);
     if auth.is_some() {
         signing_keys(&verifier, true).await?;
     }
@@ -311,11 +312,12 @@ async fn start(
     }
     // A gateway without keys could only send people away.
     signing_keys(&verifier, false).await?;
-    if let (Some(bound), Some(tls)) = (bound.gateway, tls.get(&Part::Gateway)) {
-        let told = untold.tell(addresses.urls(config, Part::Auth), Arc::clone(tls));
+    if let (Some(bound), Some(gateway_tls)) = (bound.gateway, tls.get(&Part::Gateway)) {
+        let told = untold.tell(addresses.urls(config, Part::Auth), Arc::clone(gateway_tls));
         running.refusals = Some(tokio::spawn(told));
         let deps = gateway::Deps {
-            tls: Arc::clone(tls),
+            tls: Arc::clone(gateway_tls),
+            in_process: launch::in_process(config, tls, routes),
             refusals,
             clock,
             ids: Ids::system(),

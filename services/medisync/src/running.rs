@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use axum::Router;
 use futures_util::future::OptionFuture;
 use kit::service::Service;
 use shared_middleware::{
@@ -109,7 +110,8 @@ impl Running {
         });
     }
 
-    /// Puts every service behind its listeners, wrapped in the mesh policy.
+    /// Puts every service behind its listeners, wrapped in the mesh policy: these are its REST
+    /// routes then.
     pub(crate) fn serve(
         &mut self,
         config: &Config,
@@ -118,7 +120,8 @@ impl Running {
         mut billing_grpc: Option<Listener>,
         verifier: &Arc<Verifier>,
         readiness: &Arc<dyn Readiness>,
-    ) {
+    ) -> HashMap<Part, Router> {
+        let mut served = HashMap::new();
         for service in services {
             let mesh = Mesh {
                 service: service.part,
@@ -132,9 +135,11 @@ impl Running {
                 body_bytes_max: config.limits.body_bytes_max,
             };
             let stop = &self.stop_services;
+            let routes = wrap(service.rest, &mesh);
             if let Some(listener) = rest.remove(&service.part) {
-                self.services.spawn(listener.serve(wrap(service.rest, &mesh), stop.clone()));
+                self.services.spawn(listener.serve(routes.clone(), stop.clone()));
             }
+            served.insert(service.part, routes);
             if let Some(grpc) = service.grpc
                 && let Some(listener) = billing_grpc.take()
             {
@@ -150,6 +155,7 @@ impl Running {
                 });
             }
         }
+        served
     }
 
     /// From the outside in, so that whoever is still working finds whom it needs.

@@ -5,10 +5,12 @@
 //! - `material` is what they hold: both sides of a handshake, and who is trusted.
 //! - `known_servers` remembers which certificates are a part's.
 //! - `open` watches over connections whose handshake is long over.
+//! - `mutual` is for two parts of one process, between which there is no handshake.
 
 mod files;
 mod known_servers;
 mod material;
+mod mutual;
 mod open;
 
 use std::{io, path::PathBuf, sync::Arc};
@@ -20,6 +22,7 @@ use tokio::{net::TcpStream, time::Duration};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
+pub(crate) use self::mutual::MutualTrust;
 pub use self::{
     files::{
         Fingerprint, certificates, expires_at_s, expiry_s, private_key, revocation_lists,
@@ -276,3 +279,5 @@ pub fn peer_of(certificate: &CertificateDer<'_>) -> Peer {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use self::tests::test_pair;

@@ -116,6 +116,14 @@ pub fn current() -> Option<TraceContext> {
     CURRENT.try_with(|trace| *trace).ok()
 }
 
+/// Runs the future as part of this span, if there is one.
+pub async fn scope<F: Future>(trace: Option<TraceContext>, future: F) -> F::Output {
+    match trace {
+        Some(trace) => trace.scope(future).await,
+        None => future.await,
+    }
+}
+
 fn new_span_id() -> u64 {
     // Both halves of a random UUID, less its six fixed bits: never zero.
     let bits = random_u128();

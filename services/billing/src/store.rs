@@ -11,7 +11,7 @@ use kit::{
     params,
 };
 use proto::demo;
-use shared_middleware::audit::{Asked, current};
+use shared_middleware::audit::Asked;
 use uuid::Uuid;
 
 mod sqlite {
@@ -87,8 +87,8 @@ impl Store {
     /// Opens a patient's account, or finds it. Whoever comes second gets the first one's.
     ///
     /// On PostgreSQL those that wait share statements and a commit; SQLite's writer does that.
-    pub(crate) async fn open(&self, new: New) -> Result<Account, DbError> {
-        let requested = (new, current());
+    pub(crate) async fn open(&self, new: New, asked: Option<Asked>) -> Result<Account, DbError> {
+        let requested = (new, asked);
         match self.db.engine() {
             Engine::Sqlite => open(self.db.clone(), requested).await,
             Engine::Postgres => self.groups.add(requested).await,

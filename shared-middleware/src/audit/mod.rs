@@ -28,6 +28,7 @@ pub use self::actions::{ACTIONS, is_action};
 use crate::{
     error::Failure,
     identity::{Caller, Peer, Role, TRUST_DOMAIN},
+    trace_context::TraceContext,
 };
 
 /// Who acted, when nobody has shown who they are.
@@ -105,7 +106,7 @@ struct Inner {
     noted: OnceLock<Outcome>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Actor {
     name: Cow<'static, str>,
     role: Option<Role>,
@@ -169,6 +170,17 @@ impl Asked {
         let asked = Self::new(action, None, None, None);
         asked.by(Actor { name: SYSTEM.into(), role: None });
         asked
+    }
+
+    /// The same request, made by the same actor, of which this is another trace: one call may be
+    /// made for several requests.
+    #[must_use]
+    pub fn in_trace(&self, trace: Option<&TraceContext>) -> Self {
+        let Inner { action, record, source, trace: own, actor, .. } = &*self.0;
+        let trace = trace.map(TraceContext::trace_id).or_else(|| own.clone());
+        let (action, record, actor) = (action.clone(), record.clone(), actor.clone());
+        let noted = OnceLock::new();
+        Self(Arc::new(Inner { action, record, source: *source, trace, actor, noted }))
     }
 
     /// A user with a token asks.

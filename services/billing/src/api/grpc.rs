@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use kit::service::Grpc;
 use proto::billing::v1::{
-    CreateBillingAccountRequest, CreateBillingAccountResponse, GetBillingAccountRequest,
-    GetBillingAccountResponse,
+    CreateBillingAccountRequest, CreateBillingAccountResponse, CreateBillingAccountsRequest,
+    CreateBillingAccountsResponse, GetBillingAccountRequest, GetBillingAccountResponse,
     billing_service_server::{BillingService, BillingServiceServer},
 };
-use shared_middleware::error::{ErrorCode, Failure};
+use shared_middleware::{
+    audit::{self, Asked, Outcome},
+    error::{ErrorCode, Failure},
+    trace_context::TraceContext,
+};
 use tonic::{
     Code, Request, Response, Status,
     body::Body,
@@ -23,6 +28,10 @@ use crate::{error::Error, store::New};
 
 /// A name or email longer than this is none.
 const TEXT_CHARS_MAX: usize = 254;
+
+/// So many accounts are opened by one call at most: such a message, with the longest of names, is
+/// within [`MESSAGE_BYTES_MAX`].
+pub(super) const ACCOUNTS_MAX: usize = 32;
 
 /// A message longer than this is refused before it is read.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 10;
@@ -57,19 +66,34 @@ impl BillingService for Calls {
         &self,
         request: Request<CreateBillingAccountRequest>,
     ) -> Result<Response<CreateBillingAccountResponse>, Status> {
-        let request = request.into_inner();
-        let patient_id = patient_id(&request.patient_id)?;
-        // Billing keeps neither: an account is known by its patient's id alone.
-        required("name", &request.name)?;
-        required("email", &request.email)?;
-        let Self(api) = self;
-        let new = New { id: api.ids.next(), patient_id, now: api.clock.now() };
-        let opened = api.store.open(new).await;
-        let account = opened.map_err(failure)?;
-        Ok(Response::new(CreateBillingAccountResponse {
-            account_id: account.id.to_string(),
-            status: account.status,
-        }))
+        let new = self.requested(&request.into_inner())?;
+        self.open(new, audit::current()).await.map(Response::new)
+    }
+
+    async fn create_billing_accounts(
+        &self,
+        request: Request<CreateBillingAccountsRequest>,
+    ) -> Result<Response<CreateBillingAccountsResponse>, Status> {
+        let group = request.into_inner().accounts;
+        if group.len() > ACCOUNTS_MAX {
+            return Err(invalid(&format!("there may be {ACCOUNTS_MAX} accounts at most")));
+        }
+        let asked = audit::current();
+        // All are checked before the first is opened.
+        let news = group.into_iter().map(|account| {
+            let new = self.requested(&account.request.unwrap_or_default())?;
+            let trace = TraceContext::parse(&account.traceparent);
+            let asked = asked.as_ref().map(|asked| asked.in_trace(trace.as_ref()));
+            Ok::<_, Status>((new, asked))
+        });
+        let news = news.collect::<Result<Vec<_>, _>>()?;
+        let opened = try_join_all(news.into_iter().map(|(new, asked)| self.open(new, asked)));
+        let accounts = opened.await?;
+        // Each account has its entry in the audit log; the call needs none beside them.
+        if let Some(asked) = asked.filter(|_| !accounts.is_empty()) {
+            asked.note(Outcome::Allowed);
+        }
+        Ok(Response::new(CreateBillingAccountsResponse { accounts }))
     }
 
     async fn get_billing_account(
@@ -83,6 +107,29 @@ impl BillingService for Calls {
             account_id: account.id.to_string(),
             status: account.status,
         }))
+    }
+}
+
+impl Calls {
+    fn requested(&self, request: &CreateBillingAccountRequest) -> Result<New, Status> {
+        let patient_id = patient_id(&request.patient_id)?;
+        // Billing keeps neither: an account is known by its patient's id alone.
+        required("name", &request.name)?;
+        required("email", &request.email)?;
+        let Self(api) = self;
+        Ok(New { id: api.ids.next(), patient_id, now: api.clock.now() })
+    }
+
+    async fn open(
+        &self,
+        new: New,
+        asked: Option<Asked>,
+    ) -> Result<CreateBillingAccountResponse, Status> {
+        let account = self.0.store.open(new, asked).await.map_err(failure)?;
+        Ok(CreateBillingAccountResponse {
+            account_id: account.id.to_string(),
+            status: account.status,
+        })
     }
 }
 

@@ -25,6 +25,8 @@ pub const RULES: &[Rule] = &[
     Rule::new("GET", "/accounts/{id}", READ).audited("account.read"),
     Rule::new("POST", "/medisync.billing.v1.BillingService/CreateBillingAccount", PATIENT_SERVICE)
         .audited("account.open"),
+    Rule::new("POST", "/medisync.billing.v1.BillingService/CreateBillingAccounts", PATIENT_SERVICE)
+        .audited("account.open"),
     Rule::new("POST", "/medisync.billing.v1.BillingService/GetBillingAccount", PATIENT_SERVICE)
         .audited("account.read"),
     Rule::new("POST", "/grpc.health.v1.Health/Check", PATIENT_SERVICE),

@@ -12,9 +12,11 @@ use kit::{
         engines,
     },
 };
+use prost::Message as _;
 use proto::billing::v1::{
-    CreateBillingAccountRequest, GetBillingAccountRequest,
+    CreateBillingAccountRequest, CreateBillingAccountsRequest, GetBillingAccountRequest,
     billing_service_client::BillingServiceClient, billing_service_server::BillingService,
+    create_billing_accounts_request::Account,
 };
 use serde_json::Value;
 use shared_middleware::clock::{Clock, Ids};
@@ -24,7 +26,7 @@ use uuid::Uuid;
 
 use super::{
     Api, RULES,
-    grpc::{Calls, MESSAGE_BYTES_MAX, grpc},
+    grpc::{ACCOUNTS_MAX, Calls, MESSAGE_BYTES_MAX, grpc},
     openapi, rest,
 };
 use crate::store::{Store, migrations};
@@ -57,6 +59,14 @@ impl World {
         answer.map(|answer| answer.into_inner().account_id).map_err(|status| status.code())
     }
 
+    async fn open_all(&self, patients: &[u128]) -> Result<Vec<String>, Code> {
+        let accounts = patients.iter().map(|n| wanted(*n)).collect();
+        let request = CreateBillingAccountsRequest { accounts };
+        let answer = self.calls.create_billing_accounts(tonic::Request::new(request)).await;
+        let answer = answer.map_err(|status| status.code())?.into_inner();
+        Ok(answer.accounts.into_iter().map(|account| account.account_id).collect())
+    }
+
     async fn get(&self, path: &str) -> (StatusCode, Value) {
         let request = Request::get(path).body(Body::empty()).unwrap();
         let answer = self.routes.clone().oneshot(request).await.unwrap();
@@ -64,6 +74,19 @@ impl World {
         let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap())
     }
+}
+
+fn patient(n: u128) -> String {
+    Uuid::from_u128(n).to_string()
+}
+
+fn wanted(n: u128) -> Account {
+    let request = CreateBillingAccountRequest {
+        patient_id: patient(n),
+        name: "Jane".to_owned(),
+        email: "jane@example.com".to_owned(),
+    };
+    Account { request: Some(request), traceparent: String::new() }
 }
 
 #[tokio::test]
@@ -91,6 +114,46 @@ async fn a_patient_has_one_account_however_often_and_fast_it_is_asked_for() {
         assert_eq!(listed["accounts"][0]["status"], "ACTIVE");
         assert_eq!(listed["accounts"].as_array().unwrap().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn accounts_of_one_call_are_those_of_their_patients_in_their_order() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let before = world.open(&patient(2), "Jane").await.unwrap();
+        let opened = world.open_all(&[3, 2, 1, 3]).await.unwrap();
+        assert_eq!(opened.len(), 4);
+        assert_eq!((&opened[1], &opened[0]), (&before, &opened[3]));
+        assert_eq!(world.open_all(&[1, 2, 3]).await.unwrap(), [&*opened[2], &before, &opened[0]]);
+        assert_eq!(world.open_all(&[]).await.unwrap(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_call_for_several_accounts_opens_none_when_one_cannot_be() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let bad = Account { request: None, traceparent: String::new() };
+        let accounts = vec![wanted(1), bad];
+        let request = CreateBillingAccountsRequest { accounts };
+        let refused = world.calls.create_billing_accounts(tonic::Request::new(request)).await;
+        assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+        let many: Vec<_> = (1..=ACCOUNTS_MAX as u128 + 1).collect();
+        assert_eq!(world.open_all(&many).await, Err(Code::InvalidArgument));
+        let (_, listed) = world.get("/accounts").await;
+        assert_eq!(listed["accounts"], serde_json::json!([]));
+        assert_eq!(world.open_all(&many[1..]).await.unwrap().len(), ACCOUNTS_MAX);
+    }
+}
+
+#[test]
+fn a_call_for_as_many_accounts_as_may_be_is_no_message_that_is_too_long() {
+    let mut longest = wanted(1);
+    longest.traceparent = "x".repeat(55);
+    let request = longest.request.as_mut().unwrap();
+    (request.name, request.email) = ("\u{10348}".repeat(254), "x".repeat(254));
+    let request = CreateBillingAccountsRequest { accounts: vec![longest; ACCOUNTS_MAX] };
+    assert!(request.encoded_len() < MESSAGE_BYTES_MAX, "{}", request.encoded_len());
 }
 
 #[tokio::test]

@@ -70,8 +70,9 @@ const BEFORE_ANY_TOKEN: [&str; 3] = ["/login", "/refresh", "/token"];
 const REVOCATIONS: &str = "/.well-known/revocations?after=0&keys=";
 
 /// Every method of billing's gRPC port.
-const RPCS: [&str; 6] = [
+const RPCS: [&str; 7] = [
     "/medisync.billing.v1.BillingService/CreateBillingAccount",
+    "/medisync.billing.v1.BillingService/CreateBillingAccounts",
     "/medisync.billing.v1.BillingService/GetBillingAccount",
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",

@@ -1,4 +1,9 @@
 //! Whom we call: billing, by mTLS gRPC, with a deadline, bounded retries and a circuit breaker.
+//!
+//! - here: when billing is called, how often, and when it is left alone;
+//! - `calls`: the calls themselves, one for all accounts that are wanted at the same time.
+
+mod calls;
 
 use std::time::Duration;
 
@@ -6,18 +11,18 @@ use async_trait::async_trait;
 use http::Uri;
 use kit::{
     breaker::{Breaker, BreakerConfig},
-    client::{Call, call, channel},
+    client::channel,
     service::Kit,
 };
 use proto::billing::v1::{
-    CreateBillingAccountRequest, CreateBillingAccountResponse,
-    billing_service_client::BillingServiceClient,
+    CreateBillingAccountResponse, billing_service_client::BillingServiceClient,
 };
 use shared_middleware::{clock::Ids, identity::Part};
 use tokio::time::{Instant, sleep};
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 use uuid::Uuid;
 
+pub(crate) use self::calls::GrpcBilling;
 use crate::domain::Patient;
 
 const PAUSE_FIRST_MS: u64 = 20;
@@ -68,9 +73,6 @@ pub(crate) trait CallBilling: Send + Sync {
     ) -> Result<CreateBillingAccountResponse, Status>;
 }
 
-/// Billing as it is reached over the mesh.
-pub(crate) struct GrpcBilling(BillingServiceClient<Channel>);
-
 /// Asks until there is an answer or no time left; leaves a billing that keeps failing alone.
 pub(crate) struct Insistent<C> {
     billing: C,
@@ -82,34 +84,8 @@ pub(crate) struct Insistent<C> {
 /// Billing as the service uses it.
 pub(crate) fn billing(config: BillingConfig, kit: &Kit) -> Insistent<GrpcBilling> {
     let channel = channel(Part::Billing, config.urls, kit.tls.clone(), config.patience.call);
-    let billing = GrpcBilling(BillingServiceClient::new(channel));
+    let billing = GrpcBilling::new(BillingServiceClient::new(channel));
     Insistent::new(billing, config.patience, kit.ids.clone())
-}
-
-// === impl GrpcBilling ===
-
-#[async_trait]
-impl CallBilling for GrpcBilling {
-    async fn create_account(
-        &self,
-        patient: &Patient,
-        deadline: Duration,
-    ) -> Result<CreateBillingAccountResponse, Status> {
-        let request = CreateBillingAccountRequest {
-            patient_id: patient.id.to_string(),
-            name: patient.details.name.as_str().to_owned(),
-            email: patient.details.email.as_str().to_owned(),
-        };
-        let about = Call {
-            service: Part::Patient,
-            peer: Part::Billing,
-            method: "CreateBillingAccount",
-            deadline,
-        };
-        let mut client = self.0.clone();
-        call(about, request, async move |request| client.create_billing_account(request).await)
-            .await
-    }
 }
 
 // === impl Insistent ===

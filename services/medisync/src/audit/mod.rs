@@ -9,6 +9,7 @@ pub(crate) mod key;
 use std::{collections::HashMap, fs, path::Path};
 
 use anyhow::{Context as _, anyhow, bail};
+use futures_util::future::OptionFuture;
 use kit::{
     audit::{
         AuditKey, Head, Trail,
@@ -69,7 +70,9 @@ async fn verify_all(
         };
         seen += 1;
         let known = known.get(&part).map_or(&[][..], Vec::as_slice);
-        let verdict = verify(part, &db, key, known).await;
+        // They are in two stores, so both are read at the same time.
+        let copy = OptionFuture::from(auth.as_ref().map(|auth| verify_copy(part, auth, key)));
+        let (verdict, copy) = tokio::join!(verify(part, &db, key, known), copy);
         let verdict = verdict.with_context(|| format!("trail of {part}"))?;
         if let Verdict::Broken(fault) = &verdict {
             broken += 1;
@@ -79,9 +82,7 @@ async fn verify_all(
             say!("{part}: intact, {entries} entries")?;
         }
         // It is the copy that auditors read.
-        if let Some(auth) = &auth
-            && let Verdict::Broken(fault) = verify_copy(part, auth, key).await?
-        {
+        if let Some(Verdict::Broken(fault)) = copy.transpose()? {
             broken += 1;
             say!("{part}, as auth has it: BROKEN: {fault}")?;
         }

@@ -5,7 +5,7 @@
 
 mod calls;
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
 use http::Uri;
@@ -14,6 +14,7 @@ use kit::{
     client::channel,
     service::Kit,
 };
+use prometheus::{IntCounter, register_int_counter};
 use proto::billing::v1::{
     CreateBillingAccountResponse, billing_service_client::BillingServiceClient,
 };
@@ -27,6 +28,12 @@ use crate::domain::Patient;
 
 const PAUSE_FIRST_MS: u64 = 20;
 const BREAKER: BreakerConfig = BreakerConfig { failures_max: 3, open_for: Duration::from_secs(2) };
+
+static CONFIRMED: LazyLock<IntCounter> = LazyLock::new(|| {
+    let help = "Accounts that billing has confirmed, in answer to however many calls.";
+    register_int_counter!("billing_accounts_confirmed_total", help)
+        .expect("the name is registered once")
+});
 
 /// Where billing is and how patient we are.
 pub(crate) struct BillingConfig {
@@ -92,6 +99,8 @@ pub(crate) fn billing(config: BillingConfig, kit: &Kit) -> Insistent<GrpcBilling
 
 impl<C: CallBilling> Insistent<C> {
     pub(crate) fn new(billing: C, patience: Patience, ids: Ids) -> Self {
+        // There from the start, so that a dashboard finds it.
+        LazyLock::force(&CONFIRMED);
         let breaker = Breaker::new(Part::Billing.as_str(), BREAKER);
         Self { billing, breaker, patience, ids }
     }
@@ -126,7 +135,10 @@ impl<C: CallBilling> OpenAccount for Insistent<C> {
         let mut tried = 1;
         loop {
             let error = match self.try_once(patient, until).await {
-                Ok(account) => return Ok(account),
+                Ok(account) => {
+                    CONFIRMED.inc();
+                    return Ok(account);
+                }
                 Err(error) => error,
             };
             let again = matches!(error, BillingError::Status(code) if may_pass(code));

@@ -36,6 +36,7 @@ const METRICS: &[(&str, &[&str])] = &[
     ("events_consumed_total", &["group", "type", "outcome"]),
     ("event_consumer_lag", &["group", "topic", "partition"]),
     ("db_pool_connections", &["service", "state"]),
+    ("billing_accounts_confirmed_total", &[]),
     ("billing_accounts_pending", &[]),
     ("build_info", &["version"]),
     ("process_cpu_seconds_total", &[]),

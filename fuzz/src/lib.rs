@@ -3,14 +3,6 @@
 //! A function takes the bytes and panics when something does not hold. `targets/` hands them what
 //! libFuzzer makes up; `tests/corpus.rs` hands them what was found before, with every test run.
 
-#[path = "../../services/medisync/src/config/mod.rs"]
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "the binary's own module, of which reading is all that is called here"
-)]
-mod config;
-
 mod reads_cursor;
 mod reads_event;
 mod reads_request;

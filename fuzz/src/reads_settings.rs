@@ -2,10 +2,8 @@
 
 use std::net::SocketAddr;
 
-use shared_middleware::identity::Part;
+use medisync::fuzzing;
 use toml::Table;
-
-use crate::config::{Sources, read, show};
 
 /// Settings that may hold a password; of others the value may be quoted.
 const HOLD_PASSWORDS: [&str; 5] = ["__DATABASE", "EVENTS__LOG", "__SMTP", "__JWKS", "AUDIT__KEY"];
@@ -19,11 +17,9 @@ pub fn settings(bytes: &[u8]) {
     let variables: Vec<_> = lines
         .map(|(name, value)| (format!("MEDISYNC_{}", name.trim()), value.to_owned()))
         .collect();
-    let sources = || Sources::gather(None, variables.clone(), []);
-    let shown = show(&sources(), true);
+    let shown = fuzzing::shown(variables.clone());
     assert!(shown.parse::<Table>().is_ok(), "what is shown is no file");
-    let Err(faults) = read(sources(), &Part::ALL, true) else { return };
-    let told = faults.to_string();
+    let Some(told) = fuzzing::errors(variables.clone()) else { return };
     for (name, value) in &variables {
         let secret = HOLD_PASSWORDS.iter().any(|ending| name.to_uppercase().ends_with(ending));
         let of_others = variables.iter().any(|(other, it)| other != name && it.contains(value));

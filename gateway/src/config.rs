@@ -7,7 +7,7 @@ use http::Uri;
 use ipnet::IpNet;
 use shared_middleware::{identity::Part, rate_limit::RateLimit};
 
-use crate::cors::Origin;
+use crate::policy::origin::Origin;
 
 /// Every setting of the gateway.
 #[derive(Clone, Debug)]

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use crate::{
-    downstream::Framing,
-    head::{self, Bounds},
-    path,
+    policy::path,
+    server::{
+        downstream::Framing,
+        request_head::{self, HeadLimits},
+    },
 };
 
 /// Longer targets are refused.
 pub const TARGET_BYTES_MAX: usize = 8192;
 
-const BOUNDS: Bounds = Bounds {
+const LIMITS: HeadLimits = HeadLimits {
     head_bytes_max: 65_536,
     uri_bytes_max: TARGET_BYTES_MAX,
     headers_max: 100,
@@ -34,7 +36,7 @@ pub fn accepts_target(target: &[u8]) -> bool {
 
 /// The head that these bytes begin with; none when it is not whole, or refused.
 pub fn head(bytes: &[u8]) -> Option<Head> {
-    let (end, framing) = head::of_bytes(bytes, &BOUNDS)?;
+    let (end, framing) = request_head::of_bytes(bytes, &LIMITS)?;
     let length = match framing {
         Framing::Length(length) => Some(length),
         Framing::Chunked => None,

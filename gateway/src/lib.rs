@@ -1,30 +1,30 @@
-//! The front door: which requests go to which part, and on whose behalf.
+//! The public entry point: which requests go to which part, and on whose behalf.
 //!
 //! The only crate that knows pingora. It knows no database, and of the domain no more than the
-//! route table. A request passes through the files in the order in which they are declared below:
+//! route table. A request passes through the folders from top to bottom:
 //!
 //! ```text
 //!  client
-//!    │  door         accepts, counts connections (room), deals them out to threads, drains;
-//!    │               plaintext on a port of its own is sent to https (redirect)
-//!    │  connection   shakes hands (certificate); waits for a request; hands it to pingora and
-//!    │               takes the connection back. With HTTP/2, many at once (http2)
-//!    │  head         reads the head; what could be read in two ways ends here       400, 405
-//!    │  path         ... the target above all                                       400
-//!    ▼  proxy        pingora's phases:
-//!    │    1  early_request_filter     context: who asks, request id, trace
-//!    │    2  request_filter           limit (client) → route, cors → limit (login)  429, 404, 405
-//!    │                                → token → limit (user) → role → size     401, 403, 429, 413
+//!    │  server     before pingora:
+//!    │    acceptor                    accepts within limits, deals out to threads, drains
+//!    │    connection                  TLS handshake; one request after the other, or HTTP/2
+//!    │    request_head                reads the head; an ambiguous one is refused     400, 405
+//!    ▼  proxy      pingora's phases (proxy/phases.rs); policy decides in the second:
+//!    │    1  early_request_filter     request_context: client address, request id, trace
+//!    │    2  request_filter           rate_limit (client) → route, cors → rate_limit (sign-in)
+//!    │                                                                       429, 404, 405
+//!    │                                → token → rate_limit (user) → role → size
+//!    │                                                                       401, 403, 429, 413
 //!    │                                → the gateway's own pages (swagger)
 //!    │    ── in_process               a part of this process is called, and answers; else:
-//!    │    3  upstream_peer            upstream: a place that is ready, certificate
-//!    │    3a fail_to_connect          ... another address
-//!    │    4  upstream_request_filter  path rewritten, headers cleaned
-//!    │    5  request_body_filter      chunked bodies counted                        413
-//!    │    6  response_filter          headers stamped
-//!    │    6a error_while_proxy        GET and HEAD once more
-//!    │    6b fail_to_proxy            refuse                                        503, 504
-//!    │    7  logging                  metrics, one line
+//!    │    3  upstream_peer            upstream: a ready endpoint, client certificate
+//!    │    3a fail_to_connect          ... another endpoint
+//!    │    4  upstream_request_filter  path rewritten, headers sanitized
+//!    │    5  request_body_filter      body_limits                                     413
+//!    │    6  response_filter          response headers
+//!    │    6a error_while_proxy        GET and HEAD are retried
+//!    │    6b fail_to_proxy            error_response                                  503, 504
+//!    │    7  logging                  metrics, one log line
 //!    ▼
 //!  part
 //! ```
@@ -37,49 +37,11 @@
 //! **Invariant:** a request that may have taken effect is never sent twice.
 
 mod config;
-
-mod serve;
-mod threads;
-
-mod door;
-mod room;
-
-mod certificate;
-mod client;
-mod connection;
-mod downstream;
-mod forward;
-mod host;
-mod http2;
-mod in_flight;
-mod in_process;
-mod redirect;
-mod toll;
-mod wire;
-
-mod head;
-mod path;
-
-mod proxy;
-
-mod context;
-
-pub mod route;
-
-mod limit;
-mod token;
-
-mod upstream;
-
-mod cors;
-mod headers;
-
-mod answer;
-mod body;
-mod refuse;
-mod swagger;
-
 mod metrics;
+pub mod policy;
+mod proxy;
+mod server;
+mod upstream;
 
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -100,11 +62,12 @@ use shared_middleware::{
 };
 
 pub use crate::{
-    certificate::PublicTls,
-    client::{NoNetwork, parse_network},
     config::Config,
-    cors::{NoOrigin, Origin, parse_origin},
-    serve::{Bound, Running, StartError, bind, start},
+    policy::{
+        client_ip::{InvalidNetwork, parse_network},
+        origin::{InvalidOrigin, Origin, parse_origin},
+    },
+    server::{Bound, Running, StartError, bind, certificate::PublicTls, start},
 };
 
 /// What the gateway is given.

@@ -16,7 +16,7 @@ use shared_middleware::{
     metrics::{UNMATCHED, counter, histogram},
 };
 
-use crate::route::{self, Route};
+use crate::policy::route::{self, Route};
 
 static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let help = "Requests, by route and status (499: the client went away).";
@@ -116,16 +116,16 @@ impl Drop for InFlight {
 }
 
 /// A client that is connected, for as long as this lives.
-pub(crate) struct Open(());
+pub(crate) struct OpenConnection(());
 
-impl Open {
+impl OpenConnection {
     pub(crate) fn begin() -> Self {
         CONNECTIONS.inc();
         Self(())
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         CONNECTIONS.dec();
     }
@@ -148,13 +148,13 @@ pub(crate) fn count(route: Option<&'static Route>, status: StatusCode, took: Dur
 }
 
 /// Times a part's answer.
-pub(crate) fn answered(part: Part, took: Duration) {
+pub(crate) fn observe_upstream(part: Part, took: Duration) {
     let of_part = || UPSTREAM_DURATIONS.with_label_values(&[part.as_str()]);
     OF_UPSTREAM[part as usize].get_or_init(of_part).observe(took.as_secs_f64());
 }
 
 /// How many places a part has.
-pub(crate) fn show_upstreams(part: Part, ready: usize, ejected: usize) {
+pub(crate) fn set_upstreams(part: Part, ready: usize, ejected: usize) {
     for (state, places) in [("ready", ready), ("ejected", ejected)] {
         let places = i64::try_from(places).unwrap_or(i64::MAX);
         UPSTREAMS.with_label_values(&[part.as_str(), state]).set(places);
@@ -188,11 +188,11 @@ pub(crate) fn register() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::Found;
+    use crate::policy::route::RouteMatch;
 
     #[test]
     fn a_request_is_counted_under_its_routes_pattern() {
-        let Found::Row(route, _) = route::find("DELETE", "/api/users/42") else {
+        let RouteMatch::Row(route, _) = route::find("DELETE", "/api/users/42") else {
             panic!("there is no such route")
         };
         let of = |status: &str| REQUESTS.with_label_values(&["/api/users/{id}", status]).get();

@@ -53,6 +53,12 @@ impl Rule {
         Self { action: Some(action), ..self }
     }
 
+    /// Whether it serves the mesh itself: key sets, feeds, audit replication, gRPC health. Nothing
+    /// of it is audited, since no patient's data is concerned.
+    pub const fn is_housekeeping(&self) -> bool {
+        self.action.is_none() && matches!(self.access, Access::Open | Access::Parts(_))
+    }
+
     /// The same, for an answer that is held back on purpose: its deadline is longer by that time.
     pub const fn long_poll(self) -> Self {
         Self { long_poll: true, ..self }

@@ -128,7 +128,8 @@ impl Listener {
         }
         drop(self.socket);
         if timeout(self.config.drain, graceful.shutdown()).await.is_err() {
-            tracing::warn!(part = %self.tls.part(), "requests in flight were given up");
+            let part = self.tls.part();
+            tracing::warn!(%part, "drain timeout reached, aborting requests in flight");
         }
     }
 

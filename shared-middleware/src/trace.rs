@@ -1,4 +1,5 @@
-//! One span per request, joined to the caller's trace, and one line in the log when it ends.
+//! One span per request, joined to the caller's trace, and one line in the log when it ends: at
+//! level info, or debug for requests by which the mesh keeps itself going.
 //!
 //! Reads:   `traceparent`.
 //! Writes:  the task's [`TraceContext`](crate::trace_context::TraceContext).
@@ -85,6 +86,7 @@ where
         let started = Instant::now();
         let trace = TraceContext::continued(header(request.headers(), TRACEPARENT));
         let (service, asked) = (self.service, Asked::of(&request, &self.rules));
+        let is_housekeeping = is_housekeeping(&request, &self.rules);
         let span = tracing::info_span!(
             "request",
             %service,
@@ -99,7 +101,12 @@ where
             if let Ok(response) = &answer {
                 let took = started.elapsed();
                 let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
-                tracing::info!(http.status = response.status().as_u16(), duration_ms, "answered");
+                let status = response.status().as_u16();
+                if is_housekeeping {
+                    tracing::debug!(http.status = status, duration_ms, "request completed");
+                } else {
+                    tracing::info!(http.status = status, duration_ms, "request completed");
+                }
                 spans::ended(&trace, took, || asked.span(service, response));
             }
             answer
@@ -152,6 +159,12 @@ impl Asked {
             });
         Span { service, name, kind: Kind::Server, failed, attributes }
     }
+}
+
+fn is_housekeeping(request: &Request, rules: &Rules) -> bool {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let rule = rules.find(request.method(), route, request.uri().path());
+    rule.is_some_and(|rule| rule.is_housekeeping())
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

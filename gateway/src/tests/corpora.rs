@@ -10,13 +10,13 @@ use tokio::{
 use super::{
     http2_raw::{Ending, Raw},
     message::{Message, receive},
-    world::{World, soon},
+    test_gateway::{TestGateway, soon},
 };
 use crate::test_support::PublicFiles;
 
 /// All answers to these bytes, after which the connection must end.
-async fn answers(world: &World, bytes: &[u8]) -> Vec<Message> {
-    let mut socket = TcpStream::connect(world.gateway.address()).await.unwrap();
+async fn answers(gateway: &TestGateway, bytes: &[u8]) -> Vec<Message> {
+    let mut socket = TcpStream::connect(gateway.running.address()).await.unwrap();
     let _ = socket.write_all(bytes).await;
     let (mut said, mut answers) = (Vec::new(), Vec::new());
     let _ = soon(socket.read_to_end(&mut said)).await;
@@ -28,11 +28,11 @@ async fn answers(world: &World, bytes: &[u8]) -> Vec<Message> {
 
 #[tokio::test]
 async fn of_every_request_of_the_corpus_becomes_what_its_file_says() {
-    let world = World::start().await;
-    let token = world.keys.token("u1", Role::Admin);
+    let gateway = TestGateway::start().await;
+    let token = gateway.keys.token("u1", Role::Admin);
     let mut whole = 0;
     for form in corpora::requests(&token) {
-        let found = answers(&world, &form.bytes).await;
+        let found = answers(&gateway, &form.bytes).await;
         let statuses: Vec<_> = found.iter().map(|answer| answer.status().to_string()).collect();
         match form.outcome {
             "broken" => {
@@ -41,12 +41,12 @@ async fn of_every_request_of_the_corpus_becomes_what_its_file_says() {
             }
             "once" => {
                 assert_eq!(statuses, ["200"], "{}", form.text);
-                assert!(world.part.seen().last().unwrap().body.is_empty());
+                assert!(gateway.part.seen().last().unwrap().body.is_empty());
             }
             outcome => assert_eq!(statuses.join(","), outcome, "{}", form.text),
         }
         whole += statuses.iter().filter(|status| *status == "200").count();
-        let seen = world.part.seen();
+        let seen = gateway.part.seen();
         let heard = seen.iter().filter(|request| request.whole);
         assert_eq!(heard.count(), whole, "{}", form.text);
         let smuggled = seen.iter().find(|request| request.first_line.contains("/users"));
@@ -57,11 +57,11 @@ async fn of_every_request_of_the_corpus_becomes_what_its_file_says() {
 #[tokio::test]
 async fn of_every_request_of_http_2_becomes_what_its_file_says() {
     let (_files, tls) = PublicFiles::new();
-    let world = World::start_public(Some(tls), |_| {}).await;
-    let token = world.keys.token("u1", Role::Admin);
+    let gateway = TestGateway::start_public(Some(tls), |_| {}).await;
+    let token = gateway.keys.token("u1", Role::Admin);
     let mut whole = 0;
     for form in corpora::http2(&token) {
-        let mut client = Raw::connect(&world).await;
+        let mut client = Raw::connect(&gateway).await;
         let (body, trailers) = (form.body.as_deref(), form.trailers.as_ref());
         let ending = client.ask(&form.fields, body, trailers).await;
         match (form.outcome, ending) {
@@ -70,7 +70,7 @@ async fn of_every_request_of_http_2_becomes_what_its_file_says() {
             (outcome, Ending::Status(status)) if status.to_string() == outcome => {}
             (_, ending) => panic!("{}: {ending:?}", form.text),
         }
-        let seen = world.part.seen();
+        let seen = gateway.part.seen();
         let heard = seen.iter().filter(|request| request.whole).count() - whole;
         match form.outcome {
             "200" => assert_eq!(heard, 1, "{}", form.text),

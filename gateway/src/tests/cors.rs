@@ -4,7 +4,7 @@ use shared_middleware::identity::Role;
 
 use super::{
     message::Message,
-    world::{Act, World, answer, request},
+    test_gateway::{Act, TestGateway, answer, request},
 };
 use crate::{Config, parse_origin};
 
@@ -14,18 +14,18 @@ fn listed(config: &mut Config) {
     config.cors_origins = vec![parse_origin(APP).unwrap()];
 }
 
-async fn preflight(world: &World, origin: &str, path: &str) -> Message {
+async fn preflight(gateway: &TestGateway, origin: &str, path: &str) -> Message {
     let asked = format!(
         "Origin: {origin}\r\nAccess-Control-Request-Method: PUT\r\n\
          Access-Control-Request-Headers: authorization,if-match\r\n"
     );
-    world.send(request("OPTIONS", path, &asked, "")).await
+    gateway.send(request("OPTIONS", path, &asked, "")).await
 }
 
 #[tokio::test]
 async fn a_listed_page_is_told_what_it_may_ask_and_no_part_hears_of_it() {
-    let world = World::start_with(listed).await;
-    let got = preflight(&world, APP, "/api/patients/42").await;
+    let gateway = TestGateway::start_with(listed).await;
+    let got = preflight(&gateway, APP, "/api/patients/42").await;
     assert_eq!(got.status(), 204);
     got.is_marked();
     assert_eq!(got.header("access-control-allow-origin"), Some(APP));
@@ -38,24 +38,24 @@ async fn a_listed_page_is_told_what_it_may_ask_and_no_part_hears_of_it() {
     assert!((1..=3600).contains(&remembered_s));
     assert_eq!(got.header("vary"), Some("Origin"));
     assert_eq!(got.header("access-control-allow-credentials"), None);
-    assert!(world.part.seen().is_empty());
-    assert_eq!(preflight(&world, APP, "/nowhere").await.status(), 404);
+    assert!(gateway.part.seen().is_empty());
+    assert_eq!(preflight(&gateway, APP, "/nowhere").await.status(), 404);
     // Without a question it is a method as any other.
     let plain = format!("Origin: {APP}\r\n");
-    let got = world.send(request("OPTIONS", "/api/patients", &plain, "")).await;
+    let got = gateway.send(request("OPTIONS", "/api/patients", &plain, "")).await;
     assert_eq!(got.problem(), "method_not_allowed");
 }
 
 #[tokio::test]
 async fn a_listed_page_may_read_every_answer_a_refusal_too() {
-    let world = World::start_with(|config| {
+    let gateway = TestGateway::start_with(|config| {
         listed(config);
         config.body_bytes_max = 10;
     })
     .await;
     let origin = format!("Origin: {APP}\r\n");
     let as_admin = |path: &str, body: &str| {
-        world.request_as(
+        gateway.request_as(
             Role::Admin,
             if body.is_empty() { "GET" } else { "POST" },
             path,
@@ -63,14 +63,14 @@ async fn a_listed_page_may_read_every_answer_a_refusal_too() {
             body,
         )
     };
-    world.part.will(Act::Send(answer("200 OK", "Vary: Accept\r\n", "{}")));
+    gateway.part.will(Act::Send(answer("200 OK", "Vary: Accept\r\n", "{}")));
     let found = [
-        (200, world.send(as_admin("/api/patients", "")).await),
-        (400, world.send(as_admin("/api//patients", "")).await),
-        (401, world.send(request("GET", "/api/patients", &origin, "")).await),
-        (404, world.send(as_admin("/nowhere", "")).await),
-        (405, world.send(request("DELETE", "/healthz", &origin, "")).await),
-        (413, world.send(as_admin("/api/patients", "more than ten bytes")).await),
+        (200, gateway.send(as_admin("/api/patients", "")).await),
+        (400, gateway.send(as_admin("/api//patients", "")).await),
+        (401, gateway.send(request("GET", "/api/patients", &origin, "")).await),
+        (404, gateway.send(as_admin("/nowhere", "")).await),
+        (405, gateway.send(request("DELETE", "/healthz", &origin, "")).await),
+        (413, gateway.send(as_admin("/api/patients", "more than ten bytes")).await),
     ];
     for (status, got) in &found {
         assert_eq!(got.status(), *status);
@@ -92,7 +92,7 @@ async fn a_listed_page_may_read_every_answer_a_refusal_too() {
 
 #[tokio::test]
 async fn any_other_page_is_told_nothing() {
-    let world = World::start_with(listed).await;
+    let gateway = TestGateway::start_with(listed).await;
     for origin in [
         "null",
         "*",
@@ -103,11 +103,11 @@ async fn any_other_page_is_told_nothing() {
         "http://app.example.org",
         "https://APP.example.org",
     ] {
-        let got = preflight(&world, origin, "/api/patients").await;
+        let got = preflight(&gateway, origin, "/api/patients").await;
         assert_eq!((got.status(), got.header("access-control-allow-origin")), (405, None));
         let said = format!("Origin: {origin}\r\n");
-        let asked = world.request_as(Role::Admin, "GET", "/api/patients", &said, "");
-        let got = world.send(asked).await;
+        let asked = gateway.request_as(Role::Admin, "GET", "/api/patients", &said, "");
+        let got = gateway.send(asked).await;
         assert_eq!((got.status(), got.header("access-control-allow-origin")), (200, None));
         assert_eq!(got.header("vary"), Some("Origin"), "{origin}");
     }
@@ -115,11 +115,11 @@ async fn any_other_page_is_told_nothing() {
 
 #[tokio::test]
 async fn without_a_list_an_origin_changes_nothing() {
-    let world = World::start().await;
-    let got = preflight(&world, APP, "/api/patients").await;
+    let gateway = TestGateway::start().await;
+    let got = preflight(&gateway, APP, "/api/patients").await;
     assert_eq!(got.problem(), "method_not_allowed");
     let said = format!("Origin: {APP}\r\n");
-    let got = world.send(request("GET", "/healthz", &said, "")).await;
+    let got = gateway.send(request("GET", "/healthz", &said, "")).await;
     assert_eq!(got.status(), 200);
     for name in ["access-control-allow-origin", "access-control-expose-headers", "vary"] {
         assert_eq!(got.header(name), None);

@@ -7,24 +7,25 @@ use shared_middleware::{
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-use super::world::{Act, World, answer, request, soon};
+use super::test_gateway::{Act, TestGateway, answer, request, soon};
 use crate::test_support::mesh_tls;
 
 #[tokio::test]
 async fn the_part_sees_its_own_path_and_only_headers_that_the_gateway_wrote_or_allows() {
-    let world = World::start().await;
+    let gateway = TestGateway::start().await;
     let headers = "X-User-Id: 1\r\nx-user-role: ADMIN\r\nX_User_Id: 2\r\n\
         X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Client-Cert: x\r\nX-Medisync-Peer: y\r\n\
         Forwarded: for=1.2.3.4\r\nX-Request-Id: from-client\r\nKeep-Alive: 5\r\nTE: trailers\r\n\
         Proxy-Authorization: x\r\nConnection: keep-alive, X-Named\r\nX-Named: z\r\n\
         Upgrade: h2c\r\nIdempotency-Key: k1\r\nContent-Type: application/json\r\n";
-    let request = world.request_as(Role::Clinician, "POST", "/api/patients?x=%20y", headers, "{}");
-    let got = world.send(request).await;
+    let request =
+        gateway.request_as(Role::Clinician, "POST", "/api/patients?x=%20y", headers, "{}");
+    let got = gateway.send(request).await;
     assert_eq!((got.status(), &*got.body), (200, b"hello".as_slice()));
     got.is_marked();
     assert_eq!(got.header("x-request-id"), Some("from-client"));
 
-    let seen = world.part.seen().remove(0);
+    let seen = gateway.part.seen().remove(0);
     assert_eq!(seen.first_line, "POST /patients?x=%20y HTTP/1.1");
     let mut names: Vec<_> = seen.headers.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
@@ -48,10 +49,10 @@ async fn the_part_sees_its_own_path_and_only_headers_that_the_gateway_wrote_or_a
 
 #[tokio::test]
 async fn a_token_that_connection_names_is_not_passed_on() {
-    let world = World::start().await;
+    let gateway = TestGateway::start().await;
     let headers = "Connection: close, X-User-Id, Authorization\r\nX-User-Id: 1\r\n";
-    world.send(world.request_as(Role::Admin, "GET", "/api/patients", headers, "")).await;
-    let seen = world.part.seen().remove(0);
+    gateway.send(gateway.request_as(Role::Admin, "GET", "/api/patients", headers, "")).await;
+    let seen = gateway.part.seen().remove(0);
     assert_eq!(seen.header("authorization"), None);
     assert_eq!(seen.header("x-user-id"), None);
     assert!(seen.header("x-request-id").is_some());
@@ -59,10 +60,10 @@ async fn a_token_that_connection_names_is_not_passed_on() {
 
 #[tokio::test]
 async fn a_clients_trace_goes_on_under_a_new_span() {
-    let world = World::start().await;
+    let gateway = TestGateway::start().await;
     let headers = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
-    world.send(world.request_as(Role::Admin, "GET", "/api/patients", headers, "")).await;
-    let seen = world.part.seen().remove(0);
+    gateway.send(gateway.request_as(Role::Admin, "GET", "/api/patients", headers, "")).await;
+    let seen = gateway.part.seen().remove(0);
     let trace = seen.header("traceparent").unwrap();
     assert!(trace.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{trace}");
     assert!(!trace.contains("00f067aa0ba902b7"));
@@ -70,36 +71,36 @@ async fn a_clients_trace_goes_on_under_a_new_span() {
 
 #[tokio::test]
 async fn requests_on_one_connection_are_answered_in_their_order_pipelined_or_not() {
-    let world = World::start().await;
-    let mut client = world.client().await;
+    let gateway = TestGateway::start().await;
+    let mut client = gateway.client().await;
     for n in 0..3 {
-        world.part.will(Act::Send(answer("200 OK", "", &n.to_string())));
-        client.send(world.request_as(Role::Admin, "GET", "/api/patients", "", "")).await;
+        gateway.part.will(Act::Send(answer("200 OK", "", &n.to_string())));
+        client.send(gateway.request_as(Role::Admin, "GET", "/api/patients", "", "")).await;
         assert_eq!(client.answer().await.body, n.to_string().as_bytes());
     }
     let mut all = String::new();
     for n in 3..6 {
-        world.part.will(Act::Send(answer("200 OK", "", &n.to_string())));
-        all += &world.request_as(Role::Admin, "POST", "/api/patients", "", "{}");
+        gateway.part.will(Act::Send(answer("200 OK", "", &n.to_string())));
+        all += &gateway.request_as(Role::Admin, "POST", "/api/patients", "", "{}");
     }
     client.send(all).await;
     for n in 3..6 {
         assert_eq!(client.answer().await.body, n.to_string().as_bytes());
     }
-    assert_eq!(world.part.seen().len(), 6);
-    assert!(world.part.seen()[3..].iter().all(|seen| seen.body == b"{}"));
+    assert_eq!(gateway.part.seen().len(), 6);
+    assert!(gateway.part.seen()[3..].iter().all(|seen| seen.body == b"{}"));
 }
 
 #[tokio::test]
 async fn what_follows_a_body_is_not_part_of_it() {
-    let world = World::start().await;
-    let mut client = world.client().await;
+    let gateway = TestGateway::start().await;
+    let mut client = gateway.client().await;
     let smuggled = "GET /auth/.well-known/jwks.json HTTP/1.1\r\nHost: gateway\r\n\r\n";
-    let post = world.request_as(Role::Admin, "POST", "/api/patients", "", "{}");
+    let post = gateway.request_as(Role::Admin, "POST", "/api/patients", "", "{}");
     client.send(format!("{post}{smuggled}")).await;
     client.answer().await;
     client.answer().await;
-    let seen = world.part.seen();
+    let seen = gateway.part.seen();
     assert_eq!(seen.len(), 2);
     assert_eq!(seen[0].body, b"{}");
     assert_eq!(seen[1].first_line, "GET /.well-known/jwks.json HTTP/1.1");
@@ -107,21 +108,22 @@ async fn what_follows_a_body_is_not_part_of_it() {
 
 #[tokio::test]
 async fn a_chunked_body_is_passed_on() {
-    let world = World::start().await;
+    let gateway = TestGateway::start().await;
     let headers = "Transfer-Encoding: chunked\r\n";
-    let head = world.request_as(Role::Admin, "POST", "/api/patients", headers, "");
-    let got = world.send(format!("{head}5\r\nhello\r\n3\r\n!!!\r\n0\r\n\r\n")).await;
+    let head = gateway.request_as(Role::Admin, "POST", "/api/patients", headers, "");
+    let got = gateway.send(format!("{head}5\r\nhello\r\n3\r\n!!!\r\n0\r\n\r\n")).await;
     assert_eq!(got.status(), 200);
-    assert_eq!(world.part.seen()[0].body, b"hello!!!");
+    assert_eq!(gateway.part.seen()[0].body, b"hello!!!");
 }
 
 #[tokio::test]
 async fn an_answers_paths_are_those_of_the_gateway_and_its_own_headers_are_kept() {
-    let world = World::start().await;
+    let gateway = TestGateway::start().await;
     let headers = "Location: /patients/1\r\nETag: \"3\"\r\nServer: secret/1.0\r\n\
         Link: </patients?cursor=x>; rel=\"next\"\r\nCache-Control: private\r\n";
-    world.part.will(Act::Send(answer("201 Created", headers, "{}")));
-    let got = world.send(world.request_as(Role::Admin, "POST", "/api/patients", "", "{}")).await;
+    gateway.part.will(Act::Send(answer("201 Created", headers, "{}")));
+    let got =
+        gateway.send(gateway.request_as(Role::Admin, "POST", "/api/patients", "", "{}")).await;
     assert_eq!(got.status(), 201);
     got.is_marked();
     assert_eq!(got.header("location"), Some("/api/patients/1"));
@@ -132,10 +134,10 @@ async fn an_answers_paths_are_those_of_the_gateway_and_its_own_headers_are_kept(
 
 #[tokio::test]
 async fn head_is_passed_on_and_has_no_body() {
-    let world = World::start().await;
-    world.part.will(Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".to_vec()));
-    let mut client = world.client().await;
-    client.send(world.request_as(Role::Admin, "HEAD", "/api/patients", "", "")).await;
+    let gateway = TestGateway::start().await;
+    gateway.part.will(Act::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n".to_vec()));
+    let mut client = gateway.client().await;
+    client.send(gateway.request_as(Role::Admin, "HEAD", "/api/patients", "", "")).await;
     let got = client.answer_to("HEAD").await;
     assert_eq!((got.status(), got.header("content-length")), (200, Some("5")));
     client.send(request("HEAD", "/healthz", "", "")).await;
@@ -146,25 +148,28 @@ async fn head_is_passed_on_and_has_no_body() {
 
 #[tokio::test]
 async fn the_gateways_own_pages_ask_no_part() {
-    let world = World::start().await;
-    let page = world.send(request("GET", "/swagger-ui/", "", "")).await;
+    let gateway = TestGateway::start().await;
+    let page = gateway.send(request("GET", "/swagger-ui/", "", "")).await;
     assert_eq!(page.status(), 200);
     page.is_marked();
     assert!(String::from_utf8(page.body.clone()).unwrap().contains("swagger-ui"));
     assert!(page.header("content-type").unwrap().starts_with("text/html"));
-    let bundle = world.send(request("GET", "/swagger-ui/swagger-ui-bundle.js", "", "")).await;
+    let bundle = gateway.send(request("GET", "/swagger-ui/swagger-ui-bundle.js", "", "")).await;
     assert!(bundle.whole && bundle.body.len() > 100_000);
-    let bare = world.send(request("GET", "/swagger-ui", "", "")).await;
+    let bare = gateway.send(request("GET", "/swagger-ui", "", "")).await;
     assert_eq!((bare.status(), bare.header("location")), (308, Some("/swagger-ui/")));
-    assert_eq!(world.send(request("GET", "/swagger-ui/x.js", "", "")).await.problem(), "not_found");
-    assert!(world.part.seen().is_empty());
+    assert_eq!(
+        gateway.send(request("GET", "/swagger-ui/x.js", "", "")).await.problem(),
+        "not_found"
+    );
+    assert!(gateway.part.seen().is_empty());
 }
 
 #[tokio::test]
 async fn documents_are_public_and_come_from_their_part() {
-    let world = World::start().await;
-    assert_eq!(world.send(request("GET", "/api-docs/billing", "", "")).await.status(), 200);
-    assert_eq!(world.part.seen()[0].first_line, "GET /v3/api-docs HTTP/1.1");
+    let gateway = TestGateway::start().await;
+    assert_eq!(gateway.send(request("GET", "/api-docs/billing", "", "")).await.status(), 200);
+    assert_eq!(gateway.part.seen()[0].first_line, "GET /v3/api-docs HTTP/1.1");
 }
 
 #[tokio::test]
@@ -187,11 +192,11 @@ async fn a_part_is_called_by_mtls_and_must_show_its_own_certificate() {
     let (patient, impostor) = (listen(Part::Patient).await, listen(Part::Billing).await);
     for (url, status) in [(patient, 200), (impostor, 503)] {
         let url = url.parse().unwrap();
-        let world = World::start_with(|config| {
+        let gateway = TestGateway::start_with(|config| {
             config.upstreams.insert(Part::Patient, vec![url]);
         })
         .await;
-        let got = soon(world.send_as(Role::Admin, "GET", "/api/patients")).await;
+        let got = soon(gateway.send_as(Role::Admin, "GET", "/api/patients")).await;
         assert_eq!(got.status(), status);
     }
 }

@@ -12,7 +12,7 @@ use testbed::{
 
 use super::{
     http2_raw::{Ending, Raw},
-    world::World,
+    test_gateway::TestGateway,
 };
 use crate::test_support::PublicFiles;
 
@@ -22,13 +22,13 @@ const ENHANCE_YOUR_CALM: u32 = 11;
 /// Settings (RFC 9113, 6.5.2).
 const MAX_CONCURRENT_STREAMS: u16 = 3;
 
-async fn start() -> (World, PublicFiles) {
+async fn start() -> (TestGateway, PublicFiles) {
     let (files, tls) = PublicFiles::new();
-    (World::start_public(Some(tls), |_| {}).await, files)
+    (TestGateway::start_public(Some(tls), |_| {}).await, files)
 }
 
-fn get(world: &World) -> Fields {
-    let token = format!("Bearer {}", world.keys.token("u1", Role::Admin));
+fn get(gateway: &TestGateway) -> Fields {
+    let token = format!("Bearer {}", gateway.keys.token("u1", Role::Admin));
     let fields = [
         (":method", "GET"),
         (":scheme", "https"),
@@ -40,9 +40,9 @@ fn get(world: &World) -> Fields {
 }
 
 /// Somebody else is served as ever.
-async fn others_are_served(world: &World) {
-    let mut other = Raw::connect(world).await;
-    assert_eq!(other.ask(&get(world), None, None).await, Ending::Status(200));
+async fn others_are_served(gateway: &TestGateway) {
+    let mut other = Raw::connect(gateway).await;
+    assert_eq!(other.ask(&get(gateway), None, None).await, Ending::Status(200));
 }
 
 /// The code with which the gateway ends the connection; none when it just closes it.
@@ -53,8 +53,8 @@ async fn ended(client: &mut Raw) -> Option<u32> {
 
 #[tokio::test]
 async fn a_client_is_told_how_many_requests_it_may_have_at_once() {
-    let (world, _files) = start().await;
-    let mut client = Raw::connect(&world).await;
+    let (gateway, _files) = start().await;
+    let mut client = Raw::connect(&gateway).await;
     let told = client.next_of(SETTINGS).await.unwrap();
     let streams = frames::settings(&told.payload)
         .into_iter()
@@ -64,9 +64,9 @@ async fn a_client_is_told_how_many_requests_it_may_have_at_once() {
 
 #[tokio::test]
 async fn requests_that_are_taken_back_as_soon_as_they_are_made_end_the_connection() {
-    let (world, _files) = start().await;
-    let mut client = Raw::connect(&world).await;
-    let fields = get(&world);
+    let (gateway, _files) = start().await;
+    let mut client = Raw::connect(&gateway).await;
+    let fields = get(&gateway);
     let mut flood = Vec::new();
     for n in 0..1000 {
         flood.extend(frames::request(2 * n + 1, &fields, None, None));
@@ -74,26 +74,26 @@ async fn requests_that_are_taken_back_as_soon_as_they_are_made_end_the_connectio
     }
     client.send(&flood).await;
     assert_eq!(ended(&mut client).await, Some(ENHANCE_YOUR_CALM));
-    assert!(world.part.seen().len() <= 100, "{}", world.part.seen().len());
-    others_are_served(&world).await;
+    assert!(gateway.part.seen().len() <= 100, "{}", gateway.part.seen().len());
+    others_are_served(&gateway).await;
 }
 
 #[tokio::test]
 async fn frames_that_are_for_nothing_end_the_connection() {
-    let (world, _files) = start().await;
+    let (gateway, _files) = start().await;
     let unknown = 0x42;
     for kind in [PING, SETTINGS, unknown] {
         let payload: &[u8] = if kind == PING { &[0; 8] } else { &[] };
-        let mut client = Raw::connect(&world).await;
+        let mut client = Raw::connect(&gateway).await;
         let (mut sent, flood) = (0, frames::frame(kind, 0, 0, payload).repeat(100));
         while client.send(&flood).await {
             sent += 100;
             assert!(sent < 1_000_000, "{kind}: nobody minds");
         }
-        others_are_served(&world).await;
+        others_are_served(&gateway).await;
     }
     // What is asked now and then is answered.
-    let mut client = Raw::connect(&world).await;
+    let mut client = Raw::connect(&gateway).await;
     client.send(&frames::frame(PING, 0, 0, b"are you?")).await;
     let pong = client.next_of(PING).await.unwrap();
     assert_eq!((pong.flags, &*pong.payload), (ACK, &b"are you?"[..]));
@@ -101,11 +101,11 @@ async fn frames_that_are_for_nothing_end_the_connection() {
 
 #[tokio::test]
 async fn a_head_that_grows_when_it_is_read_is_not_read_to_its_end() {
-    let (world, _files) = start().await;
-    let mut client = Raw::connect(&world).await;
+    let (gateway, _files) = start().await;
+    let mut client = Raw::connect(&gateway).await;
     // A field that the table remembers (RFC 7541, 6.2.1), and then thousands of times one byte that
     // stands for it: 4 KiB each.
-    let mut block = frames::header_block(&get(&world));
+    let mut block = frames::header_block(&get(&gateway));
     block.extend([0x40, 1, b'x', 0x7f, 0xa1, 0x1e]);
     block.extend([b'v'; 4000]);
     block.extend([0xbe; 11_000]);
@@ -121,15 +121,17 @@ async fn a_head_that_grows_when_it_is_read_is_not_read_to_its_end() {
         }
     };
     assert!(refused);
-    assert!(world.part.seen().is_empty());
-    others_are_served(&world).await;
+    assert!(gateway.part.seen().is_empty());
+    others_are_served(&gateway).await;
 }
 
 #[tokio::test]
 async fn a_head_that_never_ends_is_not_read_for_ever() {
-    let (world, _files) = start().await;
-    let mut client = Raw::connect(&world).await;
-    client.send(&frames::frame(HEADERS, END_STREAM, 1, &frames::header_block(&get(&world)))).await;
+    let (gateway, _files) = start().await;
+    let mut client = Raw::connect(&gateway).await;
+    client
+        .send(&frames::frame(HEADERS, END_STREAM, 1, &frames::header_block(&get(&gateway))))
+        .await;
     let more = vec![(b"x".to_vec(), vec![b'v'; 1000])];
     let more = frames::frame(CONTINUATION, 0, 1, &frames::header_block(&more));
     let mut sent = 0;
@@ -137,6 +139,6 @@ async fn a_head_that_never_ends_is_not_read_for_ever() {
         sent += 1;
         assert!(sent < 10_000, "nobody minds");
     }
-    assert!(world.part.seen().is_empty());
-    others_are_served(&world).await;
+    assert!(gateway.part.seen().is_empty());
+    others_are_served(&gateway).await;
 }

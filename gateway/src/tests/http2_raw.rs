@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::world::{World, soon};
+use super::test_gateway::{TestGateway, soon};
 use crate::test_support::PublicFiles;
 
 /// One connection.
@@ -34,8 +34,8 @@ pub(super) enum Ending {
 
 impl Raw {
     /// After the handshakes of TLS and, as far as the client's part goes, of HTTP/2.
-    pub(super) async fn connect(world: &World) -> Self {
-        let tcp = TcpStream::connect(world.gateway.address()).await.unwrap();
+    pub(super) async fn connect(gateway: &TestGateway) -> Self {
+        let tcp = TcpStream::connect(gateway.running.address()).await.unwrap();
         let name = "localhost".try_into().unwrap();
         let tls = soon(PublicFiles::client(b"h2").connect(name, tcp)).await.unwrap();
         let mut client = Self { tls, read: Vec::new() };

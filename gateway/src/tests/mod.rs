@@ -16,5 +16,5 @@ mod message;
 mod redirect;
 mod refusals;
 mod slow;
+mod test_gateway;
 mod tls;
-mod world;

@@ -6,26 +6,26 @@ use tokio::net::TcpStream;
 
 use super::{
     message::Message,
-    world::{Client, World},
+    test_gateway::{Client, TestGateway},
 };
 use crate::{Config, test_support::PublicFiles};
 
-async fn start(configure: impl FnOnce(&mut Config)) -> (World, PublicFiles) {
+async fn start(configure: impl FnOnce(&mut Config)) -> (TestGateway, PublicFiles) {
     let (files, tls) = PublicFiles::new();
-    let world = World::start_public(Some(tls), |config| {
+    let gateway = TestGateway::start_public(Some(tls), |config| {
         config.redirect_listen = Some(([127, 0, 0, 1], 0).into());
         configure(config);
     });
-    (world.await, files)
+    (gateway.await, files)
 }
 
-async fn client(world: &World) -> Client {
-    Client::on(TcpStream::connect(world.gateway.redirect_address().unwrap()).await.unwrap())
+async fn client(gateway: &TestGateway) -> Client {
+    Client::on(TcpStream::connect(gateway.running.redirect_address().unwrap()).await.unwrap())
 }
 
 /// The one answer to a request, with which the connection ends.
-async fn told(world: &World, request: &str) -> Message {
-    let mut client = client(world).await;
+async fn told(gateway: &TestGateway, request: &str) -> Message {
+    let mut client = client(gateway).await;
     client.send(request).await;
     let got = client.answer().await;
     assert_eq!(got.header("connection"), Some("close"));
@@ -36,8 +36,8 @@ async fn told(world: &World, request: &str) -> Message {
 
 #[tokio::test]
 async fn every_request_is_sent_to_the_same_path_by_https() {
-    let (world, _files) = start(|_| {}).await;
-    let port = world.gateway.address().port();
+    let (gateway, _files) = start(|_| {}).await;
+    let port = gateway.running.address().port();
     for (request, place) in [
         ("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n", format!("a.example:{port}/")),
         (
@@ -50,28 +50,28 @@ async fn every_request_is_sent_to_the_same_path_by_https() {
         ),
         ("FOO /nowhere HTTP/1.0\r\nHost: 192.0.2.1\r\n\r\n", format!("192.0.2.1:{port}/nowhere")),
     ] {
-        let got = told(&world, request).await;
+        let got = told(&gateway, request).await;
         assert_eq!(got.status(), 308, "{request}");
         assert_eq!(got.header("location"), Some(&*format!("https://{place}")));
         assert!(got.body.is_empty());
         // Plaintext is no place to say it (RFC 6797, 7.2).
         assert_eq!(got.header("strict-transport-security"), None);
     }
-    assert!(world.part.seen().is_empty());
+    assert!(gateway.part.seen().is_empty());
 }
 
 #[tokio::test]
 async fn the_port_may_be_another_and_the_usual_one_goes_without_saying() {
     for (port, place) in [(443, "https://a.example/x"), (8443, "https://a.example:8443/x")] {
-        let (world, _files) = start(|config| config.redirect_port = Some(port)).await;
-        let got = told(&world, "GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
+        let (gateway, _files) = start(|config| config.redirect_port = Some(port)).await;
+        let got = told(&gateway, "GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
         assert_eq!(got.header("location"), Some(place));
     }
 }
 
 #[tokio::test]
 async fn who_does_not_say_where_or_says_it_in_two_ways_is_refused() {
-    let (world, _files) = start(|_| {}).await;
+    let (gateway, _files) = start(|_| {}).await;
     let long = "a".repeat(64);
     for request in [
         "GET / HTTP/1.0\r\n\r\n",
@@ -93,7 +93,7 @@ async fn who_does_not_say_where_or_says_it_in_two_ways_is_refused() {
         &format!("GET / HTTP/1.1\r\nHost: {long}\r\n\r\n"),
         &format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(200)),
     ] {
-        let got = told(&world, request).await;
+        let got = told(&gateway, request).await;
         assert_eq!(got.problem(), "invalid", "{request:?}");
         assert_eq!(got.header("location"), None);
     }
@@ -102,21 +102,21 @@ async fn who_does_not_say_where_or_says_it_in_two_ways_is_refused() {
 #[tokio::test]
 async fn nobody_stays_there() {
     let short = Duration::from_millis(50);
-    let (world, _files) = start(|config| {
+    let (gateway, _files) = start(|config| {
         config.head_timeout = short;
         config.keep_alive_timeout = short;
     })
     .await;
-    let mut slow = client(&world).await;
+    let mut slow = client(&gateway).await;
     slow.send("GET / HT").await;
     slow.end().await;
-    client(&world).await.end().await;
+    client(&gateway).await.end().await;
 }
 
 #[tokio::test]
 async fn a_taken_redirect_port_is_told_with_its_address() {
-    let (world, _files) = start(|_| {}).await;
-    let taken = world.gateway.redirect_address().unwrap();
+    let (gateway, _files) = start(|_| {}).await;
+    let taken = gateway.running.redirect_address().unwrap();
     let error = crate::bind(([127, 0, 0, 1], 0).into(), Some(taken)).unwrap_err();
     assert_eq!(error.to_string(), format!("the gateway cannot listen on {taken}"));
 }

@@ -10,7 +10,7 @@ use tokio::{
     task::yield_now,
 };
 
-use super::world::{Client, World, request, soon};
+use super::test_gateway::{Client, TestGateway, request, soon};
 use crate::{Config, metrics::CONNECTIONS_REFUSED, parse_network, test_support::PublicFiles};
 
 /// More than sockets hold, and less than a client that is let go on would get.
@@ -18,31 +18,31 @@ const LONG_BYTES: usize = 64 << 20;
 
 #[tokio::test]
 async fn a_body_that_is_not_whole_in_time_is_refused() {
-    let world = World::start_with(|config| config.body_timeout = Duration::ZERO).await;
-    let late = world.request_as(Role::Admin, "POST", "/api/patients", "", "{}");
-    let got = world.send(late).await;
+    let gateway = TestGateway::start_with(|config| config.body_timeout = Duration::ZERO).await;
+    let late = gateway.request_as(Role::Admin, "POST", "/api/patients", "", "{}");
+    let got = gateway.send(late).await;
     assert_eq!((got.status(), got.problem()), (400, "invalid".to_owned()));
     assert_eq!(got.header("connection"), Some("close"));
     // What has no body is not late.
-    assert_eq!(world.send_as(Role::Admin, "GET", "/api/patients").await.status(), 200);
+    assert_eq!(gateway.send_as(Role::Admin, "GET", "/api/patients").await.status(), 200);
 }
 
 #[tokio::test]
 async fn a_body_that_never_comes_is_given_up() {
     let short = Duration::from_millis(50);
-    let world = World::start_with(|config| config.client_timeout = short).await;
-    let mut client = world.client().await;
+    let gateway = TestGateway::start_with(|config| config.client_timeout = short).await;
+    let mut client = gateway.client().await;
     let headers = "Content-Length: 10\r\n";
-    client.send(world.request_as(Role::Admin, "POST", "/api/patients", headers, "")).await;
+    client.send(gateway.request_as(Role::Admin, "POST", "/api/patients", headers, "")).await;
     client.send("half").await;
     client.end().await;
-    assert!(world.part.seen().iter().all(|seen| !seen.whole));
+    assert!(gateway.part.seen().iter().all(|seen| !seen.whole));
 }
 
 #[tokio::test]
 async fn an_unwanted_body_that_never_comes_is_not_waited_for() {
-    let world = World::start().await;
-    let mut client = world.client().await;
+    let gateway = TestGateway::start().await;
+    let mut client = gateway.client().await;
     client.send("POST /api/patients HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf").await;
     assert_eq!(client.answer().await.problem(), "unauthenticated");
     // Well before the client's own time-out.
@@ -52,13 +52,13 @@ async fn an_unwanted_body_that_never_comes_is_not_waited_for() {
 #[tokio::test]
 async fn a_client_that_does_not_take_its_answer_is_given_up() {
     let (url, mut given_up) = part_with_a_long_answer().await;
-    let world = World::start_with(|config| {
+    let gateway = TestGateway::start_with(|config| {
         config.upstreams.insert(Part::Patient, vec![url]);
         config.client_timeout = Duration::from_millis(200);
     })
     .await;
-    let mut client = TcpStream::connect(world.gateway.address()).await.unwrap();
-    let asked = world.request_as(Role::Admin, "GET", "/api/patients", "", "");
+    let mut client = TcpStream::connect(gateway.running.address()).await.unwrap();
+    let asked = gateway.request_as(Role::Admin, "GET", "/api/patients", "", "");
     client.write_all(asked.as_bytes()).await.unwrap();
     soon(given_up.recv()).await.unwrap();
     let mut got = Vec::new();
@@ -87,8 +87,8 @@ async fn part_with_a_long_answer() -> (http::Uri, mpsc::Receiver<()>) {
     (url, given_up)
 }
 
-async fn connected(world: &World) -> Client {
-    let mut client = world.client().await;
+async fn connected(gateway: &TestGateway) -> Client {
+    let mut client = gateway.client().await;
     client.send(request("GET", "/healthz", "", "")).await;
     assert_eq!(client.answer().await.status(), 200);
     client
@@ -100,18 +100,19 @@ fn two_for_each(config: &mut Config) {
 
 #[tokio::test]
 async fn a_client_with_too_many_connections_is_told_and_let_in_when_it_has_closed_one() {
-    let world = World::start_with(two_for_each).await;
+    let gateway = TestGateway::start_with(two_for_each).await;
     let refused = || CONNECTIONS_REFUSED.with_label_values(&["client"]).get();
     let before = refused();
-    let first = connected(&world).await;
-    let _second = connected(&world).await;
-    let got = world.client().await.answer().await;
+    let first = connected(&gateway).await;
+    let _second = connected(&gateway).await;
+    let got = gateway.client().await.answer().await;
     assert_eq!((got.status(), got.problem()), (503, "unavailable".to_owned()));
     assert!(got.header("retry-after").is_some());
     assert!(refused() > before);
     drop(first);
     soon(async {
-        while world.client().await.answers(request("GET", "/healthz", "", "")).await != Some(200) {
+        while gateway.client().await.answers(request("GET", "/healthz", "", "")).await != Some(200)
+        {
             yield_now().await;
         }
     })
@@ -120,24 +121,24 @@ async fn a_client_with_too_many_connections_is_told_and_let_in_when_it_has_close
 
 #[tokio::test]
 async fn a_balancer_may_have_as_many_as_there_is_room_for() {
-    let world = World::start_with(|config| {
+    let gateway = TestGateway::start_with(|config| {
         two_for_each(config);
         config.trusted_proxies = vec![parse_network("127.0.0.1").unwrap()];
     })
     .await;
     let mut clients = Vec::new();
     for _ in 0..5 {
-        clients.push(connected(&world).await);
+        clients.push(connected(&gateway).await);
     }
 }
 
 #[tokio::test]
 async fn where_clients_speak_tls_one_too_many_is_cut_off() {
     let (_files, tls) = PublicFiles::new();
-    let world = World::start_public(Some(tls), two_for_each).await;
-    let _first = world.client().await;
-    let _second = world.client().await;
-    let mut third = TcpStream::connect(world.gateway.address()).await.unwrap();
+    let gateway = TestGateway::start_public(Some(tls), two_for_each).await;
+    let _first = gateway.client().await;
+    let _second = gateway.client().await;
+    let mut third = TcpStream::connect(gateway.running.address()).await.unwrap();
     let mut got = Vec::new();
     let _ = soon(third.read_to_end(&mut got)).await;
     assert!(got.is_empty());

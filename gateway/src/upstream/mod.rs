@@ -1,24 +1,25 @@
-//! Which peer is called for a request, how, and what may be tried again.
+//! Which endpoint a request is sent to, and what is retried.
 //!
-//! - `address` knows where a part listens, and looks names up: each stands for some places.
-//! - `place` decides whether requests are sent to one of them.
-//! - `health` asks them all, again and again.
-//! - `identity` is the gateway's certificate, as pingora wants it.
-//! - `server` tells by a server's certificate whether it is the part.
+//! - `discovery` knows where a part listens: it resolves names to endpoints.
+//! - `endpoint` is the state of one of them: ready, cooling down or ejected.
+//! - `health_check` checks each endpoint, again and again.
+//! - `client_identity` is the gateway's certificate, as pingora wants it.
+//! - `server_identity` verifies that a server's certificate is the part's.
 //!
-//! A part's places take turns, the best ones only: those that nothing speaks against; else those
-//! that could not be connected to a moment ago; else those that the checks have ejected. So the
-//! last one is never given up: if the checks are wrong, requests are served; if they are right,
-//! there is an error either way.
+//! Endpoints of a part take turns: those that are ready; if there is none, those that are cooling
+//! down after a failed connection; if there is none, those that health checks have ejected. So an
+//! endpoint is always tried: if the checks are wrong, requests are served; if they are right, there
+//! is an error either way.
 //!
-//! Where no connection stood nothing was sent, so any request goes to the next place. What was sent
-//! may have taken effect, so only GET and HEAD are sent again: a POST never goes out twice.
+//! When a connection fails nothing was sent, so any request is retried with the next endpoint. A
+//! request that was sent may have taken effect, so only GET and HEAD are retried: a POST is never
+//! sent twice.
 
-mod address;
-mod health;
-mod identity;
-mod place;
-mod server;
+mod client_identity;
+mod discovery;
+mod endpoint;
+mod health_check;
+mod server_identity;
 
 use std::{
     sync::{
@@ -35,11 +36,11 @@ use pingora_core::{
 };
 use shared_middleware::{identity::Part, tls::MeshTls};
 
-pub(crate) use self::address::UpstreamError;
+pub(crate) use self::discovery::UpstreamError;
 use self::{
-    address::Address,
-    identity::Identities,
-    place::{Place, Standing},
+    client_identity::ClientIdentities,
+    discovery::Address,
+    endpoint::{Endpoint, EndpointState},
 };
 use crate::{config::Config, metrics};
 
@@ -47,7 +48,7 @@ use crate::{config::Config, metrics};
 pub(crate) struct Upstreams {
     pools: Vec<Arc<Pool>>,
     tls: Arc<MeshTls>,
-    identities: Identities,
+    identities: ClientIdentities,
     timeouts: Timeouts,
 }
 
@@ -70,8 +71,8 @@ pub(crate) struct Attempts {
     /// Where the first one went; the next ones follow on.
     turn: Option<usize>,
     made: usize,
-    /// How many places there are to try.
-    places: usize,
+    /// How many endpoints there are to try.
+    endpoints: usize,
 }
 
 // === impl Upstreams ===
@@ -84,7 +85,7 @@ impl Upstreams {
             let addresses: Result<_, _> =
                 urls.iter().map(|url| Address::parse(part, url)).collect();
             let pool = Pool { part, addresses: addresses?, next: AtomicUsize::new(0) };
-            pool.show();
+            pool.update_gauges();
             pools.push(Arc::new(pool));
         }
         let timeouts = Timeouts {
@@ -92,36 +93,36 @@ impl Upstreams {
             read: config.read_timeout,
             idle: config.idle_timeout,
         };
-        let identities = Identities::new(Arc::clone(&tls))?;
+        let identities = ClientIdentities::new(Arc::clone(&tls))?;
         Ok(Self { pools, tls, identities, timeouts })
     }
 
-    /// Has every place checked from now on, on this runtime and for as long as it lasts: requests
-    /// that are in flight when the gateway stops want to go to a good place, too.
+    /// Starts the health checks, on this runtime and for as long as it lasts: requests
+    /// that are in flight when the gateway stops want to go to a good endpoint, too.
     pub(crate) fn watch(&self, every: Duration) {
         for pool in &self.pools {
-            tokio::spawn(health::watch(Arc::clone(pool), Arc::clone(&self.tls), every));
+            tokio::spawn(health_check::watch(Arc::clone(pool), Arc::clone(&self.tls), every));
         }
     }
 
     /// The peer of the next attempt.
     pub(crate) async fn peer(&self, part: Part, attempts: &mut Attempts) -> Result<Box<HttpPeer>> {
         let pool = self.pools.iter().find(|pool| pool.part == part);
-        let place = match pool {
-            Some(pool) => pool.place(attempts, self.timeouts.connect).await,
+        let endpoint = match pool {
+            Some(pool) => pool.endpoint(attempts, self.timeouts.connect).await,
             None => None,
         };
-        let Some(place) = place else {
+        let Some(endpoint) = endpoint else {
             failed(part, "resolve");
             return Error::err_up(ErrorType::ConnectNoRoute);
         };
-        Ok(Box::new(self.describe(part, &place)))
+        Ok(Box::new(self.describe(part, &endpoint)))
     }
 
-    /// Notes that there was no connection; whether there is another place to try.
+    /// Notes that there was no connection; whether there is another endpoint to try.
     pub(crate) fn not_connected(&self, part: Part, peer: &HttpPeer, error: &Error) {
         failed(part, kind(error));
-        self.pass_over(part, peer);
+        self.mark_connect_failure(part, peer);
     }
 
     /// Refuses a server that is not the part, before anything is sent. Pingora verifies authority
@@ -138,19 +139,21 @@ impl Upstreams {
         let shown = digest.and_then(|digest| digest.ssl_digest.as_ref());
         let sha256 = shown.map_or(&[][..], |shown| &shown.cert_digest);
         let socket = peer._address.as_inet().copied();
-        if server::is_part(&self.tls, part, sha256, socket, self.timeouts.connect).await {
+        if server_identity::is_part(&self.tls, part, sha256, socket, self.timeouts.connect).await {
             return Ok(());
         }
-        self.pass_over(part, peer);
+        self.mark_connect_failure(part, peer);
         Error::err_up(ErrorType::InvalidCert)
     }
 
-    /// Other places are better for a moment.
-    fn pass_over(&self, part: Part, peer: &HttpPeer) {
+    /// Other endpoints are better for a moment.
+    fn mark_connect_failure(&self, part: Part, peer: &HttpPeer) {
         let socket = peer._address.as_inet().copied();
         let pool = self.pools.iter().find(|pool| pool.part == part);
-        let places = pool.into_iter().flat_map(|pool| pool.known());
-        places.filter(|place| Some(place.socket) == socket).for_each(|place| place.pass_over());
+        let endpoints = pool.into_iter().flat_map(|pool| pool.known());
+        endpoints
+            .filter(|endpoint| Some(endpoint.socket) == socket)
+            .for_each(|endpoint| endpoint.mark_connect_failure());
     }
 
     /// Notes that a connection broke, or stayed silent.
@@ -158,10 +161,10 @@ impl Upstreams {
         failed(part, kind(error));
     }
 
-    fn describe(&self, part: Part, place: &Place) -> HttpPeer {
+    fn describe(&self, part: Part, endpoint: &Endpoint) -> HttpPeer {
         // The certificates name the part as a DNS name; an empty name would turn verification off.
-        let mut peer = HttpPeer::new(place.socket, place.tls, part.as_str().to_owned());
-        if place.tls {
+        let mut peer = HttpPeer::new(endpoint.socket, endpoint.tls, part.as_str().to_owned());
+        if endpoint.tls {
             let identity = self.identities.current();
             peer.client_cert_key = Some(Arc::clone(&identity.key));
             peer.options.ca = Some(Arc::clone(&identity.ca));
@@ -182,54 +185,55 @@ impl Upstreams {
 
 impl Pool {
     /// Where the next attempt goes.
-    async fn place(&self, attempts: &mut Attempts, within: Duration) -> Option<Arc<Place>> {
-        let places = self.places(within).await;
-        attempts.places = places.len();
+    async fn endpoint(&self, attempts: &mut Attempts, within: Duration) -> Option<Arc<Endpoint>> {
+        let endpoints = self.endpoints(within).await;
+        attempts.endpoints = endpoints.len();
         let turn = *attempts.turn.get_or_insert_with(|| self.next.fetch_add(1, Ordering::Relaxed));
         let turn = turn.wrapping_add(attempts.made);
         attempts.made += 1;
-        if let [only] = &*places {
+        if let [only] = &*endpoints {
             return Some(Arc::clone(only));
         }
-        let places: Vec<_> = places.into_iter().map(|place| (place.standing(), place)).collect();
-        let best = places.iter().map(|(standing, _)| *standing).min()?;
+        let endpoints: Vec<_> =
+            endpoints.into_iter().map(|endpoint| (endpoint.state(), endpoint)).collect();
+        let best = endpoints.iter().map(|(state, _)| *state).min()?;
         let mut best =
-            places.into_iter().filter(|(standing, _)| *standing == best).collect::<Vec<_>>();
+            endpoints.into_iter().filter(|(state, _)| *state == best).collect::<Vec<_>>();
         Some(best.swap_remove(turn % best.len()).1)
     }
 
     /// All of them; names are looked up where it is time.
-    async fn places(&self, within: Duration) -> Vec<Arc<Place>> {
-        let mut places = Vec::with_capacity(self.addresses.len());
+    async fn endpoints(&self, within: Duration) -> Vec<Arc<Endpoint>> {
+        let mut endpoints = Vec::with_capacity(self.addresses.len());
         for address in &self.addresses {
-            places.extend(address.places(within).await.iter().cloned());
+            endpoints.extend(address.endpoints(within).await.iter().cloned());
         }
-        places
+        endpoints
     }
 
     /// Those that are known now.
-    fn known(&self) -> Vec<Arc<Place>> {
+    fn known(&self) -> Vec<Arc<Endpoint>> {
         self.addresses.iter().flat_map(|address| address.known().to_vec()).collect()
     }
 
     /// Tells the metric how many there are.
-    fn show(&self) {
+    fn update_gauges(&self) {
         let known = self.known();
-        let is_ejected = |place: &&Arc<Place>| place.standing() == Standing::Ejected;
+        let is_ejected = |endpoint: &&Arc<Endpoint>| endpoint.state() == EndpointState::Ejected;
         let ejected = known.iter().filter(is_ejected).count();
-        metrics::show_upstreams(self.part, known.len() - ejected, ejected);
+        metrics::set_upstreams(self.part, known.len() - ejected, ejected);
     }
 }
 
 // === impl Attempts ===
 
 impl Attempts {
-    /// Whether another place is left, of as many as may be tried.
+    /// Whether another endpoint is left, of as many as may be tried.
     pub(crate) fn may_go_elsewhere(&self, retries_max: usize) -> bool {
-        self.made <= retries_max && self.made < self.places
+        self.made <= retries_max && self.made < self.endpoints
     }
 
-    /// Whether one more attempt is left, at the same place if there is no other.
+    /// Whether one more attempt is left, at the same endpoint if there is no other.
     pub(crate) fn may_repeat(&self, retries_max: usize) -> bool {
         self.made <= retries_max
     }
@@ -237,7 +241,7 @@ impl Attempts {
 
 fn failed(part: Part, kind: &'static str) {
     metrics::UPSTREAM_ERRORS.with_label_values(&[part.as_str(), kind]).inc();
-    tracing::warn!(upstream = %part, kind, "a part failed");
+    tracing::warn!(upstream = %part, kind, "upstream attempt failed");
 }
 
 /// What went wrong with an attempt, for the metric.

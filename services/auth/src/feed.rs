@@ -99,8 +99,10 @@ impl Feed {
             };
             match failed {
                 // Once, until it works again: it is tried twice a second.
-                Some(error) if !failing => tracing::error!(error, "auth's feed is behind"),
-                None if failing => tracing::info!("auth's feed works again"),
+                Some(error) if !failing => {
+                    tracing::error!(error, "revocation feed is behind its store")
+                }
+                None if failing => tracing::info!("revocation feed caught up"),
                 _ => {}
             }
             failing = looked.is_err() || keys.is_err();

@@ -178,7 +178,10 @@ impl Consumer {
                 Err(error) => error.into(),
             };
             if let ConsumerError::Position(PositionError::Moved) = failed {
-                tracing::info!(group = self.group, "the position was moved: reading on from there");
+                tracing::info!(
+                    group = self.group,
+                    "consumer offset was reset, reading on from there"
+                );
                 continue;
             }
             tracing::warn!(group = self.group, error = causes(&failed), "cannot consume events");
@@ -284,7 +287,7 @@ impl Consumer {
             group = self.group,
             offset = dead.offset,
             error = causes(reason),
-            "event is dead"
+            "event moved to the dead letters"
         );
         let (group, topic) = (self.group, self.topic);
         let letter = dead_letter(group, topic, &dead, &reason.to_string());

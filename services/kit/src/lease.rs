@@ -63,7 +63,7 @@ impl Leased {
                 }
                 Err(error) => {
                     let (name, error) = (self.name, causes(&error));
-                    tracing::warn!(name, error, "cannot ask for a lease");
+                    tracing::warn!(name, error, "cannot acquire the lease");
                     sleep(back_off).await;
                     back_off = (back_off * 2).min(BACK_OFF_LAST);
                 }
@@ -87,7 +87,11 @@ impl Leased {
             self.wake.notified().await;
             if let Err(error) = self.db.notify(self.name).await {
                 // It looks anyway, only later.
-                tracing::debug!(name = self.name, error = causes(&error), "not passed on");
+                tracing::debug!(
+                    name = self.name,
+                    error = causes(&error),
+                    "cannot notify the lease holder"
+                );
             }
         }
     }

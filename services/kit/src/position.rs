@@ -17,7 +17,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum PositionError {
     /// It is not where this reader began: a replay took it back. Subscribe again.
-    #[error("the position was moved: reading on from there")]
+    #[error("consumer offset was reset, reading on from there")]
     Moved,
     /// The store failed.
     #[error(transparent)]

@@ -7,6 +7,13 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+/// How a command prints what it found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Output {
+    Text,
+    Json,
+}
+
 /// Prints a line.
 macro_rules! say {
     ($($text:tt)*) => { $crate::out::line(format_args!($($text)*)) };

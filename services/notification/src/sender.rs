@@ -205,7 +205,8 @@ impl Sender {
                 event.id = %event, channel, kind, reason, "notification postponed"
             ),
             Verdict::Failed { reason } => tracing::error!(
-                event.id = %event, channel, kind, tried, reason, "notification given up"
+                event.id = %event, channel, kind, tried, reason,
+                "notification moved to the dead letters"
             ),
         }
     }

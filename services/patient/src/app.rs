@@ -218,7 +218,7 @@ impl App {
             Err(error) => {
                 // Billing has the account; the reconciler asks again and finds it.
                 let error = causes(&error);
-                tracing::warn!(patient.id = %patient.id, error, "account not kept");
+                tracing::warn!(patient.id = %patient.id, error, "cannot store the account id");
                 self.pending(patient, answer).await
             }
         }
@@ -231,7 +231,7 @@ impl App {
             && let Err(error) = self.store.finish(key, render(&patient)).await
         {
             // The patient is registered; whoever repeats the request finishes it.
-            tracing::warn!(error = causes(&error), "answer not kept");
+            tracing::warn!(error = causes(&error), "cannot store the idempotent response");
         }
         patient
     }

@@ -40,7 +40,7 @@ const PEOPLE: [(&str, &str, &str, &str); 15] = [
 ];
 
 /// So many are registered at a time.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 16;
 /// A store that is not available for so long is away.
 const REGISTERED_WITHIN: Duration = Duration::from_secs(30);
 /// A demo without billing is better than none.

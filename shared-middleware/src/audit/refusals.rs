@@ -93,7 +93,10 @@ impl Untold {
                 match client::post(url, PATH, Part::Auth, &tls, body.clone()).await {
                     Ok(_) => break,
                     Err(error) => {
-                        tracing::debug!(error = causes(&error), "refusals are not told yet");
+                        tracing::debug!(
+                            error = causes(&error),
+                            "cannot forward denials to auth, retrying"
+                        );
                         sleep(back_off).await;
                         back_off = (back_off * 2).min(BACK_OFF_LAST);
                     }

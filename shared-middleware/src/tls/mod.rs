@@ -219,7 +219,7 @@ impl MeshTls {
             let is_valid = self.is_valid(now_s);
             if was_valid && !is_valid {
                 let part = self.part.as_str();
-                tracing::warn!(part, "not valid now, by this clock: its certificate opens nothing");
+                tracing::warn!(part, "certificate is not valid at this machine's time");
             }
             was_valid = is_valid;
             self.open.look(&material, now_s);
@@ -242,7 +242,11 @@ impl MeshTls {
             Err(error) => {
                 let part = self.part.as_str();
                 metrics::CERTIFICATE_RELOAD_FAILURES.with_label_values(&[part]).inc();
-                tracing::warn!(part, error = causes(&error), "certificate kept");
+                tracing::warn!(
+                    part,
+                    error = causes(&error),
+                    "certificate reload failed, keeping the previous one"
+                );
             }
         }
     }

@@ -177,7 +177,10 @@ impl Open {
         let (part, reason) = (self.part, reason.as_str());
         let peer = shown.chain.first().map_or("none", |leaf| peer_of(leaf).as_str());
         metrics::CONNECTIONS_CLOSED.with_label_values(&[part.as_str(), reason]).inc();
-        tracing::warn!(%part, peer, reason, "connection closed: its peer is not trusted any more");
+        tracing::warn!(
+            %part, peer, reason,
+            "connection closed: peer certificate no longer trusted"
+        );
     }
 
     fn entries(&self) -> std::sync::MutexGuard<'_, Entries> {

@@ -118,7 +118,7 @@ async fn follow_auth(config: &FeedConfig, verifier: &Verifier, with_keys: bool) 
                 }
                 heard = Instant::now();
                 if std::mem::take(&mut silent) {
-                    tracing::info!("auth's feed answers again");
+                    tracing::info!("revocation feed recovered");
                 }
                 place = Place { position: page.next, keys_version: page.keys_version, replica };
                 back_off = BACK_OFF_FIRST;
@@ -129,7 +129,7 @@ async fn follow_auth(config: &FeedConfig, verifier: &Verifier, with_keys: bool) 
                     silent = true;
                     tracing::warn!(
                         error = causes(&error),
-                        "auth's feed is silent: sign-outs are not heard of"
+                        "revocation feed stale: sign-outs may be missed"
                     );
                 }
                 sleep(back_off).await;

@@ -125,7 +125,7 @@ impl Issuer {
 
     pub(super) fn replace_keys(&self, set: KeySet) {
         if set.is_empty() {
-            tracing::warn!("the key set has no key that is accepted; those known so far are kept");
+            tracing::warn!("key set has no accepted key, keeping the previous keys");
             return;
         }
         let keys = Keys { set, replaced: AtomicBool::new(false) };

@@ -161,7 +161,8 @@ pub(super) async fn take(
     api.copies.take(writer, page).await.map(Json).map_err(|error| match error {
         CopyError::Db(error) => Error::from(error).into(),
         error => {
-            tracing::error!(part = %writer, error = causes(&error), "a trail was not taken");
+            let error = causes(&error);
+            tracing::error!(part = %writer, error, "cannot store replicated audit entries");
             Failure::new(ErrorCode::Conflict, "other entries are there under these numbers")
         }
     })

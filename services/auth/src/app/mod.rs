@@ -258,7 +258,10 @@ pub(crate) fn purge(store: Store, clock: Clock) -> Task {
                 Ok(true) => Duration::from_millis(50),
                 Ok(false) => PURGED_EVERY,
                 Err(error) => {
-                    tracing::warn!(error = causes(&error), "what has expired stays for now");
+                    tracing::warn!(
+                        error = causes(&error),
+                        "purge of expired rows failed, will retry"
+                    );
                     PURGED_EVERY
                 }
             };

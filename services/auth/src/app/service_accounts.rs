@@ -126,7 +126,10 @@ pub(crate) fn expiry(app: Arc<App>) -> Task {
             let looked = app.end_expired().await;
             if let (Err(error), false) = (&looked, failing) {
                 // Once, until it works again: it is tried twice a second.
-                tracing::warn!(error = causes(error), "tokens of expired keys stay for now");
+                tracing::warn!(
+                    error = causes(error),
+                    "cannot revoke sessions of expired keys, will retry"
+                );
             }
             failing = looked.is_err();
             tokio::select! {

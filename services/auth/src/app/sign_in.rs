@@ -177,7 +177,7 @@ impl SignIn {
         match self.app.store.refresh(spending, make).await? {
             Refreshed::Done { successor } => self.succeeded(&old, &successor),
             Refreshed::Spent { session } => {
-                tracing::warn!(session.id = %session, "a spent refresh token came back");
+                tracing::warn!(session.id = %session, "refresh token reused, session ended");
                 self.app.wake_feed();
                 Err(Error::RefreshRefused)
             }

@@ -23,7 +23,7 @@ pub(super) async fn rewrite(db: &Db) -> Result<(), DbError> {
                 }
                 let taken = "select 1 from users where email_key = $1";
                 if tx.query_opt(taken, params![email.key()]).await?.is_some() {
-                    tracing::warn!(user.id = %id, "another user has the same mailbox");
+                    tracing::warn!(user.id = %id, "two users have the same mailbox");
                     continue;
                 }
                 tx.execute(

@@ -160,14 +160,17 @@ impl HandingOn {
             let pause = match self.hand_on().await {
                 Ok(more) => {
                     if mem::take(&mut failing) {
-                        tracing::info!("auth takes the audit trail again");
+                        tracing::info!("audit replication to auth recovered");
                     }
                     back_off = GATHERED_FOR;
                     if more { Duration::ZERO } else { LOOKED_AT_EVERY }
                 }
                 Err(error) => {
                     if !mem::replace(&mut failing, true) {
-                        tracing::warn!(error = causes(&error), "auth has no copy of the trail yet");
+                        tracing::warn!(
+                            error = causes(&error),
+                            "audit replication to auth failed, retrying"
+                        );
                     }
                     (self.copied, self.others) = (BTreeMap::new(), None);
                     back_off = (back_off * 2).min(BACK_OFF_LAST);

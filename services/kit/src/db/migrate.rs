@@ -127,7 +127,7 @@ fn record_sqlite(
         return Ok(false);
     }
     only_recorded(runner, history, &next).run(store)?;
-    tracing::warn!(step = %next, "an earlier start was cut off after this step: it is recorded");
+    tracing::warn!(step = %next, "migration was applied by an interrupted start, recording it");
     Ok(true)
 }
 
@@ -156,7 +156,7 @@ async fn record_postgres(
         return Ok(false);
     }
     only_recorded(runner, history, &next).run_async(store).await?;
-    tracing::warn!(step = %next, "an earlier start was cut off after this step: it is recorded");
+    tracing::warn!(step = %next, "migration was applied by an interrupted start, recording it");
     Ok(true)
 }
 

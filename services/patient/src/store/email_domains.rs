@@ -45,7 +45,7 @@ async fn rewrite_some(tx: &mut Tx<'_>, after: Uuid) -> Result<Option<Uuid>, DbEr
         }
         let taken = "select 1 from patient where email_key = $1";
         if tx.query_opt(taken, params![email.key()]).await?.is_some() {
-            tracing::warn!(patient.id = %found.id, "another patient has the same mailbox");
+            tracing::warn!(patient.id = %found.id, "two patients have the same mailbox");
             continue;
         }
         tx.execute(

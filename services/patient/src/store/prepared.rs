@@ -29,7 +29,7 @@ pub(super) async fn prepare(db: &Db) -> Result<(), DbError> {
             0 => return Ok(()),
             some if (done + some) / TOLD_AFTER > done / TOLD_AFTER => {
                 done += some;
-                tracing::info!(patients = done, "preparing what patients are found by");
+                tracing::info!(patients = done, "preparing the search index of existing patients");
             }
             some => done += some,
         }

@@ -120,7 +120,7 @@ impl Answers {
         // Who was last heard of in the same millisecond is doubtful, too.
         silence.since_ms.fetch_max(silence.ms(since) + 1, Ordering::Relaxed);
         let silent_ms = self.0.within_ms.load(Ordering::Relaxed);
-        tracing::warn!(owner, silent_ms, "PostgreSQL does not answer: connection closed");
+        tracing::warn!(owner, silent_ms, "PostgreSQL does not answer, closing the connection");
         io::Error::new(io::ErrorKind::TimedOut, "the server did not answer in time")
     }
 }

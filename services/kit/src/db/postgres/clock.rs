@@ -98,7 +98,7 @@ pub(super) async fn follow(clock: Weak<ServerClock>, pool: bb8::Pool<Connections
         let differs = skew.abs() > SKEW_TOLD;
         if differs && !told {
             let (owner, ahead_s) = (clock.owner, skew.as_secs_f64());
-            tracing::warn!(owner, ahead_s, "this machine's clock is not that of PostgreSQL");
+            tracing::warn!(owner, ahead_s, "clock skew between this machine and PostgreSQL");
         }
         told = differs;
     }

@@ -61,7 +61,7 @@ impl Reserve {
     pub(super) fn renew(&mut self) -> bool {
         match self.keep() {
             Ok(kept) => self.is_spent = !kept,
-            Err(error) => tracing::debug!(error = %error, "no room can be kept"),
+            Err(error) => tracing::debug!(error = %error, "cannot allocate the audit disk reserve"),
         }
         !self.is_spent
     }

@@ -47,7 +47,7 @@ pub(super) fn write_all(
     while jobs.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
         if reserve.is_spent() {
             if reserve.renew() {
-                tracing::info!("the disk has room again: everything is written");
+                tracing::info!("disk has space again, accepting writes");
                 checkpoint_at(&connection, CHECKPOINT_PAGES.0);
             } else {
                 // Whoever else waits is told that the store is not available.
@@ -92,7 +92,7 @@ pub(super) fn write_all(
 fn checkpoint_at(connection: &Connection, pages: u32) {
     let set = connection.execute_batch(&format!("pragma wal_autocheckpoint = {pages}"));
     if let Err(error) = set {
-        tracing::warn!(error = %error, "cannot say when the log is written into the file");
+        tracing::warn!(error = %error, "cannot set wal_autocheckpoint");
     }
 }
 

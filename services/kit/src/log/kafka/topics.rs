@@ -74,7 +74,7 @@ impl Topics {
         tracing::warn!(
             log,
             error = self.heard.reason().unwrap_or_else(|| away.to_string()),
-            "events wait: the brokers do not answer (events.log)"
+            "Kafka unreachable: events wait in the outbox (events.log)"
         );
         tokio::spawn(self.make_later());
         Ok(())
@@ -84,9 +84,13 @@ impl Topics {
         loop {
             sleep(AGAIN_AFTER).await;
             match self.make().await {
-                Ok(()) => return tracing::info!("the brokers answer"),
-                Err(Missing::Away(error)) => tracing::debug!(error = %error, "brokers away"),
-                Err(Missing::Refused(why)) => tracing::error!(why, "events wait (events.log)"),
+                Ok(()) => return tracing::info!("Kafka reachable"),
+                Err(Missing::Away(error)) => {
+                    tracing::debug!(error = %error, "Kafka unreachable, retrying")
+                }
+                Err(Missing::Refused(why)) => {
+                    tracing::error!(why, "cannot publish: Kafka refused the client (events.log)")
+                }
             }
         }
     }
@@ -114,7 +118,7 @@ impl Topics {
         let options = AdminOptions::new().operation_timeout(Some(MADE_WITHIN));
         for made in admin.create_topics(&topics, &options).await.map_err(Missing::Away)? {
             match made {
-                Ok(name) => tracing::info!(topic = name, "topic made"),
+                Ok(name) => tracing::info!(topic = name, "topic created"),
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((name, code)) => {
                     return Err(Missing::Refused(format!("topic {name} cannot be made: {code}")));

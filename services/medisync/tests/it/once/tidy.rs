@@ -234,7 +234,18 @@ fn dependencies_point_one_way() {
         ("services/testbed", &[]),
         ("loadtests/measure", &["testbed"]),
         // It knows what reads bytes of others.
-        ("fuzz", &["analytics", "gateway", "kit", "notification", "patient", "shared-middleware"]),
+        (
+            "fuzz",
+            &[
+                "analytics",
+                "gateway",
+                "kit",
+                "medisync",
+                "notification",
+                "patient",
+                "shared-middleware",
+            ],
+        ),
         // They measure the binary from outside; a store of a million patients is made by patient.
         ("loadtests/stacks", &["kit", "measure", "patient", "proto", "testbed"]),
         ("loadtests/peers", &["measure", "shared-middleware"]),

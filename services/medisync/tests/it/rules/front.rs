@@ -163,7 +163,7 @@ async fn every_operation_is_documented_with_examples_and_every_document_is_true(
             }
         }
     }
-    let routes: BTreeSet<_> = gateway::route::ROWS
+    let routes: BTreeSet<_> = gateway::policy::route::ROWS
         .iter()
         .filter(|row| row.path.starts_with("/api/") || row.path.starts_with("/auth/"))
         .map(|row| (row.method.to_owned(), row.path.to_owned()))

@@ -32,7 +32,7 @@ async fn a_stolen_certificate_is_worth_nothing_within_seconds() {
     let metrics = world.metrics().await;
     let count = metrics.lines().find_map(|line| line.strip_prefix(closed)).unwrap();
     assert_ne!(count, "0");
-    assert!(world.log().contains("its peer is not trusted any more"));
+    assert!(world.log().contains("peer certificate no longer trusted"));
     assert!(world.command(&["pki", "show"], "").contains("\nrevoked "));
 
     // The part itself has another one, and is back.

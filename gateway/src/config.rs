@@ -31,11 +31,11 @@ pub struct Config {
     pub client_limit: Option<RateLimit>,
     /// Sign-ins from one client address.
     pub login_limit: Option<RateLimit>,
-    /// So many users or addresses are told apart by each limit; the rest share one allowance.
+    /// This many users or addresses are distinguished by each limit; the rest share one allowance.
     pub clients_tracked_max: usize,
-    /// So many requests from one client address are worked on at once.
+    /// This many requests from one client address are worked on at once.
     pub in_flight_per_client_max: u32,
-    /// So many of one user.
+    /// This many of one user.
     pub in_flight_per_user_max: u32,
     /// A request's body may be so long.
     pub body_bytes_max: usize,
@@ -43,11 +43,11 @@ pub struct Config {
     pub head_bytes_max: usize,
     /// A request's target, path and query, may be so long.
     pub uri_bytes_max: usize,
-    /// A request may have so many headers.
+    /// A request may have this many headers.
     pub headers_max: usize,
-    /// So many clients are connected at once; a further one is told to come back.
+    /// This many clients are connected at once; a further one is asked to come back.
     pub connections_max: usize,
-    /// Of those, so many from one client address; 0: no bound. A balancer is no client.
+    /// Of those, this many from one client address; 0: no bound. A balancer is no client.
     pub connections_per_client_max: usize,
     /// A request's head must be here so soon after its first byte.
     pub head_timeout: Duration,
@@ -66,7 +66,7 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// Every address of every part is asked so often whether it is ready.
     pub health_every: Duration,
-    /// So many more attempts are made where repeating is safe.
+    /// This many more attempts are made where repeating is safe.
     pub upstream_retries_max: usize,
     /// Of `drain`, how long clients are still let in when the gateway stops, and sent away with
     /// their answers.

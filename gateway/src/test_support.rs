@@ -126,7 +126,7 @@ impl PublicFiles {
         certificate.der().to_vec()
     }
 
-    /// Whoever trusts the authority, and speaks this.
+    /// Anyone who trusts the authority, and speaks this.
     pub(crate) fn client(alpn: &[u8]) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(AUTHORITY.der().clone()).unwrap();

@@ -1,5 +1,5 @@
 //! The demo's patients, known by their ids: nobody else is ever given one of these, so that every
-//! service tells them from real patients without being told.
+//! service tells them from real patients by itself.
 
 /// As many as [`PATIENTS`] names.
 pub const COUNT: u32 = PATIENTS.len() as u32;

@@ -20,7 +20,7 @@ pub struct ClientAddress(pub IpAddr);
 // === impl ClientAddress ===
 
 impl ClientAddress {
-    /// Only the gateway, by its certificate, is believed in what it forwards: whoever else could
+    /// Only the gateway, by its certificate, is believed in what it forwards: anyone else who could
     /// write the header would be somebody new with every request.
     pub(crate) fn of(connection: &Connection, headers: &HeaderMap) -> Self {
         let remote = connection.remote.ip().to_canonical();

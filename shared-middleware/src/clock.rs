@@ -1,4 +1,4 @@
-//! Time and ids as arguments, so that whoever needs them can be tested.
+//! Time and ids as arguments, so that anyone who needs them can be tested.
 //!
 //! This is the only file that asks the machine for either.
 
@@ -47,7 +47,7 @@ impl Clock {
         Self { zone, ..self }
     }
 
-    /// The time that somebody else tells, in the same zone. A clock that a test sets stays as it
+    /// The time of another source, in the same zone. A clock that a test sets stays as it
     /// is.
     #[must_use]
     pub fn told_by(&self, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {

@@ -1,6 +1,6 @@
 //! File descriptors: how many this process may have, and who gets the last ones.
 //!
-//! Whoever connects takes one, and there are always more who want to connect. So the limit is
+//! Anyone who connects takes one, and there are always more who want to connect. So the limit is
 //! raised as far as the system allows, and some are kept back: when few are left, clients at the
 //! front door are turned away, with fewer still the callers of services, so that stores,
 //! certificates and the admin listener find some to the end.
@@ -22,7 +22,7 @@ use rustix::{
 };
 use tokio::time::{Instant, sleep};
 
-/// An outage of descriptors is told so often at most.
+/// Scarce descriptors are logged this often at most.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// After a failed accept others get time to close some.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -32,7 +32,7 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 pub enum Taker {
     /// A client at the front door.
     Client,
-    /// Whoever calls a service: the gateway, most of all.
+    /// Anyone who calls a service: the gateway, most of all.
     Caller,
 }
 
@@ -48,7 +48,7 @@ struct Told(Mutex<Option<Instant>>);
 
 static TOLD: Told = Told(Mutex::new(None));
 
-/// So many may be open at once.
+/// This many may be open at once.
 pub fn limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
@@ -101,7 +101,7 @@ pub async fn accept_failed(error: &io::Error) {
 // === impl Taker ===
 
 impl Taker {
-    /// So many of a limit it leaves to those who matter more.
+    /// This many of a limit it leaves to those who matter more.
     fn leaves(self, limit: u64) -> u64 {
         match self {
             Self::Client => (limit / 4).min(512),
@@ -113,17 +113,17 @@ impl Taker {
 // === impl Reserve ===
 
 impl Reserve {
-    /// Of so many.
+    /// Of this many.
     ///
     /// # Errors
-    /// When there are not so many.
+    /// When there are not this many.
     pub fn of(count: usize) -> io::Result<Self> {
         let reserve = Self { held: Mutex::default(), count };
         reserve.refill()?;
         Ok(reserve)
     }
 
-    /// Gives one up, so that it can be taken; tells whether there was one.
+    /// Gives one up, so that it can be taken; returns whether there was one.
     pub fn release_one(&self) -> bool {
         self.held().pop().is_some()
     }
@@ -131,7 +131,7 @@ impl Reserve {
     /// Takes back what was given up.
     ///
     /// # Errors
-    /// When there are not so many now.
+    /// When there are not this many now.
     pub fn refill(&self) -> io::Result<()> {
         let mut held = self.held();
         while held.len() < self.count {

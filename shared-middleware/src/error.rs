@@ -165,7 +165,7 @@ impl Failure {
         Self { allow, ..Self::new(ErrorCode::MethodNotAllowed, detail) }
     }
 
-    /// The same, telling the caller when to come back.
+    /// The same, with `Retry-After`.
     pub fn retry_after_s(self, seconds: u64) -> Self {
         Self { retry_after_s: Some(seconds), ..self }
     }

@@ -3,7 +3,7 @@
 //! Reads:   the matched route (or a gRPC method's path) and the method.
 //! Writes:  the [`Rule`] and [`Access`] extensions.
 //! Rejects: `MethodNotAllowed` (gRPC: `Forbidden`) when there is no row, even if there should be a
-//!          handler. A path that matched no route goes on, to be told that there is nothing there.
+//!          handler. A path that matched no route goes on, to a 404.
 
 use std::{
     future::{Ready, ready},

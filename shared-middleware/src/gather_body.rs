@@ -47,7 +47,7 @@ struct Bounds {
 // === impl GatherBodyLayer ===
 
 impl GatherBodyLayer {
-    /// Gathers so many bytes of a body at most, of so many bodies at once; each must be whole
+    /// Gathers this many bytes of a body at most, of this many bodies at once; each must be whole
     /// within this time.
     pub fn new(bytes_max: usize, bodies_max: usize, within: Duration) -> Self {
         let bodies = Arc::new(Semaphore::new(bodies_max.min(Semaphore::MAX_PERMITS)));
@@ -117,7 +117,7 @@ impl Bounds {
     }
 
     /// The body in one piece, if it is no longer than allowed; else what was read of it, and the
-    /// rest or the error behind: whoever reads it decides.
+    /// rest or the error behind: anyone who reads it decides.
     async fn gathered(&self, body: Body) -> Body {
         let (mut pieces, mut read) = (body.into_data_stream(), BytesMut::new());
         while read.len() <= self.bytes_max {

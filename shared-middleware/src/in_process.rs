@@ -6,7 +6,7 @@
 //! decides by that identity as by one that a certificate proved.
 //!
 //! A certificate still counts: while one of the two would refuse the other's (it is revoked, has
-//! ended, is of another authority), there is no call, and whoever wanted it connects to the port
+//! ended, is of another authority), there is no call, and anyone who wanted it connects to the port
 //! and is refused there.
 
 use std::{

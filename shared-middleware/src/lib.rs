@@ -1,5 +1,5 @@
 //! What every service of the mesh is wrapped in: who may call, for whom, for how long, and what is
-//! told of it. Knows no domain, no store and no wire format but HTTP and gRPC.
+//! logged of it. Knows no domain, no store and no wire format but HTTP and gRPC.
 //!
 //! A request meets the layers in the order of [`stack::wrap`]:
 //!

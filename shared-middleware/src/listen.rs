@@ -1,6 +1,6 @@
 //! A service's listener: TLS and, when permissive, plaintext on the same port.
 //!
-//! It tells them apart by the first byte of a connection (a TLS record of type handshake begins
+//! It distinguishes them by the first byte of a connection (a TLS record of type handshake begins
 //! with 22, no HTTP method does), and hands every request on with who the caller is.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -46,7 +46,7 @@ pub enum Mode {
 pub struct ListenConfig {
     /// Whether plaintext is spoken.
     pub mode: Mode,
-    /// So many connections are open at once; a further one waits.
+    /// This many connections are open at once; a further one waits.
     pub connections_max: usize,
     /// First byte and handshake must be here so soon.
     pub handshake: Duration,
@@ -65,7 +65,7 @@ pub struct Connection {
     pub remote: SocketAddr,
 }
 
-/// A listener that is bound, so that a taken port is told before anything starts.
+/// A listener that is bound, so that a port in use is an error before anything starts.
 pub struct Listener {
     socket: TcpListener,
     tls: Arc<MeshTls>,
@@ -93,7 +93,7 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Serves until told to stop, then lets requests in flight finish.
+    /// Serves until asked to stop, then lets requests in flight finish.
     pub async fn serve(self, routes: Router, stop: CancellationToken) {
         let connections = Arc::new(Semaphore::new(self.config.connections_max));
         let graceful = GracefulShutdown::new();
@@ -143,7 +143,7 @@ impl Listener {
                 let _ = stream.set_nodelay(true);
                 Some((stream, remote, permit))
             }
-            // Closed at once: whoever called tries another replica, or says that we are away.
+            // Closed at once: anyone who called tries another replica, or says that we are away.
             Ok(_) => {
                 descriptors::tell_scarce();
                 None

@@ -46,7 +46,7 @@ struct Permits {
 // === impl LoadShedLayer ===
 
 impl LoadShedLayer {
-    /// At most so many at once, and as many of the mesh's own.
+    /// At most this many at once, and as many of the mesh's own.
     pub fn new(in_flight_max: usize) -> Self {
         let permits = || Arc::new(Semaphore::new(in_flight_max));
         Self { permits: Permits { clients: permits(), mesh: permits() } }

@@ -10,7 +10,7 @@ use std::{
     io::{self, Write},
 };
 
-/// Lines that are gathered are written when there are so many bytes of them, busy or not.
+/// Lines that are gathered are written when there are this many bytes of them, busy or not.
 const GATHERED_BYTES_MAX: usize = 16 << 10;
 
 thread_local! {
@@ -21,7 +21,7 @@ thread_local! {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogLines;
 
-/// Gathers this thread's lines from now on. Whoever calls it sees to [`flush`].
+/// Gathers this thread's lines from now on. Anyone who calls it sees to [`flush`].
 pub fn gather() {
     gathered(|lines| {
         lines.get_or_insert_with(|| Vec::with_capacity(GATHERED_BYTES_MAX));

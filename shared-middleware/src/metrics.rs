@@ -108,7 +108,7 @@ pub struct Metrics<S> {
     inner: S,
 }
 
-/// A gRPC answer's body: its last frame tells how the call ended.
+/// A gRPC answer's body: its last frame says how the call ended.
 struct TimedBody {
     inner: Body,
     call: Option<Call>,
@@ -218,7 +218,7 @@ where
 // === impl Call ===
 
 impl Call {
-    /// Times an answer to its end; one that failed at once tells its code in the headers.
+    /// Times an answer to its end; one that failed at once has its code in the headers.
     fn follow(self, response: Response) -> Response {
         if response.headers().contains_key("grpc-status") {
             self.end(response.headers());

@@ -20,7 +20,7 @@ pub const FOR_USERS: &[Part] = &[Part::Gateway];
 /// May ask whether somebody may sign in: it is where attempts are counted.
 pub const SIGN_IN: &[Part] = &[Part::Gateway];
 
-/// May ask which tokens are good no more: whoever verifies any.
+/// May ask which tokens are good no more: anyone who verifies any.
 pub const REVOCATIONS: &[Part] = &Part::ALL;
 
 /// Hand in their audit trails: each its own, as its certificate says.

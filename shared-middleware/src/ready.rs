@@ -1,12 +1,12 @@
-//! Tells the gateways whether requests should come here, and sends callers elsewhere when the
+//! Answers gateways whether requests should come here, and sends callers elsewhere when the
 //! process leaves.
 //!
 //! Reads:   the path, and the process's [`Readiness`].
 //! Writes:  `Connection: close` on HTTP/1 answers while the process leaves.
 //! Rejects: `Unavailable` at [`READY_PATH`], while requests should go elsewhere.
 //!
-//! Whoever can connect may ask, without a user's token: the answer is yes or no. It stands before
-//! every other layer. Every gateway asks every second, which would drown what is traced and
+//! Anyone who can connect may ask, without a user's token: the answer is yes or no. It stands
+//! before every other layer. Every gateway asks every second, which would drown what is traced and
 //! counted; and a service that sheds load answers all the same that it is ready: taken out, it
 //! would leave its share to others that are as full.
 
@@ -36,7 +36,7 @@ pub trait Readiness: Send + Sync {
     /// Whether requests for this service should be sent here.
     fn is_ready(&self, service: Part) -> BoxFuture<'_, bool>;
 
-    /// Whether the process was told to stop.
+    /// Whether the process was asked to stop.
     fn is_leaving(&self) -> bool;
 }
 
@@ -55,7 +55,7 @@ pub struct Ready<S> {
     inner: S,
 }
 
-/// Ready until the process ends, for whoever has no life to tell of.
+/// Ready until the process ends, for a process without a drain.
 #[derive(Clone, Copy, Debug)]
 pub struct AlwaysReady;
 
@@ -134,8 +134,8 @@ fn verdict(ready: bool) -> Response {
     Failure::new(ErrorCode::Unavailable, "requests should go elsewhere").into_response()
 }
 
-/// Asked when the answer is there: the process may have been told to stop in the meantime. HTTP/2
-/// has no such header; its connections are told once, when the listener stops.
+/// Asked when the answer is there: the process may have been asked to stop in the meantime. HTTP/2
+/// has no such header; its connections get a GOAWAY, when the listener stops.
 fn send_away(readiness: &dyn Readiness, version: Version, answer: &mut Response) {
     if version < Version::HTTP_2 && readiness.is_leaving() {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -106,7 +106,7 @@ impl<S> RequireToken<S> {
     }
 }
 
-/// What a caller is told of a token that was refused.
+/// The error of a token that was refused.
 pub fn refused(error: TokenError) -> Failure {
     match error {
         TokenError::NoKeys | TokenError::NoRevocations => {

@@ -1,7 +1,7 @@
-//! Spans that have ended: what was done for a request, and how long it took, for whoever follows
+//! Spans that have ended: what was done for a request, and how long it took, for anyone who follows
 //! its trace through the mesh.
 //!
-//! A hop tells of its span when it ends, and only when the trace is sampled; who keeps them is the
+//! A hop emits its span when it ends, and only when the trace is sampled; who keeps them is the
 //! process's business ([`send_to`]). With nobody to keep them no trace is sampled, and a span
 //! costs a comparison.
 
@@ -74,7 +74,7 @@ pub(crate) fn is_sampled(trace_id: u128) -> bool {
     bits < SAMPLED_BELOW.load(Ordering::Relaxed)
 }
 
-/// Tells of a span that has just ended, if its trace is kept; else nothing is described.
+/// Emits a span that has just ended, if its trace is kept; else nothing is described.
 pub fn ended(trace: &TraceContext, took: Duration, describe: impl FnOnce() -> Span) {
     if trace.is_sampled()
         && let Some(sink) = SINK.get()

@@ -48,7 +48,7 @@ pub struct Mesh {
     pub clock: Clock,
     /// Whether requests should come here.
     pub readiness: Arc<dyn Readiness>,
-    /// So many requests are worked on at once; a further one is refused.
+    /// This many requests are worked on at once; a further one is refused.
     pub in_flight_max: usize,
     /// Nothing takes longer.
     pub deadline: Duration,
@@ -66,11 +66,11 @@ pub fn wrap(routes: Router, mesh: &Mesh) -> Router {
         // 1. May requests come here? Asked by every gateway, all the time: not traced, not counted,
         //    and answered also when full.
         .layer(ReadyLayer::new(mesh.service, Arc::clone(&mesh.readiness)))
-        // 2. Whoever prints a request's headers below prints no token.
+        // 2. Anyone who prints a request's headers below prints no token.
         .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
         // 3. One span per request, so that whatever happens below is traced, refusals included.
         .layer(TraceLayer::new(mesh.service, Arc::clone(&rules)))
-        // 4. Counted and timed with the status that the caller gets, whoever below decided it.
+        // 4. Counted and timed with the status that the caller gets, anyone who below decided it.
         .layer(MetricsLayer::new(mesh.service, Arc::clone(&rules)))
         // 5. A panic below becomes a 500 that the layers above still see.
         .layer(CatchPanicLayer::new(mesh.service))

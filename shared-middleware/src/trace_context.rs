@@ -130,7 +130,7 @@ fn new_span_id() -> u64 {
     u64::try_from((bits >> 64) ^ (bits & u128::from(u64::MAX))).map_or(1, |id| id.max(1))
 }
 
-/// Lower-case hex digits, exactly so many, as the specification asks.
+/// Lower-case hex digits, exactly this many, as the specification asks.
 fn hex(text: &str, digits: usize) -> Option<u128> {
     let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     (text.len() == digits && text.bytes().all(lower))

@@ -1,5 +1,5 @@
-//! Who the client is: the other end of the connection or, where that is a balancer of ours, whoever
-//! the balancer says it is.
+//! Who the client is: the other end of the connection or, where that is a balancer of ours, anyone
+//! who the balancer says it is.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -32,9 +32,9 @@ impl TrustedProxies {
 
     /// The client of a request that came from this address.
     ///
-    /// Each balancer writes whom it heard from at the end of `X-Forwarded-For`; what stands before
-    /// that may be anybody's word. So the list is read from its end, for as long as those who wrote
-    /// are trusted. What is no address ends it: then the last who is known is taken.
+    /// Each balancer appends the address that it got the request from to `X-Forwarded-For`; what is
+    /// before that may be anybody's word. So the list is read from its end, for as long as those
+    /// who wrote are trusted. What is no address ends it: then the last who is known is taken.
     pub(crate) fn client(&self, remote: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = remote.to_canonical();
         if !self.trusts(client) {
@@ -59,7 +59,7 @@ impl TrustedProxies {
 }
 
 /// An address as balancers write it: alone, or with the port that the client came from. Not by the
-/// port is somebody told apart.
+/// port is somebody distinguished.
 fn address(text: &str) -> Option<IpAddr> {
     let alone = || text.parse().ok();
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok();

@@ -3,7 +3,7 @@
 //! A browser says whose page asks (`Origin`) and shows it the answer only when that names the
 //! origin back; before what a plain form could not send, it asks for leave (a preflight). Both are
 //! of the Fetch standard, 3.2. Origins are compared byte by byte. Credentials of the browser's own
-//! are never allowed: whoever has a token sends it, and no other site can make a browser do so.
+//! are never allowed: anyone who has a token sends it, and no other site can make a browser do so.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
@@ -36,7 +36,7 @@ const REMEMBERED_S: HeaderValue = HeaderValue::from_static("600");
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origins(Vec<Origin>);
 
-/// What a browser is told of the page that asks.
+/// What a browser learns about the origin of the page.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Cors {
     /// Nothing: no origin is listed.
@@ -55,7 +55,7 @@ impl Origins {
         Self(origins)
     }
 
-    /// What the browser that sent these headers is told.
+    /// The verdict on the origin in these headers.
     pub(crate) fn judge(&self, headers: &HeaderMap) -> Cors {
         if self.0.is_empty() {
             return Cors::Off;

@@ -46,7 +46,7 @@ struct Shards<K> {
 // === impl InFlightLimits ===
 
 impl InFlightLimits {
-    /// So many of each client address, and of each user.
+    /// This many of each client address, and of each user.
     pub(crate) fn new(per_client_max: u32, per_user_max: u32) -> Self {
         Self { clients: Counts::new(per_client_max), users: Counts::new(per_user_max) }
     }

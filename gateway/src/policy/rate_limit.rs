@@ -2,7 +2,7 @@
 //!
 //! Every request counts against its client's address; a sign-in or a refresh that fails also
 //! against the address's failures of its kind; a request with a token also against its user. The
-//! answer tells the state of the most specific of the limits that counted it
+//! response has the state of the most specific of the limits that counted it
 //! (draft-ietf-httpapi-ratelimit-headers-11).
 //!
 //! Sign-ins that succeed cost an address nothing more: a ward signs in from one address when the
@@ -30,8 +30,8 @@ pub(crate) struct Limits {
     refresh: Option<SignIns>,
 }
 
-/// So many more refreshes may fail than sign-ins: nobody can guess a refresh token, and where many
-/// share an address, those of yesterday fail in the morning.
+/// This many more refreshes may fail than sign-ins: nobody can guess a refresh token, and where
+/// many share an address, those of yesterday fail in the morning.
 const REFRESHES_FOR_A_SIGN_IN: u32 = 10;
 
 /// What a limit is of.
@@ -57,7 +57,7 @@ struct SignIns {
     attempts: Attempts<IpAddr>,
 }
 
-/// A sign-in under way. One whose end is not told has failed.
+/// A sign-in in progress. One that is dropped counts as failed.
 pub(crate) struct SignIn {
     kind: LimitKind,
     policy: HeaderValue,
@@ -76,7 +76,7 @@ pub(crate) struct Decision {
 
 impl Limits {
     /// Of a user's requests, an address's requests, and failed sign-ins from an address; each
-    /// remembers at most so many users or addresses.
+    /// remembers at most this many users or addresses.
     pub(crate) fn new(
         user: Option<RateLimit>,
         client: Option<RateLimit>,
@@ -172,7 +172,7 @@ impl SignIns {
 // === impl SignIn ===
 
 impl SignIn {
-    /// It was answered. What cannot have told whether a password is right does not count: an auth
+    /// It was answered. A response that says nothing of the password does not count: an auth
     /// that is away or busy locks nobody out.
     pub(crate) fn answered(self, status: StatusCode) -> Decision {
         let Self { kind, policy, attempt } = self;
@@ -185,7 +185,7 @@ impl SignIn {
 // === impl Decision ===
 
 impl Decision {
-    /// Whether the request may go on; if not, how to tell the caller.
+    /// Whether the request may go on; if not, the refusal.
     pub(crate) fn admit(&self) -> Result<(), Failure> {
         if self.count.allowed {
             return Ok(());

@@ -1,5 +1,5 @@
 //! How long a request's body may be, and how long it may take: checked as it comes, for a chunked
-//! body does not tell its length, and any may come slowly.
+//! body has no length in its head, and any may come slowly.
 
 use std::time::Duration;
 

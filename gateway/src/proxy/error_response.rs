@@ -32,7 +32,7 @@ pub(crate) fn answer(failure: &Failure, trace: &TraceContext) -> LocalResponse {
     }
 }
 
-/// Refuses a request. A client that is gone is not told, and that is no error.
+/// Writes a refusal. That the client is gone is no error.
 pub(crate) async fn session(
     session: &mut Session,
     failure: &Failure,
@@ -96,7 +96,7 @@ pub(crate) fn unavailable() -> Failure {
 }
 
 async fn discard_body(session: &mut Session) {
-    // Such a client sends nothing before it is told to.
+    // Such a client sends nothing before it is asked to.
     if session.req_header().headers.contains_key(EXPECT) {
         return;
     }

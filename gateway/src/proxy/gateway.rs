@@ -46,7 +46,7 @@ pub(crate) struct Gateway {
     pub(crate) body: BodyBounds,
     pub(crate) upstream_retries_max: usize,
     pub(crate) in_flight: Arc<InFlightLimits>,
-    /// Of each user the first refusal of a minute is told: a limit is no way to fill the trail.
+    /// The first refusal of a user in a minute is audited: a limit must not fill the audit log.
     pub(crate) audited_limits: Arc<Limiter<Arc<str>>>,
     pub(crate) refusals: Refusals,
     pub(crate) clock: Clock,
@@ -56,7 +56,7 @@ pub(crate) struct Gateway {
 // === impl Gateway ===
 
 impl Gateway {
-    /// When the gateway stops: told with the answer, so that the client does not send another
+    /// While the gateway drains, the response says so, so that the client does not send another
     /// request down here.
     pub(crate) fn close_if_draining(&self, session: &mut Session) {
         if self.stop.is_cancelled() {

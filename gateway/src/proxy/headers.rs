@@ -58,7 +58,7 @@ const REQUEST_ID_BYTES_MAX: usize = 64;
 const API_POLICY: HeaderValue =
     HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
-/// Two years: whoever has been here by TLS does not come without it (RFC 6797).
+/// Two years: anyone who has been here by TLS does not come without it (RFC 6797).
 const ONLY_BY_TLS: HeaderValue = HeaderValue::from_static("max-age=63072000; includeSubDomains");
 
 /// What clients speak to the gateway.

@@ -87,7 +87,7 @@ fn body(session: &mut Session) -> (Option<Feed>, Body) {
 // === impl Exchange ===
 
 impl Exchange<'_> {
-    /// Such a client sends its body when it is told to (RFC 9110, 10.1.1).
+    /// Such a client sends its body when it is asked to (RFC 9110, 10.1.1).
     async fn continue_if_asked(&mut self) -> Result<()> {
         if self.session.is_body_empty() || !self.session.req_header().headers.contains_key(EXPECT) {
             return Ok(());
@@ -162,7 +162,7 @@ impl Exchange<'_> {
     }
 }
 
-/// Says how the end of the body is told, as a server that speaks HTTP does; nothing about a
+/// Sets the framing of the body, as an HTTP server does; nothing about a
 /// connection, since there is none.
 fn frame(head: &mut ResponseHeader, body: &Body, session: &Session) -> Result<()> {
     head.remove_header(&CONNECTION);

@@ -1,4 +1,4 @@
-//! The phases of a request, in their order. Each calls a file by its name; what they tell one
+//! The phases of a request, in their order. What they pass on to one
 //! another is in the [`RequestContext`].
 
 use std::os::fd::RawFd;
@@ -148,7 +148,7 @@ impl ProxyHttp for Gateway {
         prepare(session, request, ctx)
     }
 
-    /// 5. Its body, which a chunked request has not told the length of, and which may come slowly.
+    /// 5. Its body: within its limits, as it comes.
     async fn request_body_filter(
         &self,
         _: &mut Session,
@@ -297,7 +297,7 @@ impl Gateway {
     fn check_head(&self, request: &RequestHeader) -> Result<(), Failure> {
         path::check(request.raw_path(), self.uri_bytes_max)?;
         request_head::check_count(request.headers.len(), self.headers_max)?;
-        // The same twice is one length to the frames, and two to whoever reads it as HTTP/1.
+        // The same twice is one length to the frames, and two to anyone who reads it as HTTP/1.
         match request.headers.get_all(CONTENT_LENGTH).iter().nth(1) {
             Some(_) => Err(Failure::new(ErrorCode::Invalid, "the request is malformed")),
             None => Ok(()),

@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// At most so many clients at once are answered 503 over the limit; beyond that they are cut off.
+/// At most this many clients at once are answered 503 over the limit; beyond that they are cut off.
 const REJECTIONS_AT_ONCE_MAX: usize = 256;
 
 /// Accepts connections.
@@ -44,7 +44,7 @@ pub(crate) struct Acceptor {
     drain: Duration,
 }
 
-/// Who kind them: a thread.
+/// Serves connections: a thread.
 pub(crate) struct Worker {
     pub(crate) runtime: Handle,
     pub(crate) proxy: Proxy,
@@ -87,7 +87,7 @@ impl Acceptor {
         }
     }
 
-    /// Serves until the gateway is told to stop, and then until open connections are done.
+    /// Serves until the gateway is asked to stop, and then until open connections are done.
     pub(crate) async fn serve(self, public: Listener, redirect: Option<Listener>) {
         let redirecting = async {
             if let Some(listener) = &redirect {
@@ -96,7 +96,7 @@ impl Acceptor {
         };
         let serving = async {
             self.accept(&public, self.server.stop.cancelled()).await;
-            // Answers send people away from now on. Whoever uses a connection has got one by the
+            // Answers send people away from now on. Anyone who uses a connection has got one by the
             // end of this, so that hardly any is closed just when a request is sent.
             self.accept(&public, sleep(self.leave)).await;
             self.server.closing.cancel();
@@ -140,7 +140,7 @@ impl Acceptor {
         };
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let Worker { runtime, proxy, .. } = &self.workers[turn % self.workers.len()];
-        // It is waited for on the thread that kind it.
+        // It is waited for on the thread that serves it.
         let Ok(client) = client.into_std() else { return };
         let (proxy, server) = (proxy.clone(), Arc::clone(&self.server));
         let served = async move {
@@ -181,7 +181,7 @@ impl Acceptor {
         }
     }
 
-    /// Those whom the kernel has connected already are not turned down by closing the door.
+    /// Connections that the kernel has accepted already are served, too.
     fn accept_backlog(&self, Listener { socket, kind }: Listener) {
         let Ok(socket) = socket.into_std() else { return };
         for (client, remote) in waiting(&socket) {

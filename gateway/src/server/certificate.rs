@@ -69,7 +69,7 @@ impl PublicTls {
         }
     }
 
-    /// Reads the files again; the log tells what came of it.
+    /// Reads the files again, and logs the outcome.
     pub fn read_again(&self) {
         match Certificate::read(&self.cert, &self.key) {
             Ok(certificate) => {

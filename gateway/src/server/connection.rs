@@ -30,8 +30,8 @@ use crate::{
 /// been sent that was not noticed yet.
 const LAST_READ_WITHIN: Duration = Duration::from_millis(25);
 
-/// A client for whom there is no room gets so long to read that, and so much of what it says is
-/// passed over.
+/// A client over the connection limit has this long to read the refusal, and this much of its
+/// request is passed over.
 const REJECTION_READ_WITHIN: Duration = Duration::from_millis(200);
 const HEAD_BYTES: usize = 16 << 10;
 
@@ -80,7 +80,7 @@ async fn accept_tls(socket: TcpStream, server: &ServerContext) -> Option<ClientS
             metrics::TLS_HANDSHAKES.with_label_values(&["ok"]).inc();
             Some(ClientStream::Tls(Box::new(tls)))
         }
-        // Whoever is too slow, speaks plaintext, or does not trust us.
+        // Anyone who is too slow, speaks plaintext, or does not trust us.
         Ok(Err(_)) | Err(_) => {
             metrics::TLS_HANDSHAKES.with_label_values(&["failed"]).inc();
             None
@@ -88,7 +88,7 @@ async fn accept_tls(socket: TcpStream, server: &ServerContext) -> Option<ClientS
     }
 }
 
-/// Tells a client for whom there is no room, without waiting for what it has to say. Where clients
+/// Answers 503 over the connection limit, without waiting for the request. Where clients
 /// speak TLS it is cut off: a handshake is more than there is room for.
 pub(crate) async fn reject_over_capacity(
     socket: TcpStream,

@@ -18,7 +18,7 @@ use crate::policy::client_ip::TrustedProxies;
 #[derive(Debug)]
 pub(crate) struct ConnectionLimit {
     all: Arc<Semaphore>,
-    /// At most so many from one address; none: no limit of its own.
+    /// At most this many from one address; none: no limit of its own.
     per_client_max: Option<usize>,
     /// Those behind a balancer are not one client.
     proxies: Arc<TrustedProxies>,
@@ -48,7 +48,7 @@ pub(crate) enum LimitReached {
 // === impl ConnectionLimit ===
 
 impl ConnectionLimit {
-    /// For so many, and of those so many from one address: 0 is no bound.
+    /// For this many, and of those this many from one address: 0 is no bound.
     pub(crate) fn new(all: usize, per_client_max: usize, proxies: Arc<TrustedProxies>) -> Self {
         Self {
             all: Arc::new(Semaphore::new(all)),
@@ -79,7 +79,7 @@ impl ConnectionLimit {
         Ok(client)
     }
 
-    /// Whoever panicked with it left it as good as before: every change is one assignment.
+    /// Anyone who panicked with it left it as good as before: every change is one assignment.
     fn of_client(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         self.of_client.lock().unwrap_or_else(PoisonError::into_inner)
     }

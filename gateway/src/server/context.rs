@@ -12,7 +12,7 @@ use crate::{
     server::{certificate::PublicTls, request_head::HeadLimits},
 };
 
-/// A request, its answer included, takes no longer: whoever takes an answer byte by byte is cut
+/// A request, its answer included, takes no longer: anyone who takes an answer byte by byte is cut
 /// off. Parts give up long before.
 pub(crate) const REQUEST_WITHIN: Duration = Duration::from_secs(120);
 
@@ -24,7 +24,7 @@ pub(crate) struct ServerContext {
     pub(crate) ids: Ids,
     /// None: clients speak plaintext.
     pub(crate) tls: Option<Arc<PublicTls>>,
-    /// The gateway was told to stop.
+    /// The gateway was asked to stop.
     pub(crate) stop: CancellationToken,
     /// It has been for long enough: connections without a request are closed.
     pub(crate) closing: CancellationToken,

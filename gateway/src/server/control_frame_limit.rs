@@ -6,7 +6,7 @@
 //! of requests are counted where requests are (`http2`).
 //!
 //! A frame is a head of nine bytes, of which the first three are the length of what follows (RFC
-//! 9113, 4.1), so that frames can be told apart without being understood.
+//! 9113, 4.1), so that frames can be distinguished without being understood.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 const PREFACE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 9;
 
-/// So many at once after a pause, and so many again in each second.
+/// This many at once after a pause, and this many again in each second.
 const FRAMES_MAX: u32 = 1000;
 const FRAMES_PER_S: u32 = 100;
 
@@ -100,7 +100,7 @@ mod tests {
         limit
     }
 
-    /// So many frames pass.
+    /// This many frames pass.
     fn passed(limit: &mut ControlFrameLimit, kind: u8) -> u32 {
         let frame = frame(kind, 8);
         let passes = |_: &u32| limit.count(&frame).is_ok();

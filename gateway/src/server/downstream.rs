@@ -29,7 +29,7 @@ const WRITE_BUFFER_BYTES: usize = 4096;
 /// Most heads fit.
 const HEAD_BYTES_FIRST: usize = 4096;
 
-/// How the end of a request's body is told.
+/// How the end of a request's body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// By its length; zero when there is none.
@@ -100,7 +100,7 @@ impl Downstream {
         self.body = body;
     }
 
-    /// From now on all bytes are read as they come: HTTP/2 tells itself what they belong to.
+    /// From now on all bytes are read as they come: HTTP/2 has its own framing.
     pub(crate) fn pass_through(&mut self) {
         self.body = Framing::Chunked;
         self.control_frames = Some(ControlFrameLimit::new());

@@ -22,10 +22,10 @@ use crate::server::{
     downstream::Downstream,
 };
 
-/// So many requests of one connection are worked on at once.
+/// This many requests of one connection are worked on at once.
 const STREAMS_MAX: u32 = 100;
 
-/// So many requests that are none are passed over; then the connection is closed.
+/// This many requests that are none are passed over; then the connection is closed.
 const MALFORMED_MAX: usize = 32;
 
 /// Serves a client until either side ends the connection.
@@ -76,7 +76,7 @@ pub(crate) async fn serve(mut client: Box<Downstream>, proxy: &Proxy, server: &S
 async fn request(mut session: HttpSession, proxy: Proxy, client_timeout: Duration) {
     session.set_write_timeout(Some(client_timeout));
     let session = ServerSession::new_http2(session);
-    // What was begun and is dropped is told to the client as a reset.
+    // What was begun and is dropped is asked to the client as a reset.
     let served = proxy.http.process_new_http(session, &proxy.stopping);
     let _ = timeout(REQUEST_WITHIN, served).await;
 }

@@ -63,11 +63,11 @@ use crate::{
     upstream::Upstreams,
 };
 
-/// So many connections wait in the kernel to be accepted.
+/// This many connections wait in the kernel to be accepted.
 const BACKLOG: u32 = 1024;
 
-/// So many connections to the parts, which nobody uses at the moment, are kept by each thread. With
-/// fewer than there are clients at once, connections are made and closed all the time.
+/// This many connections to the parts, which nobody uses at the moment, are kept by each thread.
+/// With fewer than there are clients at once, connections are made and closed all the time.
 const IDLE_UPSTREAM_CONNECTIONS_MAX: usize = 1024;
 
 /// Why the gateway did not start.
@@ -97,7 +97,7 @@ struct BoundSocket {
     address: SocketAddr,
 }
 
-/// A gateway that kind.
+/// A gateway that serves.
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
@@ -108,7 +108,7 @@ pub struct Running {
 }
 
 /// Takes the addresses: where clients are served, and where they are sent there by https. Clients
-/// are turned down until [`start`] kind them: there may be another gateway, and whoever waited
+/// are turned down until [`start`] serves them: there may be another gateway, and anyone who waited
 /// here would not get to know it.
 ///
 /// # Errors
@@ -191,7 +191,7 @@ impl Running {
         self.threads.runtimes().cloned().collect()
     }
 
-    /// Waits until it was told to stop and the requests in flight are answered or out of time.
+    /// Waits until it was asked to stop and the requests in flight are answered or out of time.
     pub async fn join(mut self) {
         if let Err(error) = (&mut self.accepting).await
             && error.is_panic()

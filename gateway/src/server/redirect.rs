@@ -1,7 +1,7 @@
 //! The plaintext port that only says where to go: the same path, by https.
 //!
 //! What it reads is held to the same rules and bounds as at the public port, and nothing is served
-//! here: whoever sends a token in plaintext learns from the first answer not to.
+//! here: anyone who sends a token in plaintext learns from the first answer not to.
 
 use std::net::SocketAddr;
 

@@ -34,7 +34,7 @@ struct Thread {
 // === impl WorkerThreads ===
 
 impl WorkerThreads {
-    /// So many, at least one.
+    /// This many, at least one.
     pub(crate) fn start(count: usize) -> io::Result<Self> {
         (0..count.max(1)).map(|_| Thread::start()).collect::<io::Result<_>>().map(Self)
     }

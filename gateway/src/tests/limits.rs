@@ -90,7 +90,7 @@ async fn sign_ins_that_fail_have_a_limit_of_their_own() {
         assert_eq!(log_in().await.status(), 401);
     }
     assert_eq!(log_in().await.problem(), "rate_limited");
-    // Whoever is signed in stays so.
+    // Anyone who is signed in stays so.
     let refresh = || gateway.send(request("POST", "/auth/refresh", "", "{}"));
     for _ in 0..30 {
         assert_eq!(refresh().await.status(), 200);

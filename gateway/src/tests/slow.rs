@@ -66,7 +66,7 @@ async fn a_client_that_does_not_take_its_answer_is_given_up() {
     assert!(got.len() < LONG_BYTES, "{}", got.len());
 }
 
-/// A part that answers without end, and tells when it could not.
+/// A part that answers without end, and returns when it could not.
 async fn part_with_a_long_answer() -> (http::Uri, mpsc::Receiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();

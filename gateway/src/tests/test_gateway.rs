@@ -216,8 +216,8 @@ impl FakeUpstream {
         format!("http://127.0.0.1:{}", self.port).parse().unwrap()
     }
 
-    /// Says this of itself from now on; waits until so many further checks have come, of which the
-    /// first may have begun before.
+    /// Says this of itself from now on; waits until this many further checks have come, of which
+    /// the first may have begun before.
     pub(super) async fn says(&self, health: Health, checks: usize) {
         self.health.send_replace(health);
         let mut asked = self.asked.subscribe();
@@ -230,7 +230,7 @@ impl FakeUpstream {
         self.seen.lock().unwrap().clone()
     }
 
-    /// Waits until so many requests have come.
+    /// Waits until this many requests have come.
     pub(super) async fn wait_for(&self, requests: usize) {
         soon(async {
             while self.seen().len() < requests {

@@ -91,7 +91,7 @@ impl Address {
         Arc::clone(&self.found.load().endpoints)
     }
 
-    /// What is known of a endpoint outlives the look-up.
+    /// What is known of an endpoint outlives the look-up.
     fn endpoint(&self, socket: SocketAddr, before: &[Arc<Endpoint>]) -> Arc<Endpoint> {
         let known = before.iter().find(|endpoint| endpoint.socket == socket).cloned();
         known.unwrap_or_else(|| Arc::new(Endpoint::new(self.tls, socket)))

@@ -1,8 +1,8 @@
 //! One socket of a part, and whether requests are sent there. Nobody else decides that.
 //!
-//! Two things speak against a endpoint. Requests that found nobody there: it is *passed over* for a
-//! moment, since the next check may be far away. And the checks of `health`: it is *ejected*, until
-//! one goes well.
+//! Two things speak against an endpoint. Requests that found nobody there: it is *passed over* for
+//! a moment, since the next check may be far away. And the checks of `health`: it is *ejected*,
+//! until one goes well.
 
 use std::{
     net::SocketAddr,
@@ -12,10 +12,10 @@ use std::{
 
 use tokio::time::Instant;
 
-/// A endpoint that could not be connected to is passed over for so long while there are others.
+/// An endpoint that could not be connected to is passed over for so long while there are others.
 const COOL_DOWN: Duration = Duration::from_secs(2);
 
-/// So many checks without an answer, one after the other, eject a endpoint: one may be lost.
+/// This many checks without an answer, one after the other, eject an endpoint: one may be lost.
 const FAILURES_MAX: u32 = 2;
 
 /// One socket of a part.
@@ -39,7 +39,7 @@ pub(super) enum Check {
     Failed,
 }
 
-/// How good a endpoint is: the better is asked first.
+/// How good an endpoint is: the better is asked first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum EndpointState {
     Ready,
@@ -50,7 +50,7 @@ pub(super) enum EndpointState {
 // === impl Endpoint ===
 
 impl Endpoint {
-    /// A endpoint that nothing speaks against yet.
+    /// An endpoint that is ready.
     pub(super) fn new(tls: bool, socket: SocketAddr) -> Self {
         Self {
             tls,
@@ -77,9 +77,9 @@ impl Endpoint {
         self.passed_over_until_ms.store(until, Ordering::Relaxed);
     }
 
-    /// Takes a check into account; tells whether the endpoint was ejected or readmitted by it.
+    /// Takes a check into account; returns whether the endpoint was ejected or readmitted by it.
     ///
-    /// A endpoint is checked by one task, so nothing comes between the reading and the writing.
+    /// An endpoint is checked by one task, so nothing comes between the reading and the writing.
     pub(super) fn checked(&self, found: Check) -> bool {
         let before = self.failures.load(Ordering::Relaxed);
         let after = match found {

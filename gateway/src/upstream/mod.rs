@@ -216,7 +216,7 @@ impl Pool {
         self.addresses.iter().flat_map(|address| address.known().to_vec()).collect()
     }
 
-    /// Tells the metric how many there are.
+    /// Sets the metric of how many there are.
     fn update_gauges(&self) {
         let known = self.known();
         let is_ejected = |endpoint: &&Arc<Endpoint>| endpoint.state() == EndpointState::Ejected;

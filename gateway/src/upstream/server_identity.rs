@@ -14,9 +14,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// So many handshakes look for one certificate.
+/// This many handshakes look for one certificate.
 const HANDSHAKES_MAX: usize = 16;
-/// After so many that failed none is made: nobody there seems to be the part.
+/// After this many that failed none is made: nobody there seems to be the part.
 const FAILURES_MAX: usize = 3;
 
 /// Whether the certificate with this SHA-256, shown by the server at this socket, is the part's.

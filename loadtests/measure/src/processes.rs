@@ -1,4 +1,4 @@
-//! Processes of the binary: started, and ended with whoever started them.
+//! Processes of the binary: started, and ended with anyone who started them.
 
 use std::{
     collections::HashMap,
@@ -30,7 +30,7 @@ pub struct Process {
     child: Child,
 }
 
-/// A program that is told to stop when the thread ends that starts it: our first one.
+/// A program that is asked to stop when the thread ends that starts it: our first one.
 pub fn tied(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "--"]).arg(program);
@@ -38,7 +38,7 @@ pub fn tied(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// The binary, [`tied`], without any setting of whoever runs us.
+/// The binary, [`tied`], without any setting of anyone who runs us.
 pub fn command(binary: &Path, data: &Path) -> Command {
     let mut command = tied(binary);
     command.arg("--data-dir").arg(data);
@@ -171,7 +171,8 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// Those that have processes of their own end them when they are told to stop, not when killed.
+    /// Those that have processes of their own end them when they are asked to stop, not when
+    /// killed.
     fn drop(&mut self) {
         self.terminate();
         self.ends_within(STOPS_WITHIN);

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde::Serialize;
 
-/// Writes the figures as Markdown, for people, and as JSON, for whoever compares two runs: to
+/// Writes the figures as Markdown, for people, and as JSON, for anyone who compares two runs: to
 /// `path` with these endings.
 ///
 /// # Errors

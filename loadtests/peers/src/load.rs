@@ -1,4 +1,4 @@
-//! wrk, or h2load where HTTP/2 is spoken, once: so many connections, each of which asks again as
+//! wrk, or h2load where HTTP/2 is spoken, once: this many connections, each of which asks again as
 //! soon as it is answered.
 
 use std::{path::PathBuf, time::Duration};
@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{proxy::Proxy, site::Site};
 
-/// For each so many connections, warming up takes a second more.
+/// For each this many connections, warming up takes a second more.
 const CONNECTIONS_A_SECOND: u32 = 256;
-/// With more connections than this a few requests may be refused, up to so many.
+/// With more connections than this a few requests may be refused, up to this many.
 const ALL_ANSWERED_CONNECTIONS_MAX: u32 = 256;
 const REFUSED_PER_1000_MAX: f64 = 50.0;
 /// So often a proxy may refuse somebody while it warms up.
@@ -26,7 +26,7 @@ pub(crate) enum Spoken {
     Https1,
     /// HTTP/2 over TLS, a request at a time on each connection.
     Http2,
-    /// The same, with so many at a time that eight connections do as the others' 64.
+    /// The same, with this many at a time that eight connections do as the others' 64.
     Http2Many,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Point {
     pub(crate) connections: u32,
     /// The answer's body, by its name.
     pub(crate) body: &'static str,
-    /// Each request has the next of so many tokens.
+    /// Each request has the next of this many tokens.
     pub(crate) many_tokens: bool,
 }
 
@@ -52,9 +52,9 @@ pub(crate) struct Round {
     pub(crate) p999_ms: f64,
     /// After it, of all the proxy's processes.
     pub(crate) rss_mib: f64,
-    /// Of a thousand requests so many were refused.
+    /// Of a thousand requests this many were refused.
     pub(crate) refused_per_1000: f64,
-    /// Processors that others than the proxy kept busy: wrk, the upstream, whoever else is here.
+    /// Processors that others than the proxy kept busy: wrk, the upstream, anyone else who is here.
     pub(crate) others_busy: f64,
 }
 

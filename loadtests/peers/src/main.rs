@@ -4,7 +4,7 @@
 //! far as each has it, checks that they refuse what they have to, and loads them in turn with wrk.
 //! `make bench-peers` runs it; `loadtests/README.md` says what each figure tells.
 //!
-//! - `site`: the upstream, the keys, and whoever calls (`tokens`).
+//! - `site`: the upstream, the keys, and anyone who calls (`tokens`).
 //! - `proxy`: the proxies, started. Their settings are in `conf/`.
 //! - `policy`: what each has to refuse.
 //! - `collector`: who takes the spans of one of them.

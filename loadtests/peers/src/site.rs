@@ -16,7 +16,7 @@ use crate::tokens::Signer;
 /// What an answer's body may be, by the name in the path.
 pub(crate) const BODIES: [(&str, usize); 4] =
     [("empty", 0), ("1k", 1 << 10), ("64k", 64 << 10), ("1m", 1 << 20)];
-/// So many tokens of so many users.
+/// This many tokens of this many users.
 pub(crate) const TOKENS: usize = 10_000;
 
 /// What is before the proxies and behind them.

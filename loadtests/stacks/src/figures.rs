@@ -67,7 +67,7 @@ pub(crate) struct Effect {
     pub(crate) registrations: usize,
     pub(crate) per_s: f64,
     pub(crate) took_ms: Spread,
-    /// So many were counted before we looked first.
+    /// This many were counted before we looked first.
     pub(crate) at_once: usize,
     /// We looked so often, on the average.
     pub(crate) looked_every_ms: f64,

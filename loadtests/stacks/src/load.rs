@@ -1,4 +1,5 @@
-//! Who sends requests: so many connections, each of which waits for an answer before it asks again.
+//! Who sends requests: this many connections, each of which waits for an answer before it asks
+//! again.
 //!
 //! All of them are tasks of one thread, which shares the machine's processors with what it
 //! measures: what it uses itself is told, too. Answers are read to their end, and must be right.
@@ -30,7 +31,7 @@ const ADMIN: (&str, &str) = ("testuser@test.com", "password123");
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 const PAGE: &str = "/api/patients?size=20";
 
-/// Somebody who is signed in, with so many connections.
+/// Somebody who is signed in, with this many connections.
 #[derive(Clone)]
 pub(crate) struct Load {
     gateway: String,
@@ -45,7 +46,7 @@ pub(crate) enum Work {
     Get(Arc<Vec<String>>),
     /// The first page of all patients.
     List,
-    /// Whoever has these words in the name or the email: each of these in turn.
+    /// Anyone who has these words in the name or the email: each of these in turn.
     Search(Arc<Vec<String>>),
     /// A new patient.
     Register,
@@ -73,7 +74,7 @@ pub(crate) struct Answers {
 pub(crate) enum Pace {
     /// As soon as the one before is answered.
     Full,
-    /// So many a second by all connections together.
+    /// This many a second by all connections together.
     PerSecond(u32),
 }
 

@@ -52,7 +52,7 @@ struct Arguments {
     /// Where the report goes: NAME.md and NAME.json.
     #[arg(long)]
     report: Option<PathBuf>,
-    /// Instead: what requests cost with so many patients in the store, one after the other.
+    /// Instead: what requests cost with this many patients in the store, one after the other.
     #[arg(long, value_delimiter = ',')]
     patients: Vec<u64>,
     /// So often each kind of request is measured.
@@ -61,13 +61,13 @@ struct Arguments {
     /// A round lasts so long.
     #[arg(long, default_value_t = 4)]
     seconds: u64,
-    /// So many connections send requests, each one after the other.
+    /// This many connections send requests, each one after the other.
     #[arg(long, default_value_t = 32)]
     connections: usize,
-    /// On servers, Kafka's topics have so many partitions.
+    /// On servers, Kafka's topics have this many partitions.
     #[arg(long, default_value_t = 6)]
     partitions: u32,
-    /// So many events wait for the relay.
+    /// This many events wait for the relay.
     #[arg(long, default_value_t = 50_000)]
     events: u64,
 }

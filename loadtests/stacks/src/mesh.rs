@@ -57,7 +57,7 @@ impl fmt::Display for Kind {
 // === impl Mesh ===
 
 impl Mesh {
-    /// Starts it with nothing in it but the demo users and patients; Kafka's topics with so many
+    /// Starts it with nothing in it but the demo users and patients; Kafka's topics with this many
     /// partitions.
     pub(crate) fn start(
         kind: Kind,

@@ -1,4 +1,4 @@
-//! The figures as Markdown, for people, and as JSON, for whoever compares two runs.
+//! The figures as Markdown, for people, and as JSON, for anyone who compares two runs.
 //!
 //! Figures of requests are the medians of their rounds; the JSON has every round.
 
@@ -16,7 +16,7 @@ const KINDS: [(&str, Rounds); 3] = [
     ("GET a page of 20", |stack| &stack.measured.pages),
     ("POST a patient", |stack| &stack.measured.registrations),
 ];
-/// So many lines of what does it, for each kind and stack.
+/// This many lines of what does it, for each kind and stack.
 const THREADS_TOLD: usize = 12;
 
 /// As Markdown.

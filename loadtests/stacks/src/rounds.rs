@@ -50,7 +50,7 @@ pub(crate) async fn warm_up(mesh: &Mesh, connections: usize) -> anyhow::Result<L
     Ok(load)
 }
 
-/// So many rounds of each kind, in turn.
+/// This many rounds of each kind, in turn.
 pub(crate) async fn measure(
     mesh: &Mesh,
     load: &Load,

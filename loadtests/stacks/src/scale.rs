@@ -22,7 +22,7 @@ use crate::{
 };
 
 const CONNECTIONS: usize = 4;
-/// So many different patients are asked for, all over the store.
+/// This many different patients are asked for, all over the store.
 const ASKED_FOR: u64 = 2000;
 /// A name that a thousandth of all have: neither few nor many.
 const NAME: &str = "Noor Petrov";
@@ -51,7 +51,7 @@ struct Size {
     filled_per_s: f64,
 }
 
-/// Requests of one kind, with so many patients.
+/// Requests of one kind, with this many patients.
 #[derive(Serialize)]
 struct Figure {
     patients: u64,

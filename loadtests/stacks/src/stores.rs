@@ -18,7 +18,7 @@ use crate::{
 
 /// A store is busy for no longer, and Kafka answers so soon.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
-/// So many events are written at once.
+/// This many events are written at once.
 const WRITTEN_AT_ONCE: u64 = 5000;
 
 /// A part's store.
@@ -103,7 +103,7 @@ impl Store {
         }
     }
 
-    /// Writes so many events into patient's outbox, as patient would.
+    /// Writes this many events into patient's outbox, as patient would.
     pub(crate) async fn fill_outbox(&mut self, count: u64) -> anyhow::Result<()> {
         for first in (0..count).step_by(usize::try_from(WRITTEN_AT_ONCE)?) {
             let events = Events::new(first..count.min(first + WRITTEN_AT_ONCE));

@@ -21,7 +21,7 @@ pub(crate) struct Totals {
 pub(crate) struct Changes {
     /// As they are afterwards.
     pub(crate) patients: BTreeMap<Uuid, Patient>,
-    /// So many more patients of each year of birth.
+    /// This many more patients of each year of birth.
     pub(crate) birth_years: BTreeMap<Option<BirthYear>, i64>,
     pub(crate) totals: Totals,
     /// Registrations and deletions, on the days that have any.

@@ -53,7 +53,7 @@ pub(crate) struct Patient {
     /// Older ones that were not.
     pub(crate) unseen: Unseen,
     pub(crate) state: State,
-    /// The version that told the year of birth; 0 when none did.
+    /// The version that had the year of birth; 0 when none did.
     pub(crate) birth_year_version: i64,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Band {
 // === impl BirthYear ===
 
 impl BirthYear {
-    /// `None` for what is no year of the common era with four digits; 0 says "not told".
+    /// `None` for what is no year of the common era with four digits; 0 means unknown.
     pub(crate) fn new(year: i64) -> Option<Self> {
         (1..=9999).contains(&year).then_some(Self(year))
     }

@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// So many events share a transaction at most, and are in memory at once.
+/// This many events share a transaction at most, and are in memory at once.
 const BATCH_MAX: u32 = 1000;
 /// So often the log has nothing new before a group that is further is not waited for any more.
 const IDLE_MAX: u32 = 40;
@@ -125,7 +125,7 @@ impl Replay {
         Ok(Self { store, log, clock, start, projection, progress, partitions })
     }
 
-    /// Builds, takes over and removes the old projection. `watch` is told of every batch.
+    /// Builds, takes over and removes the old projection. `watch` is called for every batch.
     ///
     /// # Errors
     /// When it could not take over; then nothing has changed.
@@ -147,7 +147,7 @@ impl Replay {
         Ok(replayed)
     }
 
-    /// Gives up; tells whether it had taken over before.
+    /// Gives up; returns whether it had taken over before.
     ///
     /// # Errors
     /// When the store is away: then the claim runs out by itself.

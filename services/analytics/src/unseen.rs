@@ -1,12 +1,12 @@
 //! The versions of a patient whose events were passed over and may still come. Pure.
 //!
-//! Order per patient is kept within a partition only: whoever adds partitions to the topic moves
+//! Order per patient is kept within a partition only: anyone who adds partitions to the topic moves
 //! patients to others, which are read beside the old ones. And what was a dead letter comes later
-//! than all others. So it is not the newest version that tells whether an event was counted.
+//! than all others. So the newest version does not say whether an event was counted.
 
 use std::fmt::Write as _;
 
-/// So many gaps are remembered. Usually there is none; of more, the oldest are taken for seen.
+/// This many gaps are remembered. Usually there is none; of more, the oldest are taken for seen.
 const GAPS_MAX: usize = 64;
 
 /// Ranges of versions, ends included, oldest first.

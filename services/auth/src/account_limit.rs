@@ -6,7 +6,7 @@
 //! the user out there.
 //!
 //! What remains: while a flood lasts, nobody signs in to its target from a place that is new, and
-//! whoever shares the user's address shares its allowance. Each replica counts for itself.
+//! anyone who shares the user's address shares its allowance. Each replica counts for itself.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ use shared_middleware::rate_limit::{self, Attempts, MonotonicClock, RateLimit, h
 
 use crate::{error::Error, secret::sha256};
 
-/// So many accounts, and so many places, are told apart; the rest share one allowance each.
+/// This many accounts, and this many places, are distinguished; the rest share one allowance each.
 const TRACKED_MAX: usize = 100_000;
 
 /// The two limits; none when they are off.
@@ -27,7 +27,7 @@ struct Both {
 
 type Hash = [u8; 32];
 
-/// An attempt that may go on; none is counted when the limits are off. One whose end is not told
+/// An attempt that may go on; none is counted when the limits are off. One that is dropped
 /// has failed.
 #[must_use]
 pub(crate) struct Admitted(Option<rate_limit::Attempt<Hash>>);

@@ -47,7 +47,7 @@ impl ApiKey {
         secret::sha256(self.text.expose_secret().as_bytes())
     }
 
-    /// Whether this was kept of it, in a time that tells nothing of how alike the two are.
+    /// Whether this is its hash, compared in constant time.
     pub(crate) fn has_hash(&self, kept: &[u8]) -> bool {
         self.hash().ct_eq(kept).into()
     }

@@ -24,7 +24,7 @@ use crate::{keys::Keys, store::Store};
 
 /// How often the task looks when nobody woke it.
 const LOOKED_AT_EVERY: Duration = Duration::from_millis(500);
-/// So many rows are read, and told, at once.
+/// This many rows are read, and sent, at once.
 const PAGE_MAX: u32 = 1000;
 
 /// The feed of a running service.

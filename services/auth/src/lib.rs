@@ -9,7 +9,7 @@
 //! - `account_limit` counts attempts to sign in to one account.
 //! - `password` computes argon2id, a few at once; `refresh_token` makes what refreshes a sign-in,
 //!   `api_key` what a program signs in with, both from a `secret`.
-//! - [`keys`] signs access tokens and publishes the public keys; `feed` tells every part of keys,
+//! - [`keys`] signs access tokens and publishes the public keys; `feed` informs every part of keys,
 //!   and of sign-ins that were ended.
 //! - `store` commits. Only it knows SQL.
 //!
@@ -109,13 +109,13 @@ pub struct Config {
     pub refresh_ttl_s: i64,
     /// How long a sign-in lives, however often it is refreshed.
     pub session_ttl_s: i64,
-    /// For so long after a refresh token was spent, whoever has it gets the same pair.
+    /// For so long after a refresh token was spent, anyone who has it gets the same pair.
     pub refresh_reuse_s: i64,
     /// Memory of one password hash.
     pub argon2_memory_kib: u32,
     /// Passes of one password hash.
     pub argon2_passes: u32,
-    /// So many passwords are hashed at once: memory and processors are spent on no more.
+    /// This many passwords are hashed at once: memory and processors are spent on no more.
     pub hashes_at_once_max: usize,
     /// Attempts to sign in to one account.
     pub account_limit: Option<RateLimit>,

@@ -1,8 +1,8 @@
 //! Password hashes: argon2id (RFC 9106), a few at once, on threads that may block.
 //!
-//! Each hash takes memory and a processor. Permits bound both; whoever finds too many waiting is
+//! Each hash takes memory and a processor. Permits bound both; anyone who finds too many waiting is
 //! refused at once. Strangers have a queue of their own, and never all permits: however many want
-//! to guess, whoever signs in from where they did before, or is signed in, is served. Of the
+//! to guess, anyone who signs in from where they did before, or is signed in, is served. Of the
 //! strangers' queue a network has no more than is left free, as shared buffers are managed by
 //! "dynamic thresholds" (Choudhury and Hahne, 1998): a ward alone has half of it, and the more
 //! networks there are, the less each has.
@@ -24,7 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{Config, domain::composed};
 
-/// So many wait for a permit at most, of strangers and of others each.
+/// This many wait for a permit at most, of strangers and of others each.
 const WAITING_MAX: usize = 128;
 const SALT_BYTES: usize = 16;
 const OUTPUT_BYTES: usize = 32;

@@ -33,7 +33,7 @@ impl RefreshToken {
         secret::sha256(self.0.expose_secret().as_bytes()).to_vec()
     }
 
-    /// What only whoever has this token can read.
+    /// What only anyone who has this token can read.
     pub(crate) fn seal(&self, mut text: Vec<u8>) -> Result<Vec<u8>, Error> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).map_err(|_| Error::NoRandomness)?;

@@ -39,7 +39,7 @@ pub struct Config {
     pub database: DbConfig,
 }
 
-/// Removes the accounts of the demo's patients; tells how many there were. For the command line,
+/// Removes the accounts of the demo's patients; returns how many there were. For the command line,
 /// beside a service that may run.
 pub async fn remove_demo(
     database: &DbConfig,

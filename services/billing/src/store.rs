@@ -84,7 +84,7 @@ impl Store {
         Self { demo, ..self }
     }
 
-    /// Opens a patient's account, or finds it. Whoever comes second gets the first one's.
+    /// Opens a patient's account, or finds it. Anyone who comes second gets the first one's.
     ///
     /// On PostgreSQL those that wait share statements and a commit; SQLite's writer does that.
     pub(crate) async fn open(&self, new: New, asked: Option<Asked>) -> Result<Account, DbError> {
@@ -123,7 +123,7 @@ impl Store {
         self.demo || !demo::is_patient(account.patient_id.as_u128())
     }
 
-    /// Removes the accounts of the demo's patients; tells how many there were.
+    /// Removes the accounts of the demo's patients; returns how many there were.
     pub(crate) async fn remove_demo(&self) -> Result<u64, DbError> {
         self.db
             .write(|tx| {

@@ -14,19 +14,19 @@ use tokio::sync::oneshot;
 
 use crate::db::{Db, DbError};
 
-/// Groups what comes in, works on it, and tells everybody what came of theirs.
+/// Groups items, works on each group, and returns each caller its result.
 pub struct Batch<I, O>(Arc<Inner<I, O>>);
 
 struct Inner<I, O> {
-    /// So many are in a group at most.
+    /// This many are in a group at most.
     size_max: usize,
-    /// So many groups are worked on at once.
+    /// This many groups are worked on at once.
     groups_max: usize,
     work: Work<I, O>,
     queue: Mutex<Queue<I, O>>,
 }
 
-/// So many items are committed in one transaction at most.
+/// This many items are committed in one transaction at most.
 const COMMIT_MAX: usize = 64;
 /// While one group is committed, the next one is written.
 const COMMITS_AT_ONCE: usize = 2;
@@ -41,7 +41,7 @@ type Work<I, O> = Box<dyn Fn(Vec<I>) -> BoxFuture<'static, Vec<O>> + Send + Sync
 
 struct Queue<I, O> {
     waiting: Vec<(I, oneshot::Sender<O>)>,
-    /// So many tasks work on groups, until nothing waits.
+    /// This many tasks work on groups, until nothing waits.
     workers: usize,
 }
 
@@ -50,7 +50,7 @@ struct Working<'i, I, O>(&'i Inner<I, O>);
 
 /// Commits a group in one transaction. What comes to none there, such as a row that a
 /// constraint refuses, is done again by itself, and so is the whole group when its transaction
-/// fails. When the store was not heard of, nobody knows what became of it, and all are told.
+/// fails. When the outcome of the commit is unknown, all of them fail as unavailable.
 async fn commit_together<I: Clone, O, E: From<DbError>>(
     db: Db,
     group: Vec<I>,
@@ -80,7 +80,7 @@ async fn commit_together<I: Clone, O, E: From<DbError>>(
 // === impl Batch ===
 
 impl<I: Send + 'static, O: Send + 'static> Batch<I, O> {
-    /// Works on groups of so many items at most, so many groups at once.
+    /// Works on groups of this many items at most, this many groups at once.
     pub fn new<F>(size_max: usize, groups_max: usize, work: F) -> Self
     where
         F: Fn(Vec<I>) -> BoxFuture<'static, Vec<O>> + Send + Sync + 'static,
@@ -163,7 +163,7 @@ impl<I, O> Inner<I, O> {
 
 impl<I, O> Drop for Working<'_, I, O> {
     fn drop(&mut self) {
-        // Something may wait: whoever comes next is its worker.
+        // Something may wait: anyone who comes next is its worker.
         if std::thread::panicking() {
             self.0.queue().workers -= 1;
         }
@@ -173,7 +173,7 @@ impl<I, O> Drop for Working<'_, I, O> {
 // === impl Queue ===
 
 impl<I, O> Queue<I, O> {
-    /// When it is empty, whoever asks works no longer.
+    /// When it is empty, anyone who asks works no longer.
     fn next(&mut self, size_max: usize) -> Vec<(I, oneshot::Sender<O>)> {
         self.workers -= usize::from(self.waiting.is_empty());
         let later = self.waiting.split_off(self.waiting.len().min(size_max));

@@ -1,6 +1,6 @@
 //! A circuit breaker: a peer that keeps failing is left alone for a while.
 //!
-//! Closed, calls pass; after so many failures in a row it opens and calls fail at once; after a
+//! Closed, calls pass; after this many failures in a row it opens and calls fail at once; after a
 //! pause one call is let through (half open), which closes or opens it again.
 
 use std::{
@@ -19,7 +19,7 @@ static STATE: LazyLock<IntGaugeVec> = LazyLock::new(|| {
 /// When to leave a peer alone.
 #[derive(Clone, Copy, Debug)]
 pub struct BreakerConfig {
-    /// So many failures in a row open it.
+    /// This many failures in a row open it.
     pub failures_max: u32,
     /// So long it stays open before one call is let through.
     pub open_for: Duration,
@@ -60,7 +60,7 @@ impl Breaker {
         Self { peer, config, state: Mutex::new(State::Closed { failures: 0 }) }
     }
 
-    /// May the peer be called? Whoever is let through says how it went: [`Self::succeeded`] or
+    /// May the peer be called? Anyone who is let through says how it went: [`Self::succeeded`] or
     /// [`Self::failed`].
     pub fn admit(&self) -> Result<(), Open> {
         self.change(|state| match state {

@@ -48,7 +48,7 @@ pub struct Call {
     pub peer: Part,
     /// The gRPC method's name.
     pub method: &'static str,
-    /// How long it may take; the peer is told.
+    /// How long it may take; the peer gets it, too.
     pub deadline: Duration,
 }
 

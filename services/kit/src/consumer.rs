@@ -41,7 +41,7 @@ use crate::{
 /// So often an event is tried before it goes to the dead letters.
 pub const TRIES_MAX: u32 = 5;
 
-/// So many events share a transaction at most.
+/// This many events share a transaction at most.
 const BATCH_MAX: u32 = 256;
 /// Retries and burials elsewhere are seen so soon.
 const DEAD_LETTERS_COUNTED_EVERY: Duration = Duration::from_secs(5);

@@ -119,7 +119,7 @@ impl World {
         tokio::spawn(consumer.task().run(self.stop.clone()));
     }
 
-    /// Waits until the topic holds so many records, and hands them over.
+    /// Waits until the topic holds this many records, and hands them over.
     async fn records(&self, topic: &'static str, count: usize) -> Batch {
         let mut seen = Batch::default();
         let positions = Arc::new(FromTheStart);
@@ -177,7 +177,7 @@ impl World {
         waiting.unwrap()
     }
 
-    /// Waits until the consumer has written so many rows.
+    /// Waits until the consumer has written this many rows.
     async fn effects(&self, count: usize) -> Vec<String> {
         loop {
             let keys = self.keys().await;

@@ -41,9 +41,9 @@ pub struct DeadLetter {
     pub partition: i64,
     /// The offset there.
     pub offset: i64,
-    /// The event's id, as its header told it; empty without one.
+    /// The event's id, from its header; empty without one.
     pub event_id: String,
-    /// What happened, as its header told it; empty without one.
+    /// The event's type, from its header; empty without one.
     pub event_type: String,
     /// Why it was given up. Names no person.
     pub error: String,
@@ -131,8 +131,8 @@ pub async fn bury(tx: &mut Tx<'_>, burial: Burial<'_>) -> Result<(), DbError> {
     .map(drop)
 }
 
-/// Shows how many letters a group has. An operator may have dealt with some elsewhere, so whoever
-/// shows it asks again now and then.
+/// Shows how many letters a group has. An operator may have dealt with some elsewhere, so anyone
+/// who shows it asks again now and then.
 pub(crate) async fn show(group: &'static str, db: &Db) -> Result<(), DbError> {
     let sql = "select count(*) from dead_letter where consumer_group = $1";
     let counted = db.read(move |tx| {
@@ -215,8 +215,8 @@ impl DeadLetters {
         }
     }
 
-    /// Forgets the letter: the event will never take effect for this group. Tells whether there was
-    /// one.
+    /// Forgets the letter: the event will never take effect for this group. Returns whether there
+    /// was one.
     pub async fn forget(&self, id: i64) -> Result<bool, DbError> {
         let group = self.group;
         self.db.write(move |tx| Box::pin(forget(tx, group, id))).await

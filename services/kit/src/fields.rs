@@ -1,4 +1,4 @@
-//! Fields of a request, read one by one: a client is told every one that is wrong, not only the
+//! Fields of a request, read one by one: an error lists every one that is wrong, not only the
 //! first, as serde would.
 //!
 //! A field's value never comes back in an error, and its name only if it looks like one.
@@ -9,9 +9,9 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Number, Value};
 use shared_middleware::error::{ErrorCode, Failure, FieldError};
 
-/// So many fields at most: no request of ours has nearly as many.
+/// This many fields at most: no request of ours has nearly as many.
 const FIELDS_MAX: usize = 64;
-/// A longer name is not told.
+/// A longer name is not quoted.
 const NAME_CHARS_MAX: usize = 40;
 
 /// The fields of a JSON object or of a query string, as they came.
@@ -177,7 +177,7 @@ impl Faults {
         }
     }
 
-    /// Whether it was refused when it was read: then that is what is told of it.
+    /// Whether it was refused when it was read: then that is its error.
     fn was_refused(&mut self, name: &str) -> bool {
         let place = self.refused.iter().position(|error| error.field == name);
         self.found.extend(place.map(|place| self.refused.remove(place)));
@@ -234,7 +234,7 @@ fn whole(number: &Number) -> Option<u64> {
     number.as_u64().or_else(written_otherwise)
 }
 
-/// A field's name, or a coding's, as it is told: it is the client's text, and may be anything.
+/// A field's name, or a coding's, as errors quote it: it is the client's text, and may be anything.
 pub(crate) fn told(name: &str) -> String {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     let told = plain && !name.is_empty() && name.len() <= NAME_CHARS_MAX;

@@ -1,4 +1,4 @@
-//! What handlers read of a request; a failure is told as the mesh tells it.
+//! What handlers read of a request; a failure is a problem document.
 //!
 //! A body's values never come back in an error: only the names of its fields do.
 

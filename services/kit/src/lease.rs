@@ -1,4 +1,5 @@
-//! Work that one of several replicas does at a time: whoever holds the store's lease of its name.
+//! Work that one of several replicas does at a time: anyone who holds the store's lease of its
+//! name.
 //!
 //! The lease goes on to the next one as soon as its holder ends, or within seconds when the store
 //! does not hear of it any more. A holder stops to believe in it before that, but may be in the
@@ -50,7 +51,7 @@ impl Leased {
             let lease = tokio::select! {
                 lease = self.db.lease(self.name) => lease,
                 () = self.pass_on() => continue,
-                // Whoever has the lease does what is left.
+                // Anyone who has the lease does what is left.
                 () = stop.cancelled() => return,
             };
             match lease {
@@ -81,7 +82,7 @@ impl Leased {
         }
     }
 
-    /// Tells the holder, which is another process, that there is something to do; for ever.
+    /// Notifies the holder, which is another process, that there is something to do; for ever.
     async fn pass_on(&self) {
         loop {
             self.wake.notified().await;

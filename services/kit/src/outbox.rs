@@ -5,7 +5,7 @@
 //! position: a transaction that commits late is not skipped, only later.
 //!
 //! Of several replicas one relay at a time publishes, so that the order of a key's events is kept:
-//! the one that holds the store's lease. The others tell it what they committed. What waits is
+//! the one that holds the store's lease. The others notify it of what they committed. What waits is
 //! measured by each of them, and not by the relay: it might be the relay that hangs.
 
 use std::{
@@ -40,7 +40,7 @@ use crate::{
     task::Task,
 };
 
-/// So many events are published at once at most.
+/// This many events are published at once at most.
 const BATCH_MAX: u32 = 512;
 /// When events come one after the other, so much time passes between two looks.
 const GATHERED_FOR: Duration = Duration::from_millis(3);
@@ -134,7 +134,7 @@ impl Outbox {
         Self { service, db, log, clock, wake: Arc::new(Notify::new()) }
     }
 
-    /// Tells the relay that there is something to publish.
+    /// Notifies the relay that there is something to publish.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
@@ -202,7 +202,7 @@ impl Outbox {
         }
     }
 
-    /// Publishes what waits, at most a batch; tells whether there may be more.
+    /// Publishes what waits, at most a batch; returns whether there may be more.
     async fn publish_some(&self) -> Result<bool, RelayError> {
         let waiting = self.db.look_up(|tx| Box::pin(waiting(tx))).await?;
         if waiting.ids.is_empty() {

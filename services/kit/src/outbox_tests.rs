@@ -59,7 +59,7 @@ impl World {
         Replica { db, outbox, stop }
     }
 
-    /// Waits until so many were published: the numbers, in their order.
+    /// Waits until this many were published: the numbers, in their order.
     async fn published(&self, count: usize) -> Vec<u8> {
         let mut reader = self.log.read(TOPIC, Start::Beginning).await.unwrap();
         let mut seen = Vec::new();
@@ -169,7 +169,8 @@ async fn when_the_server_ends_every_session_somebody_publishes_again() {
         world.published(1).await;
         let ended = replica.db.write(|tx| Box::pin(end_others(tx))).await;
         assert!(ended.map_err(|error: DbError| error).unwrap() >= 1, "the lease's session ended");
-        // A connection may still be on its way to its end: whoever meets it is told to come again.
+        // A connection may still be on its way to its end: anyone who meets it is asked to come
+        // again.
         let mut committed = replica.try_commit(1).await;
         while let Err(DbError::Unavailable(_)) = committed {
             committed = replica.try_commit(1).await;

@@ -25,7 +25,7 @@ pub const SIZE_DEFAULT: u32 = 20;
 /// Rows in a page at most.
 pub const SIZE_MAX: u32 = 200;
 
-/// What a client is told whose cursor cannot be used.
+/// The error of a cursor that cannot be used.
 pub const NOT_OURS: &str = "is not a cursor of this list";
 
 /// A longer cursor is none of ours.

@@ -117,8 +117,8 @@ pub async fn all(tx: &mut Tx<'_>, group: &str, topic: &str) -> Result<Vec<(i64, 
     rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
 }
 
-/// The position, locked to the end of the transaction; 0 when there is none. Whoever locks several
-/// does so in the order of the partitions.
+/// The position, locked to the end of the transaction; 0 when there is none. Anyone who locks
+/// several does so in the order of the partitions.
 pub async fn locked(
     tx: &mut Tx<'_>,
     group: &str,

@@ -74,7 +74,7 @@ pub struct Service {
 pub struct Grpc {
     /// Its methods, health and reflection.
     pub routes: Router,
-    /// Who tells `grpc.health.v1` whether calls should come here: the binary, which knows.
+    /// The reporter of `grpc.health.v1`, which the binary uses.
     pub health: HealthReporter,
     /// What health is asked about beside the whole: the service's full name.
     pub name: &'static str,
@@ -170,7 +170,7 @@ const OF_SECURED: [(&str, &str); 2] =
 const OF_BODIES: [(&str, &str); 2] =
     [("413", "The body is too long"), ("415", "The body is not JSON")];
 
-/// Adds the failures that all operations share, where one does not tell of them itself, and says of
+/// Adds the failures that all operations share, where one does not declare them itself, and says of
 /// every failure that it comes as a [`Problem`]: so no operation has to.
 pub fn with_problems(mut openapi: OpenApi) -> OpenApi {
     for operation in openapi.paths.paths.values_mut().flat_map(operations) {
@@ -201,7 +201,7 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [get, put, post, delete, patch, head, options].into_iter().flatten()
 }
 
-/// Tells an OpenAPI document how callers sign in. Which operations need it is for each of them to
+/// Adds to an OpenAPI document how callers sign in. Which operations need it is for each of them to
 /// say: documents are merged, and what is said of all would then be said of the open ones, too.
 pub struct BearerAuth;
 

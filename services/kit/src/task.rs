@@ -25,7 +25,7 @@ impl Task {
         Self { name, run: Box::new(move |stop| Box::pin(run(stop))) }
     }
 
-    /// Runs until told to stop.
+    /// Runs until asked to stop.
     pub async fn run(self, stop: CancellationToken) {
         (self.run)(stop).await;
     }

@@ -9,7 +9,7 @@ use testbed::{Kafka, Listener, Right, Security};
 
 const TOPIC: &str = "t";
 
-/// Whoever comes without a name may do everything, the user what it needs, others nothing.
+/// Anyone who comes without a name may do everything, the user what it needs, others nothing.
 fn broker() -> &'static Kafka {
     static BROKER: OnceLock<Kafka> = OnceLock::new();
     BROKER.get_or_init(|| {
@@ -99,7 +99,7 @@ async fn our_certificate_says_who_we_are() {
     let (ca, own) = (broker().ca_pem(), broker().client_pem());
     let own = own.display();
     let own = format!("sslcert={own}&sslkey={own}");
-    // It has no rights; whoever shows none has all.
+    // It has no rights; anyone who shows none has all.
     refused(&url(Listener::Ssl, None, &[&verified(&ca), &own]), "no right to see").await;
 }
 

@@ -1,4 +1,4 @@
-//! Standard output. Whoever reads it may have had enough (`| head`), which is no failure.
+//! Standard output. Anyone who reads it may have had enough (`| head`), which is no failure.
 
 use std::{
     fmt,

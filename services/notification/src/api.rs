@@ -62,7 +62,7 @@ struct Params {
     /// Only this patient's.
     #[param(value_type = Option<Uuid>, example = "123e4567-e89b-12d3-a456-426614174000")]
     patient_id: Option<String>,
-    /// So many at most.
+    /// This many at most.
     #[param(minimum = 1, maximum = 200, default = 20)]
     size: Option<u32>,
     /// Where the page before ended: its `nextCursor`.

@@ -26,7 +26,7 @@ pub(crate) struct Notifications {
     pub(crate) ids: Ids,
     pub(crate) medium: Medium,
     pub(crate) wake: Arc<Notify>,
-    /// Whether the demo's patients are told anything.
+    /// Whether the demo's patients are sent anything.
     pub(crate) demo: bool,
 }
 

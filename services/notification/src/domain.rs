@@ -12,7 +12,7 @@ const BACK_OFF_LAST_S: i64 = 300;
 /// Longer than any limit's window.
 const WAIT_MAX: SignedDuration = SignedDuration::from_hours(48);
 
-/// What a patient is told.
+/// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Welcome,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::domain::Kind;
 
-/// An event that somebody is to be told of.
+/// An event that a patient is notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) id: Uuid,
@@ -24,7 +24,7 @@ pub(crate) struct Recipient {
 /// Reads a record.
 ///
 /// # Errors
-/// `Poison`, with a text that names no person, when nobody can be told of it, now or ever.
+/// `Poison`, with a text that names no person, when nobody can be notified of it, now or ever.
 pub(crate) fn decode(record: &Record) -> Result<Event, HandlerError> {
     let event = PatientEvent::decode(record.payload.as_slice())
         .map_err(|_| HandlerError::Poison("the event is not a PatientEvent"))?;

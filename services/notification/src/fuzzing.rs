@@ -4,7 +4,7 @@ use kit::{consumer::HandlerError, log::Record};
 
 use crate::events;
 
-/// Whether somebody can be told of the record: name and email.
+/// Whether the record has a recipient: name and email.
 ///
 /// # Errors
 /// Why nobody can.

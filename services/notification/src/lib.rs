@@ -1,8 +1,8 @@
-//! The notification service: tells patients what became of their registration.
+//! The notification service: sends patients messages about their registration.
 //!
 //! An event passes through the modules in this order:
 //!
-//! - `events` decodes what the topic says, and refuses what nobody can be told.
+//! - `events` decodes what the topic says, and refuses what has no recipient.
 //! - `consumer` writes a pending notification in the transaction that also keeps the position.
 //! - `domain` knows the kinds and states of a notification, and when to try again. It is pure.
 //! - `store` keeps the notifications. Only it knows SQL.
@@ -21,7 +21,7 @@
 //!
 //! **Invariant:** an event makes one notification. In the folder it makes one file at most,
 //! whatever crashes; by SMTP it is sent at least once, always with the same Message-ID. Changes of
-//! a patient that come soon after one another are told in one message, which has the last state.
+//! a patient that come soon after one another are sent in one message, which has the last state.
 
 mod events;
 
@@ -98,9 +98,9 @@ pub struct Config {
     pub smtp: Option<SecretString>,
     /// Whom messages are from: an address, or a name and an address.
     pub from: String,
-    /// So many connections to the SMTP server at once at most.
+    /// This many connections to the SMTP server at once at most.
     pub smtp_connections_max: u32,
-    /// One message may take so many seconds by SMTP; then it is tried again.
+    /// One message may take this many seconds by SMTP; then it is tried again.
     pub smtp_timeout_s: u64,
     /// How many messages somebody gets.
     pub limits: MessageLimits,
@@ -170,7 +170,7 @@ pub async fn dead_letters(
     Ok(DeadLetters::new(GROUP, store.db(), log, Arc::new(handler)))
 }
 
-/// Removes what the demo's patients were told, and the files of it; tells how much there was. For
+/// Removes what the demo's patients were told, and the files of it; returns how much there was. For
 /// the command line, beside a service that may run.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
-//! How many messages somebody gets: whoever may register patients could else have us write to one
-//! address as often as they like.
+//! How many messages somebody gets: anyone who may register patients could else have us write to
+//! one address as often as they like.
 //!
 //! What is over a limit waits until there is room again. The counts are in memory: after a restart
 //! every allowance is whole.
@@ -10,14 +10,14 @@ use shared_middleware::rate_limit::{Limiter, MonotonicClock, RateLimit};
 
 use crate::domain::Refusal;
 
-/// So many addresses are told apart; the others share an allowance.
+/// This many addresses are distinguished; the others share an allowance.
 const TRACKED_MAX: usize = 100_000;
 const PER_S: u64 = 3600;
 
 /// The settings.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageLimits {
-    /// Of a patient's changes one message tells in so much time: the first at once, and after it
+    /// Of a patient's changes one message is sent in this time: the first at once, and after it
     /// the last state. Zero: each change has its own.
     pub update_interval: Duration,
     /// Messages to one address.

@@ -126,7 +126,7 @@ fn one_line(name: &str) -> Option<String> {
     (!line.is_empty()).then(|| line.to_owned())
 }
 
-/// Whether mail programs would make a link of a part of it: whoever registers others could else
+/// Whether mail programs would make a link of a part of it: anyone who registers others could else
 /// have us send one to anybody.
 fn has_link(name: &str) -> bool {
     let name = name.to_lowercase();

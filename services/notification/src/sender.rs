@@ -58,7 +58,7 @@ pub(crate) struct Sender {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) clock: Clock,
     pub(crate) wake: Arc<Notify>,
-    /// Of a patient's changes one message tells in so much time.
+    /// Of a patient's changes one message is sent in this time.
     pub(crate) update_interval: Duration,
     pub(crate) limits: Limits,
 }
@@ -110,8 +110,9 @@ impl Sender {
         }
     }
 
-    /// Delivers what is due, at most a batch; tells whether it is worth to go on at once. It is not
-    /// when everything was refused: then the way out is closed, and knocking faster opens nothing.
+    /// Delivers what is due, at most a batch; returns whether it is worth to go on at once. It is
+    /// not when everything was refused: then the way out is closed, and knocking faster opens
+    /// nothing.
     pub(crate) async fn deliver_some(&self) -> Result<bool, DbError> {
         let now = self.clock.now();
         let until = now + seconds(self.channel.batch_s_max() + CLAIM_SLACK_S);

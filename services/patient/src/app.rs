@@ -53,7 +53,7 @@ pub(crate) struct RequestKey {
     pub(crate) key: String,
 }
 
-/// How an answer is kept for whoever repeats the request.
+/// How an answer is kept for anyone who repeats the request.
 pub(crate) type Render = fn(&Patient) -> String;
 
 // === impl App ===
@@ -175,8 +175,8 @@ impl App {
         self.store.get(id).await?.ok_or(Error::NotFound)
     }
 
-    /// Where the demo's patients are not shown, so many more are read, and they left out: there are
-    /// no more of them than that.
+    /// Where the demo's patients are not shown, this many more are read, and they left out: there
+    /// are no more of them than that.
     pub(crate) async fn list(&self, mut list: List) -> Result<Vec<Patient>, Error> {
         if self.demo {
             return Ok(self.store.list(list).await?);
@@ -230,7 +230,7 @@ impl App {
         if let Some((key, render)) = answer
             && let Err(error) = self.store.finish(key, render(&patient)).await
         {
-            // The patient is registered; whoever repeats the request finishes it.
+            // The patient is registered; anyone who repeats the request finishes it.
             tracing::warn!(error = causes(&error), "cannot store the idempotent response");
         }
         patient
@@ -260,7 +260,7 @@ impl App {
     }
 }
 
-/// Does the work, as part of the same trace, even when whoever asked for it goes away.
+/// Does the work, as part of the same trace, even when anyone who asked for it goes away.
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
@@ -277,7 +277,7 @@ async fn to_its_end<T: Send + 'static>(
     }
 }
 
-/// What tells whether a repeated request asks the same.
+/// A fingerprint by which a repeated request is recognised.
 fn fingerprint(details: &Details, registered_date: Date) -> Vec<u8> {
     let Details { name, email, address, date_of_birth } = details;
     let days = [date_of_birth.to_string(), registered_date.to_string()];

@@ -41,7 +41,7 @@ impl CallBilling for Late {
     }
 }
 
-/// A billing that answers when it is told to.
+/// A billing that answers when it is asked to.
 #[derive(Default)]
 struct Held {
     asked: Notify,
@@ -306,7 +306,7 @@ async fn every_change_is_told_once_and_in_order() {
         assert_eq!(types, ["PATIENT_CREATED", "PATIENT_UPDATED", "PATIENT_DELETED"]);
         assert!(told.iter().map(|event| event.version).eq(1..=3));
         assert!(told.iter().all(|event| event.patient_id == jane.id.to_string()));
-        // Whoever is told farewell is who the patient was at the end.
+        // Anyone who is told farewell is who the patient was at the end.
         assert_eq!(
             (told[2].name.as_str(), told[2].email.as_str()),
             ("Jane Doe", "doe@example.com")

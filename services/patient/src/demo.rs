@@ -39,7 +39,7 @@ const PEOPLE: [(&str, &str, &str, &str); 15] = [
     ("Isabella Imaginary", "1987-10-17", "2024-11-21", "77 Dream Ct, Springfield"),
 ];
 
-/// So many are registered at a time.
+/// This many are registered at a time.
 const AT_ONCE: usize = 16;
 /// A store that is not available for so long is away.
 const REGISTERED_WITHIN: Duration = Duration::from_secs(30);
@@ -86,7 +86,7 @@ impl App {
         }
     }
 
-    /// Whoever looks at the demo sees accounts. In a mesh whose parts start at the same time
+    /// Anyone who looks at the demo sees accounts. In a mesh whose parts start at the same time
     /// billing may answer late.
     async fn await_demo_accounts(&self) -> Result<(), Error> {
         let until = Instant::now() + ACCOUNTS_WITHIN;
@@ -118,7 +118,7 @@ fn demo_id(place: usize) -> Uuid {
     Uuid::from_u128(PATIENTS[place])
 }
 
-/// Removes those who are there, as anybody is removed; tells how many.
+/// Removes those who are there, as anybody is removed; returns how many.
 pub(crate) async fn remove(store: &Store, clock: &Clock, ids: &Ids) -> Result<u64, Error> {
     let mut removed = 0;
     for id in PATIENTS.map(Uuid::from_u128) {

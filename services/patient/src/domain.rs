@@ -1,6 +1,6 @@
 //! Patients and what makes one: pure, no I/O, no clock.
 //!
-//! Parse, don't validate: whoever holds a [`Name`] holds a valid one.
+//! Parse, don't validate: anyone who holds a [`Name`] holds a valid one.
 
 use std::fmt;
 
@@ -12,11 +12,11 @@ use kit::{
 use shared_middleware::error::FieldError;
 use uuid::Uuid;
 
-/// A name has at most so many characters.
+/// A name has at most this many characters.
 pub const NAME_CHARS_MAX: usize = 100;
 /// Nobody who was born before comes to us: an earlier day is a slip of the keyboard.
 const BORN_FROM: Date = Date::constant(1850, 1, 1);
-/// A postal address has at most so many characters.
+/// A postal address has at most this many characters.
 pub const ADDRESS_CHARS_MAX: usize = 255;
 
 /// What a client says of a patient: every field as it came, if it came.

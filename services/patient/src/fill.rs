@@ -11,7 +11,7 @@ use crate::{
     store::{migrations, patients},
 };
 
-/// So many are committed at once.
+/// This many are committed at once.
 const AT_ONCE: u64 = 2000;
 /// Their ids follow one another.
 const FIRST_ID: u128 = 0x0192_0000_0000_7000_8000_0000_0000_0000;

@@ -3,7 +3,8 @@
 //! A registration commits before billing is asked, so a key's answer may be in the store and not be
 //! final. Whether somebody is about to finish it is known here, and nowhere else: a key that is
 //! unfinished in the store and not in this set was left by a process that is gone, or is being
-//! worked on by another replica. Whoever comes with it then finishes it, which is safe to do twice.
+//! worked on by another replica. Anyone who comes with it then finishes it, which is safe to do
+//! twice.
 
 use std::{
     collections::HashSet,

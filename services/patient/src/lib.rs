@@ -70,11 +70,11 @@ pub struct Config {
     pub billing_call: Duration,
     /// All tries of one registration together may take so long; then the account is pending.
     pub billing_total: Duration,
-    /// So many tries at most.
+    /// This many tries at most.
     pub billing_tries_max: u32,
 }
 
-/// The service, built: what is served, and the verbs for whoever seeds it.
+/// The service, built: what is served, and the verbs for anyone who seeds it.
 pub struct Patient {
     /// What is served.
     pub service: Service,
@@ -82,8 +82,8 @@ pub struct Patient {
     pub app: Arc<App>,
 }
 
-/// Removes the demo's patients, with an event for each; tells how many there were. For the command
-/// line, beside a service that may run.
+/// Removes the demo's patients, with an event for each; returns how many there were. For the
+/// command line, beside a service that may run.
 pub async fn remove_demo(
     database: &DbConfig,
     audit_key: &AuditKey,

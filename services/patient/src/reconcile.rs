@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{app::App, error::Error};
 
-/// So many patients are worked on in one round.
+/// This many patients are worked on in one round.
 const BATCH_MAX: u32 = 50;
 /// A registration younger than this is still asking by itself.
 const LEFT_ALONE: SignedDuration = SignedDuration::from_secs(3);
@@ -70,7 +70,7 @@ async fn run(app: &App) {
 // === impl Rounds ===
 
 impl Rounds {
-    /// One round; tells how many accounts are still pending.
+    /// One round; returns how many accounts are still pending.
     pub(crate) async fn round(&mut self, app: &App) -> Result<i64, Error> {
         let now = app.clock.now();
         app.store.forget_answers(now - ANSWERS_KEPT).await?;

@@ -1,5 +1,5 @@
-//! What the tests of this crate share: patients, a billing that does as it is told, a time that
-//! goes on when it is told to.
+//! What the tests of this crate share: patients, a billing that follows a script, a time that
+//! goes on when it is asked to.
 
 use std::sync::{
     Arc, Mutex,
@@ -66,11 +66,11 @@ pub(crate) fn patient(id: u128) -> Patient {
     }
 }
 
-/// A time that goes on when it is told to.
+/// A time that goes on when it is asked to.
 #[derive(Clone)]
 pub(crate) struct Time(Arc<Mutex<Timestamp>>);
 
-/// A billing that does as it is told, and remembers how often it was asked.
+/// A billing that follows a script, and counts its calls.
 #[derive(Default)]
 pub(crate) struct FakeBilling {
     pub(crate) down: AtomicBool,

@@ -6,7 +6,7 @@
 //! - [`proxy`]: a bad network in front of any of them.
 //! - [`corpora`]: hostile requests; and [`frames`], in which those of HTTP/2 are written.
 //! - [`with_servers`]: the command that `make test` runs the tests by.
-//! - `process`: what is started dies with whoever started it, even by `kill -9`; and `folder`,
+//! - `process`: what is started dies with anyone who started it, even by `kill -9`; and `folder`,
 //!   which is gone then, too.
 //! - `certs`: an authority, and the certificates by which servers show themselves.
 //! - `installed`: where all that lies; `install.sh` puts it there.
@@ -58,7 +58,7 @@ pub use self::{
 const UP_WITHIN: Duration = Duration::from_secs(120);
 const LOOKS_EVERY: Duration = Duration::from_millis(20);
 
-/// Ports for servers. The system gives those above to whoever asks for any, so a server that is
+/// Ports for servers. The system gives those above to anyone who asks for any, so a server that is
 /// down keeps its own.
 const PORTS: std::ops::Range<u16> = 11_000..32_000;
 

@@ -31,9 +31,9 @@ const WRITER_LOOKS_EVERY: Duration = Duration::from_millis(100);
 pub enum Behaviour {
     /// All that is sent arrives.
     Pass,
-    /// Each piece arrives so many milliseconds later.
+    /// Each piece arrives this many milliseconds later.
     DelayMs(RangeInclusive<u64>),
-    /// After so many bytes one way, counted from the switch, the connection is closed both ways.
+    /// After this many bytes one way, counted from the switch, the connection is closed both ways.
     TruncateAfter(u64),
     /// Connections are reset: those that are open now, and new ones as soon as they are.
     Reset,
@@ -92,7 +92,7 @@ struct Way {
 /// What to do with a piece that was read.
 enum Fate {
     Forward,
-    /// Forward so many bytes, then close.
+    /// Forward this many bytes, then close.
     Cut(usize),
     Drop,
 }
@@ -332,7 +332,7 @@ impl Way {
         }
     }
 
-    /// What becomes of so many bytes; waits until they may go.
+    /// What becomes of this many bytes; waits until they may go.
     fn fate(&mut self, shared: &Shared, bytes: usize) -> Fate {
         let mut state = shared.state();
         loop {

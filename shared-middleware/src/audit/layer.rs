@@ -2,7 +2,7 @@
 //!
 //! Reads:   the [`Rule`], the [`Connection`], the client's address as the gateway names it, the
 //!          answer and whose data it shows ([`Shown`]).
-//! Writes:  the [`Asked`] extension, which the layers below tell who asks, and the task's.
+//! Writes:  the [`Asked`] extension, into which the layers below put the actor, and the task's.
 //! Rejects: `Unavailable` when the entry cannot be kept: what leaves no trace is not shown.
 //!
 //! What a handler recorded in the transaction of its effect is not recorded again. Neither is what
@@ -148,7 +148,7 @@ fn outcome(response: &Response) -> Outcome {
     }
 }
 
-/// What a caller is told when the trail cannot be written.
+/// The error when the audit log cannot be written.
 pub fn not_recorded() -> Failure {
     Failure::new(ErrorCode::Unavailable, "the request cannot be recorded")
 }

@@ -2,7 +2,7 @@
 //!
 //! - here: an [`Entry`], and what the running request will leave behind ([`Asked`]);
 //! - [`layer`]: records whatever a service was asked for and had not recorded itself;
-//! - [`refusals`]: how the gateway, which keeps no store, tells of what it refused.
+//! - [`refusals`]: how the gateway, which has no store, forwards its denials.
 //!
 //! Where entries are kept, and how they are chained, is not known here ([`Record`]).
 //!
@@ -115,7 +115,7 @@ struct Actor {
 // === impl Outcome ===
 
 impl Outcome {
-    /// As it is kept and told.
+    /// As it is stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
@@ -263,8 +263,8 @@ pub fn current() -> Option<Asked> {
     CURRENT.try_with(Clone::clone).ok()
 }
 
-/// Runs the future as part of what was asked for, if anything was: for tasks that outlive whoever
-/// started them.
+/// Runs the future as part of what was asked for, if anything was: for tasks that outlive anyone
+/// who started them.
 pub async fn scope<F: Future>(asked: Option<Asked>, future: F) -> F::Output {
     match asked {
         Some(asked) => asked.scope(future).await,

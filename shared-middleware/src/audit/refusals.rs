@@ -1,4 +1,4 @@
-//! How the gateway tells of what it refused to users, and of what was changed about it: it keeps no
+//! How the gateway forwards its denials, and changes of its log level: it has no
 //! store, so auth records it.
 //!
 //! What was refused had no effect, so a request does not wait for this: entries are gathered, and
@@ -26,9 +26,9 @@ use crate::{
 
 /// Where auth takes them.
 pub const PATH: &str = "/.well-known/audit/refusals";
-/// What an operator does to a process, and the only thing that is told of and was not refused.
+/// What an operator does to a process, and the only thing that is forwarded and is no denial.
 pub const LOG_LEVEL_CHANGE: &str = "log_level.change";
-/// So many are told at once.
+/// This many are forwarded at once.
 pub const BATCH_MAX: usize = 256;
 
 const QUEUE_MAX: usize = 4096;
@@ -44,7 +44,7 @@ static LOST: LazyLock<IntCounterVec> = LazyLock::new(|| {
 #[derive(Clone, Debug)]
 pub struct Refusals(mpsc::Sender<Entry>);
 
-/// What was taken and is not told yet.
+/// What was taken and is not forwarded yet.
 #[derive(Debug)]
 pub struct Untold(mpsc::Receiver<Entry>);
 
@@ -67,7 +67,7 @@ impl Refusals {
     }
 }
 
-/// For a process without a store: told of soon, as refusals are.
+/// For a process without a store: forwarded soon, as denials are.
 impl Record for Refusals {
     fn record(&self, entry: Entry) -> BoxFuture<'_, Result<(), Failure>> {
         self.tell(entry);
@@ -75,7 +75,7 @@ impl Record for Refusals {
     }
 }
 
-/// Whether the gateway may tell of it.
+/// Whether the gateway may forward it.
 pub fn is_told(entry: &Entry) -> bool {
     entry.outcome == Outcome::Refused || entry.action == LOG_LEVEL_CHANGE
 }
@@ -83,7 +83,7 @@ pub fn is_told(entry: &Entry) -> bool {
 // === impl Untold ===
 
 impl Untold {
-    /// Tells auth, until nobody can refuse any more and all is told.
+    /// Forwards them to auth, until nobody can refuse any more and all are forwarded.
     pub async fn tell(mut self, auth_urls: Vec<Uri>, tls: Arc<MeshTls>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while self.0.recv_many(&mut batch, BATCH_MAX).await > 0 {

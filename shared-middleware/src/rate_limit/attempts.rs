@@ -2,7 +2,7 @@
 //! not, in bounded memory.
 //!
 //! An attempt under way holds one of the allowance until it has ended: many at once are no way to
-//! fail more often. Whoever has none left but those that others at the same key hold waits for
+//! fail more often. Anyone who has none left but those that others at the same key hold waits for
 //! them, for a while: most of them succeed where people share an address.
 
 use std::{
@@ -65,7 +65,7 @@ struct State {
 // === impl Attempts ===
 
 impl<K: Eq + Hash + Clone, C: Clock> Attempts<K, C> {
-    /// So many failures for each key; so many keys are told apart, and the rest share one
+    /// This many failures for each key; this many keys are distinguished, and the rest share one
     /// allowance.
     pub fn new(limit: RateLimit, tracked_max: usize, clock: C) -> Self {
         let keys = Keys { states: HashMap::new(), overflow: State::default(), swept_at: None };
@@ -249,7 +249,7 @@ mod tests {
         (Attempts::new(limit, tracked_max, clock.clone()), clock)
     }
 
-    /// So many failures, one after the other, before one is refused.
+    /// This many failures, one after the other, before one is refused.
     async fn failures(attempts: &Few, key: u32) -> usize {
         let mut failed = 0;
         while let Ok(attempt) = attempts.begin(&key).await {

@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 /// The longest window, in seconds: one day.
 const WINDOW_S_MAX: u32 = 86_400;
 
-/// So many requests in so much time, with so many of them at once.
+/// This many requests in so much time, with this many of them at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     /// How many in the long run.
@@ -32,7 +32,7 @@ pub fn parse_limit(text: &str) -> Result<Option<RateLimit>, NoRateLimit> {
 // === impl RateLimit ===
 
 impl RateLimit {
-    /// So many requests every so many seconds; zero counts as one.
+    /// This many requests every this many seconds; zero counts as one.
     pub const fn every(requests: u32, seconds: u64) -> Self {
         let requests = match NonZeroU32::new(requests) {
             Some(requests) => requests,
@@ -42,12 +42,12 @@ impl RateLimit {
         Self { requests, per: Duration::from_secs(seconds), burst: requests }
     }
 
-    /// The same, with so many at once.
+    /// The same, with this many at once.
     pub const fn with_burst(self, burst: NonZeroU32) -> Self {
         Self { burst, ..self }
     }
 
-    /// So many times as much.
+    /// This many times as much.
     pub const fn times(self, factor: u32) -> Self {
         let factor = match NonZeroU32::new(factor) {
             Some(factor) => factor,

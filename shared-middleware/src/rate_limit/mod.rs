@@ -37,7 +37,7 @@ pub struct Limiter<K: Eq + Hash + Clone, C: Clock = MonotonicClock> {
 /// What a limit said of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Count {
-    /// So many more may come at once.
+    /// This many more may come at once.
     pub remaining: u32,
     /// Until the allowance is whole again; of a refused request, until the next one passes.
     pub reset_s: u64,
@@ -45,7 +45,7 @@ pub struct Count {
     pub allowed: bool,
 }
 
-/// The address as far as it tells clients apart: of IPv6, one household has a whole /64.
+/// The address as far as it distinguishes clients: of IPv6, one household has a whole /64.
 pub fn household(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
@@ -59,7 +59,7 @@ pub fn household(address: IpAddr) -> IpAddr {
 // === impl Limiter ===
 
 impl<K: Eq + Hash + Clone, C: Clock> Limiter<K, C> {
-    /// So much for each key; so many keys are told apart, and the rest share one allowance.
+    /// So much for each key; this many keys are distinguished, and the rest share one allowance.
     pub fn new(limit: RateLimit, tracked_max: usize, clock: C) -> Self {
         let period = (limit.per / limit.requests.get()).max(Duration::from_nanos(1));
         // The algorithm counts in nanoseconds: a burst that takes centuries to refill is cut.
@@ -95,7 +95,7 @@ impl<K: Eq + Hash + Clone, C: Clock> Limiter<K, C> {
     }
 }
 
-/// Rounded up, and at least one: who comes back after so many seconds is not too early.
+/// Rounded up, and at least one: who comes back after this many seconds is not too early.
 fn seconds(duration: Duration) -> u64 {
     let whole = duration.as_secs();
     (whole + u64::from(duration.subsec_nanos() > 0)).max(1)

@@ -16,7 +16,7 @@ use governor::{
     state::{StateStore, keyed::ShrinkableKeyedStateStore},
 };
 
-/// So many locks, so that threads seldom wait for one another.
+/// This many locks, so that threads seldom wait for one another.
 pub(super) const SHARDS: usize = 16;
 
 /// The state by key.

@@ -15,7 +15,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer as _, X509Certific
 use super::TlsError;
 use crate::secret_file::{self, SecretFileError};
 
-/// What tells that files have changed: when they were written, and how long they are.
+/// A fingerprint of files: when they were written, and how long they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint<const N: usize>([Option<(SystemTime, u64)>; N]);
 

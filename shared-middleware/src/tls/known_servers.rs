@@ -1,5 +1,5 @@
 //! The certificates of servers whose identity was verified whole: for the gateway, whose proxy
-//! verifies an authority and a DNS name, and tells no more of a server than its certificate's
+//! verifies an authority and a DNS name, and exposes no more of a server than its certificate's
 //! digest.
 //!
 //! A certificate is known for one part, and for as long as the authorities and revocation lists are

@@ -1,7 +1,7 @@
 //! What a part's files hold, as rustls wants it: both sides of a handshake, and who is trusted.
 //!
 //! Revocation lists speak of leaves only: an authority that is not trusted any more is taken out of
-//! the bundle. A leaf that no list speaks of is good. A list that is past its `nextUpdate` still
+//! the bundle. A leaf that is on no list is good. A list that is past its `nextUpdate` still
 //! counts: to refuse whom it names is right for ever, and to refuse everybody else because a file
 //! was not brought in time would be an outage.
 
@@ -148,8 +148,8 @@ impl Material {
     }
 }
 
-/// The chain that belongs to a key: where whoever renews has written the key's file and not yet the
-/// certificate's, it is in the key's.
+/// The chain that belongs to a key: where anyone who renews has written the key's file and not yet
+/// the certificate's, it is in the key's.
 fn chain_of(
     key: &PrivateKeyDer<'static>,
     chain: Vec<CertificateDer<'static>>,

@@ -232,7 +232,7 @@ impl MeshTls {
         }
     }
 
-    /// Reads the files again; the log tells what came of it.
+    /// Reads the files again, and logs the outcome.
     pub fn read_again(&self) {
         match Material::read(self.part, &self.files) {
             Ok(material) => {

@@ -2,7 +2,7 @@
 //!
 //! A handshake proves who somebody is at that moment. Certificates end, are revoked, and lose their
 //! authority while connections live on; so what every peer has shown is kept, and verified again
-//! when the files were read anew. Whoever holds a connection is told when it has to go.
+//! when the files were read anew. The holder of a connection is notified when it has to end.
 
 use std::{
     collections::HashMap,
@@ -192,7 +192,7 @@ impl Open {
 // === impl Trust ===
 
 impl Trust {
-    /// An error when it is lost; else whoever asks is woken then.
+    /// An error when it is lost; else anyone who asks is woken then.
     fn poll_lost(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.lost.is_terminated() || Pin::new(&mut self.lost).poll(cx).is_ready() {
             return Err(io::Error::new(

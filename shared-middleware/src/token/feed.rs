@@ -18,14 +18,14 @@ use crate::{client, error::causes, identity::Part, outside, tls::MeshTls};
 /// How long auth may hold a poll before it answers that nothing happened.
 pub const POLL_HELD_S_MAX: u64 = 5;
 
-/// What is not answered after so long will not be: whoever can hear of auth at all, by whichever
-/// replica, has heard of a change by then.
+/// What is not answered after so long will not be: anyone who can hear of auth at all, by whichever
+/// replica, has got a change by then.
 pub const HEARD_WITHIN_S: u64 = POLL_HELD_S_MAX + 5;
 const ANSWER_WITHIN: Duration = Duration::from_secs(HEARD_WITHIN_S);
 /// A poll that is held longer is sent to another replica as well: a sign-out that the first one
-/// cannot tell reaches us within this, and so within the second that is promised.
+/// cannot notify reaches us within this, and so within the second that is promised.
 const ALSO_ASKED_AFTER: Duration = Duration::from_millis(500);
-/// Silence for so long is told.
+/// Silence for this long is logged.
 const SILENT_AT_MOST: Duration = Duration::from_secs(30);
 const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
 const BACK_OFF_LAST: Duration = Duration::from_secs(2);

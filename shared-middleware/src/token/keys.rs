@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// What other issuers may sign with: what they do sign with, and ring verifies.
 pub(super) const ACCEPTED: [Algorithm; 3] = [Algorithm::ES256, Algorithm::RS256, Algorithm::EdDSA];
 
-/// At most so many keys are read from one set.
+/// At most this many keys are read from one set.
 const KEYS_MAX: usize = 32;
 /// A shorter RSA key is passed over (RFC 7518, 3.3), and so is one that takes long to work with.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;

@@ -25,7 +25,7 @@ const CLOCK_SKEW_S_MAX: i64 = 30;
 pub struct VerifierConfig {
     /// A longer token is refused unread.
     pub token_bytes_max: usize,
-    /// So many verified tokens are remembered.
+    /// This many verified tokens are remembered.
     pub tokens_cached_max: usize,
     /// How far clocks may differ: a token is accepted so long after its end.
     pub leeway_s: i64,

@@ -86,7 +86,7 @@ impl Drop for KeyServer {
 // === impl State ===
 
 impl State {
-    /// Whoever breaks off is given nothing.
+    /// Anyone who breaks off is given nothing.
     async fn answer(self: Arc<Self>, stream: TcpStream) {
         let Ok(mut stream) = self.acceptor.accept(stream).await else { return };
         let mut head = [0; 4096];

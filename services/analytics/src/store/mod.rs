@@ -29,7 +29,7 @@ mod postgres {
     refinery::embed_migrations!("migrations/postgres");
 }
 
-/// So many days are told at most: the latest on which anybody was registered or deleted.
+/// At most this many days are returned: the latest on which anybody was registered or deleted.
 pub(crate) const DAYS_MAX: u32 = 90;
 
 const REGISTERED: &str = "REGISTERED";

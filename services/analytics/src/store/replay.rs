@@ -2,7 +2,7 @@
 //!
 //! One replay at a time: it has a claim that runs out when it is not renewed, so that one that was
 //! killed keeps nobody out for long. What a replay leaves behind is a projection that is neither
-//! served nor being built, and swept by whoever comes first.
+//! served nor being built, and swept by anyone who comes first.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::domain::Event;
 
 /// A claim that was not renewed for so long is nobody's.
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
-/// So many rows are deleted at once at most.
+/// This many rows are deleted at once at most.
 const SWEPT_AT_ONCE: u32 = 1000;
 
 /// Why a replay cannot go on.
@@ -115,7 +115,7 @@ impl Store {
             .await
     }
 
-    /// Deletes some of what is left over; tells whether there may be more.
+    /// Deletes some of what is left over; returns whether there may be more.
     pub(crate) async fn sweep(&self, now: Timestamp) -> Result<bool, DbError> {
         self.0.write(move |tx| Box::pin(sweep(tx, now))).await
     }

@@ -29,7 +29,7 @@ use crate::{
 };
 
 const LIST: &str = "audit at desc";
-/// A page of a trail is shorter, whatever it tells of.
+/// A page of an audit log is shorter, whatever it contains.
 const BODY_BYTES_MAX: usize = 4 << 20;
 /// A longer text names no actor and no action.
 const TEXT_CHARS_MAX: usize = 300;
@@ -168,7 +168,7 @@ pub(super) async fn take(
     })
 }
 
-/// Records what the gateway tells of: above all what it refused.
+/// Records what the gateway forwards: above all its denials.
 pub(super) async fn refused(
     State(api): State<Api>,
     body: Body,

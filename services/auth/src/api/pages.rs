@@ -10,7 +10,7 @@ use shared_middleware::error::Failure;
 use super::Api;
 use crate::store::Place;
 
-/// So many rows of this list, after this place.
+/// This many rows of this list, after this place.
 pub(super) fn asked(
     api: &Api,
     mut query: Fields,

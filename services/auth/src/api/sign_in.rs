@@ -28,7 +28,7 @@ use crate::domain::{Login, OwnPassword};
 /// Sign in
 ///
 /// Unknown email, wrong password and disabled user get the same answer after the same time. An
-/// account, there or not, takes so many failures a minute (`auth.rate_limit.account`); addresses
+/// account, there or not, takes this many failures a minute (`auth.rate_limit.account`); addresses
 /// from where its user signed in within 30 days have an allowance each. Those who are right are not
 /// limited.
 #[utoipa::path(

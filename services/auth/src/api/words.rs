@@ -209,7 +209,7 @@ pub(super) struct ServiceAccountBody {
     /// When the key last gave a token; null when it never did.
     #[schema(required, value_type = Option<String>, format = DateTime)]
     last_used_at: Option<Timestamp>,
-    /// Shown to whoever makes the account, and never again.
+    /// Shown to anyone who makes the account, and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>,
         example = "msk_0198c5a27e1b7c3d9a4f2b6d8e0f1a3c_Yx0b3v8Z…")]

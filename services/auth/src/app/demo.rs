@@ -26,7 +26,7 @@ pub const DEMO_PASSWORD: &str = "password123";
 // === impl App ===
 
 impl App {
-    /// Adds each of the demo's users who is not there; tells how many. One who is there stays,
+    /// Adds each of the demo's users who is not there; returns how many. One who is there stays,
     /// whatever became of the password or the role.
     pub async fn ensure_demo_users(&self) -> Result<u64, Error> {
         let mut missing = Vec::new();
@@ -48,12 +48,12 @@ impl App {
         Ok(self.store.add_missing_demo_users(hashed?).await?)
     }
 
-    /// Whether there are users of the demo who are not disabled: somebody should be told.
+    /// Whether there are users of the demo who are not disabled: an operator should know.
     pub async fn has_demo_users(&self) -> Result<bool, Error> {
         Ok(self.store.has_demo_users().await?)
     }
 
-    /// Deletes the demo's users, and ends their sign-ins; tells how many there were.
+    /// Deletes the demo's users, and ends their sign-ins; returns how many there were.
     pub async fn remove_demo_users(&self) -> Result<u64, Error> {
         Ok(self.store.delete_demo_users(self.tokens_gone_s()).await?)
     }

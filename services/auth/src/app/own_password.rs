@@ -1,4 +1,4 @@
-//! A user's own password: changed by whoever knows the one that it was.
+//! A user's own password: changed by anyone who knows the one that it was.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use crate::{
 // === impl App ===
 
 impl App {
-    /// Sets the caller's password, and ends all of the caller's sign-ins, this one too: whoever
+    /// Sets the caller's password, and ends all of the caller's sign-ins, this one too: anyone who
     /// changes a password since somebody else knows it wants nobody to stay.
     ///
     /// A wrong current password counts as a failed sign-in: a stolen token is no way to guess
@@ -67,7 +67,7 @@ impl App {
     }
 }
 
-/// Not 401, which would tell the client that it is not signed in.
+/// Not 401, which would mean that the client is not signed in.
 fn wrong_current() -> Error {
     invalid("currentPassword", "is wrong")
 }

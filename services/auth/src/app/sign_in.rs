@@ -40,7 +40,7 @@ pub(crate) struct SignIn {
 /// So often a sign-in is refreshed at most: each time is a row and an entry of the trail. A client
 /// needs it every quarter of an hour, for each window that is open.
 const REFRESHES: RateLimit = RateLimit::every(60, 60);
-/// So many sign-ins are told apart; the rest share one allowance.
+/// This many sign-ins are distinguished; the rest share one allowance.
 const REFRESHED_TRACKED_MAX: usize = 100_000;
 
 /// What a client gets for its password, or for its refresh token.
@@ -82,7 +82,7 @@ impl SignIn {
         Self { app, keys, refreshes: Arc::new(limit) }
     }
 
-    /// Begins a sign-in. Whoever is refused learns nothing of why, not even by the time it took.
+    /// Begins a sign-in. Anyone who is refused learns nothing of why, not even by the time it took.
     pub(crate) async fn login(&self, login: Login, from: IpAddr) -> Result<TokenPair, Error> {
         let attempt = Attempt::new(login.account(), from);
         let (admitted, whose) = self.app.admit(&attempt).await.inspect_err(|error| {

@@ -103,7 +103,8 @@ impl User {
 // === impl Login ===
 
 impl Login {
-    /// Bounds what came. An address that is none is not told so: it is nobody's, like any other.
+    /// Limits what came. An invalid address is not reported as such: it is nobody's, like any
+    /// other.
     pub(crate) fn parse(
         email: Option<&str>,
         password: Option<SecretString>,

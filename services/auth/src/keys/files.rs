@@ -1,6 +1,6 @@
 //! Key files: `<milliseconds since 1970>-<8 random hex digits>.der`, PKCS#8, readable by the owner.
 //!
-//! The name is the key's id, and sorts by age. A file is complete when it has its name. Whoever
+//! The name is the key's id, and sorts by age. A file is complete when it has its name. Anyone who
 //! makes a key has the folder to itself, so that two processes that start at once make one.
 
 use std::{

@@ -1,8 +1,9 @@
 //! The signing keys: which of them signs, which are published, and when one may be forgotten.
 //!
 //! Every file in the folder is a key (`files` says how); the newest signs. A new key is published
-//! for some seconds before it signs, so that whoever verifies has it when its first token comes. An
-//! older key stays published until the last token that it signed has expired; then its file goes.
+//! for some seconds before it signs, so that anyone who verifies has it when its first token comes.
+//! An older key stays published until the last token that it signed has expired; then its file
+//! goes.
 //!
 //! Keys are looked at again and again, so a rotation needs no restart, and replicas that share the
 //! folder follow.

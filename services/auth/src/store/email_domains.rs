@@ -8,7 +8,7 @@ use kit::{
 };
 use uuid::Uuid;
 
-/// Rewrites them all. Two users with one mailbox stay as they are, and somebody is told.
+/// Rewrites them all. Two users with one mailbox stay as they are, and are logged.
 pub(super) async fn rewrite(db: &Db) -> Result<(), DbError> {
     // Most stores have none: nothing is written then.
     if db.read(|tx| Box::pin(beyond_ascii(tx))).await?.is_empty() {

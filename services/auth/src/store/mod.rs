@@ -2,11 +2,11 @@
 //!
 //! Two rules keep concurrent transactions apart, on both engines:
 //!
-//! - Whoever changes users, or refreshes or ends sign-ins, first takes a turn ([`take_turn`]): they
-//!   run one after another, so nobody counts admins while another leaves, and revocations commit in
+//! - Anyone who changes users, or refreshes or ends sign-ins, first takes a turn ([`take_turn`]):
+//!   they run one after another, so nobody counts admins while another leaves, and revocations commit in
 //!   the order of their ids.
-//! - Whoever begins a sign-in first writes the row that its end would have written: one of the two
-//!   waits for the other, and then sees what it did.
+//! - Anyone who begins a sign-in first writes the row that its end would have written: one of the
+//!   two waits for the other, and then sees what it did.
 
 pub(crate) mod audit;
 mod email_domains;
@@ -40,7 +40,7 @@ mod postgres {
 pub(crate) const KNOWN_PLACE_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// What came after a spent refresh token is kept longer than it may be asked for again.
 const SUCCESSOR_KEPT_FOR: SignedDuration = SignedDuration::from_secs(2 * REFRESH_REUSE_S_MAX);
-/// So many rows are deleted by one statement of a purge.
+/// This many rows are deleted by one statement of a purge.
 const PURGED_AT_ONCE: u32 = 500;
 
 /// Whether the demo's users are served.
@@ -88,7 +88,7 @@ impl Store {
         &self.0
     }
 
-    /// Deletes some of what has expired; tells whether there may be more.
+    /// Deletes some of what has expired; returns whether there may be more.
     pub(crate) async fn purge(&self, now: Timestamp) -> Result<bool, DbError> {
         self.0
             .write(move |tx| {

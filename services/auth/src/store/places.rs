@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Store;
 
-/// So many are kept of one user: the last ones.
+/// This many are kept of one user: the last ones.
 const PLACES_OF_A_USER_MAX: u32 = 20;
 
 // === impl Store ===
@@ -56,7 +56,7 @@ pub(super) async fn note(
     .map(drop)
 }
 
-/// Forgets all of a user's places: whoever had the old password may have signed in from one.
+/// Forgets all of a user's places: anyone who had the old password may have signed in from one.
 pub(super) async fn forget(tx: &mut Tx<'_>, user_id: Uuid) -> Result<(), DbError> {
     tx.execute("delete from known_places where user_id = $1", params![user_id]).await.map(drop)
 }

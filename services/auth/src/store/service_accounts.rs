@@ -108,7 +108,8 @@ impl Store {
         self.0
             .write(move |tx| {
                 Box::pin(async move {
-                    // Written, not read: whoever deletes the account waits for us, or we for them.
+                    // Written, not read: anyone who deletes the account waits for us, or we for
+                    // them.
                     let values = params![new.now, new.account_id, new.now];
                     let Some(row) = tx.query_opt(&sql, values).await? else { return Ok(None) };
                     tx.execute(
@@ -143,7 +144,7 @@ impl Store {
             .await
     }
 
-    /// Ends the sign-ins of accounts whose keys have expired; tells whether there were any.
+    /// Ends the sign-ins of accounts whose keys have expired; returns whether there were any.
     pub(crate) async fn end_expired_service_sessions(
         &self,
         now: Timestamp,
@@ -184,7 +185,7 @@ async fn expired(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<Uuid>, DbError> 
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Keeps others from signing in by an account's key until the commit; tells whether it is there.
+/// Keeps others from signing in by an account's key until the commit; returns whether it is there.
 async fn closed(tx: &mut Tx<'_>, id: Uuid) -> Result<bool, DbError> {
     let sql = "update service_accounts set name = name where id = $1";
     Ok(tx.execute(sql, params![id]).await? == 1)

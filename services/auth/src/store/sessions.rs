@@ -38,7 +38,7 @@ pub(crate) struct Spending {
     pub(crate) hash: Vec<u8>,
     pub(crate) new: NewToken,
     pub(crate) now: Timestamp,
-    /// For so long after it was spent, whoever has it gets the same successor.
+    /// For so long after it was spent, anyone who has it gets the same successor.
     pub(crate) reuse: SignedDuration,
     /// So long a sign-in lives, however often it is refreshed.
     pub(crate) session_lives: SignedDuration,
@@ -66,7 +66,7 @@ impl Store {
             .write(move |tx| {
                 Box::pin(async move {
                     let hash = new.new_password_hash.as_ref().unwrap_or(&new.password_hash);
-                    // Written, not read: whoever disables the user waits for us, or we for them.
+                    // Written, not read: anyone who disables the user waits for us, or we for them.
                     let row = tx
                         .query_opt(
                             "update users set signed_in_at = $1, password_hash = $2
@@ -153,7 +153,7 @@ where
     F: FnOnce(Uuid, Uuid, Role) -> Result<Vec<u8>, Error> + Send,
 {
     let Spending { hash, mut new, now, reuse, session_lives, until_s } = spending;
-    // Read, not written: whoever guesses tokens costs nobody a turn.
+    // Read, not written: anyone who guesses tokens costs nobody a turn.
     let found = tx
         .query_opt(
             "select session_id, expires_at from refresh_tokens where token_hash = $1",
@@ -168,7 +168,7 @@ where
     // Before it shows whether the token is spent: then the sign-in ends in this transaction, so
     // that nothing which befalls us or the client can come between.
     take_turn(tx).await?;
-    // Whoever ended the session had a turn before us, and we find it gone.
+    // Anyone who ended the session had a turn before us, and we find it gone.
     let sql = "select user_id, created_at from sessions where id = $1";
     let found = tx.query_opt(sql, params![session]).await?;
     let Some(found) = found else { return Ok(Refreshed::Refused) };

@@ -85,7 +85,7 @@ impl Store {
         })
     }
 
-    /// Adds those of the demo's users whose email is not there yet; tells how many.
+    /// Adds those of the demo's users whose email is not there yet; returns how many.
     pub(crate) async fn add_missing_demo_users(
         &self,
         mut users: Vec<(User, String)>,
@@ -233,7 +233,7 @@ impl Store {
             .await
     }
 
-    /// Deletes the demo's users, and ends their sign-ins; tells how many there were.
+    /// Deletes the demo's users, and ends their sign-ins; returns how many there were.
     pub(crate) async fn delete_demo_users(&self, until_s: i64) -> Result<u64, DbError> {
         self.0
             .write(move |tx| {

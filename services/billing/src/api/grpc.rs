@@ -29,14 +29,14 @@ use crate::{error::Error, store::New};
 /// A name or email longer than this is none.
 const TEXT_CHARS_MAX: usize = 254;
 
-/// So many accounts are opened by one call at most: such a message, with the longest of names, is
+/// This many accounts are opened by one call at most: such a message, with the longest of names, is
 /// within [`MESSAGE_BYTES_MAX`].
 pub(super) const ACCOUNTS_MAX: usize = 32;
 
 /// A message longer than this is refused before it is read.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 10;
 
-/// The gRPC routes, as one router, and who tells whether calls should come.
+/// The gRPC routes, as one router, and the reporter of their health.
 pub(crate) fn grpc(api: Arc<Api>) -> Grpc {
     let (reporter, health) = tonic_health::server::health_reporter();
     let calls = BillingServiceServer::new(Calls(api)).max_decoding_message_size(MESSAGE_BYTES_MAX);

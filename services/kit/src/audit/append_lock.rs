@@ -1,8 +1,9 @@
 //! The append lock: one transaction at a time appends to the chain of its process, whose head is in
 //! memory. It is taken last in a transaction, and held for its commit only.
 //!
-//! A transaction whose commit failed, or was not heard of, ends the chain: its entries may be there
-//! or not, and both are good chains as long as nothing follows. The next transaction opens another.
+//! A transaction whose commit failed, or whose outcome is unknown, ends the chain: its entries may
+//! be there or not, and both are good chains as long as nothing follows. The next transaction opens
+//! another.
 
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
@@ -15,7 +16,7 @@ use super::rows::Head;
 pub(crate) struct AppendLock {
     /// None while no chain is open.
     head: Arc<Mutex<Option<Head>>>,
-    /// The last head whose commit was acknowledged, for whoever does not append.
+    /// The last head whose commit was acknowledged, for anyone who does not append.
     committed: StdMutex<Option<Head>>,
 }
 
@@ -89,7 +90,7 @@ impl Appending {
 }
 
 impl Drop for Appending {
-    /// Whoever was to commit went away meanwhile.
+    /// Anyone who was to commit went away meanwhile.
     fn drop(&mut self) {
         self.end_chain();
     }

@@ -1,10 +1,10 @@
 //! The keyed hash chain: an entry's link is HMAC-SHA-256 (RFC 2104) of the link before it, its
-//! number and its contents. Whoever changes, removes, inserts or moves an entry needs the key, or
-//! breaks the chain. Which chain it is in is told by the link before: each chain begins with the
-//! link of its own opening.
+//! number and its contents. Anyone who changes, removes, inserts or moves an entry needs the key,
+//! or breaks the chain. Which chain it is in follows from the link before: each chain begins with
+//! the link of its own opening.
 //!
 //! Each writer's key is derived from the mesh's one, so that the chain of one service is none of
-//! another's. What is hashed is told apart by lengths: no two entries have the same bytes.
+//! another's. What is hashed is distinguished by lengths: no two entries have the same bytes.
 
 use std::{fmt, str::FromStr};
 

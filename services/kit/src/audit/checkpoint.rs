@@ -1,7 +1,7 @@
 //! Signed statements of how far a chain had come: kept elsewhere, they show a trail that was cut
 //! off, or written anew by somebody who has the key.
 //!
-//! Signed by Ed25519 (RFC 8032) with a key derived from the audit key, so that whoever keeps one
+//! Signed by Ed25519 (RFC 8032) with a key derived from the audit key, so that anyone who keeps one
 //! can check it by the public key alone.
 
 use jiff::Timestamp;

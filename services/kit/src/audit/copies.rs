@@ -35,10 +35,10 @@ use crate::{db::DbError, task::Task};
 
 /// Where auth takes them.
 pub const PATH: &str = "/.well-known/audit/entries";
-/// So many are handed on at once.
+/// This many are handed on at once.
 pub const PAGE_MAX: u32 = 500;
 
-/// Openings tell of many chains: so many of them are handed on at once.
+/// Openings record many chains: this many of them are handed on at once.
 const OPENINGS_MAX: u32 = 50;
 
 /// Entries are gathered for so long, and looked for so often.
@@ -190,7 +190,7 @@ impl HandingOn {
         }
     }
 
-    /// Hands on a page, and tells whether there are more.
+    /// Hands on a page, and returns whether there are more.
     async fn hand_on(&mut self) -> Result<bool, CopyError> {
         self.look().await?;
         self.ask().await?;
@@ -307,8 +307,8 @@ impl HandingOn {
         Ok(())
     }
 
-    /// After which entry a chain is handed on, of which so many are copied; none where it is closed
-    /// and nobody asks for it any more.
+    /// After which entry a chain is handed on, of which this many are copied; none where it is
+    /// closed and nobody asks for it any more.
     fn from(&self, chain: i64, copied: i64) -> Option<i64> {
         let closing = self.closing.as_ref().filter(|closing| closing.covers(chain, copied));
         match closing {

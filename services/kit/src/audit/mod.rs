@@ -63,7 +63,7 @@ use crate::{
     params,
 };
 
-/// So many entries are written in one transaction at most.
+/// This many entries are written in one transaction at most.
 const BATCH_MAX: usize = 256;
 /// What it is called that a log was closed.
 const CLOSE: &str = "audit.close";
@@ -88,11 +88,11 @@ pub(crate) struct Ledger {
     key: AuditKey,
     chain: Chain,
     clock: Clock,
-    /// Wakes whoever hands entries on.
+    /// Wakes anyone who hands entries on.
     grown: Notify,
     /// How far auth's copies of the chains had come when it last took of them.
     taken: Mutex<BTreeMap<i64, Head>>,
-    /// Wakes whoever verifies: auth knows something else than the trail says.
+    /// Wakes anyone who verifies: auth knows something else than the trail says.
     doubted: Notify,
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stateright::{Checker as _, Model, Property};
 
-/// So many processes at once.
+/// This many processes at once.
 const PROCESSES: usize = 3;
 /// So much happens at most, of each kind.
 const ENTRIES_MAX: u8 = 4;

@@ -33,12 +33,12 @@ const ACTION: &str = "audit.open_chain";
 const CLOSING: &str = "audit.close_chains";
 /// What the opening of a chain of before the registry says.
 const ADOPTED: &str = "adopted";
-/// An opening tells so many heads at most. Others are told by the next.
+/// An opening records at most this many heads. The next one records others.
 pub const HEADS_TOLD_MAX: usize = 500;
-/// So many openings are read at once.
+/// This many openings are read at once.
 const PAGE: u32 = 100;
 
-/// Whoever opens a chain waits for whoever else does, until that transaction ends.
+/// Anyone who opens a chain waits for anyone else who does, until that transaction ends.
 const LOCK: &str =
     "select pg_advisory_xact_lock(hashtextextended(current_schema() || '.audit', 0))";
 
@@ -189,7 +189,7 @@ pub async fn start_of(
     Ok(opened.filter(|opened| opened.chain == chain).or_else(unregistered))
 }
 
-/// The last number that was told of each chain; none where the registry has not begun.
+/// The last number that was recorded of each chain; none where the registry has not begun.
 async fn told(tx: &mut Tx<'_>) -> Result<Option<BTreeMap<i64, i64>>, DbError> {
     let (mut told, mut after) = (None, 0);
     loop {
@@ -197,7 +197,7 @@ async fn told(tx: &mut Tx<'_>) -> Result<Option<BTreeMap<i64, i64>>, DbError> {
         let Some((last, _)) = page.last() else { return Ok(told) };
         after = *last;
         let told: &mut BTreeMap<_, _> = told.get_or_insert_default();
-        // What cannot be read is found by whoever verifies.
+        // What cannot be read is found by anyone who verifies.
         let openings = page.iter().filter_map(|(_, kept)| Opening::read(kept.as_ref().ok()?));
         told.extend(openings.flat_map(|it| it.heads).map(|head| (head.chain, head.seq)));
     }

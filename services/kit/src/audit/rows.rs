@@ -20,7 +20,7 @@ use crate::{
 /// An entry's columns, in the order in which they are written and read.
 pub const COLUMNS: &str =
     "chain, seq, at, actor, role, action, outcome, record, patients, source, trace, changed, link";
-/// So many they are.
+/// This many they are.
 pub const COLUMN_COUNT: usize = 13;
 
 /// An entry at its place in a log.

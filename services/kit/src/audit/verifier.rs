@@ -13,7 +13,7 @@ use super::{
 };
 use crate::db::{Db, DbError};
 
-/// So many entries are read at once.
+/// This many entries are read at once.
 const PAGE: u64 = 1000;
 
 /// How far a log was verified.
@@ -24,11 +24,11 @@ pub(super) struct Verifier {
     heads: BTreeMap<i64, Head>,
     /// How far each had come, as later openings say.
     told: BTreeMap<i64, Head>,
-    /// What is not spoken of; none before it was looked for.
+    /// What a closing excludes; none before it was looked for.
     closing: Option<Option<Closing>>,
 }
 
-/// So many entries more may be read.
+/// This many entries more may be read.
 struct Budget(u64);
 
 /// What a walk stops for.
@@ -54,7 +54,7 @@ impl Verifier {
         Self { chain, copy_of, heads, told, closing: None }
     }
 
-    /// Verifies what was not verified before, so many entries at most, and that the log has what
+    /// Verifies what was not verified before, this many entries at most, and that the log has what
     /// others know of it.
     pub(super) async fn go_on(
         &mut self,
@@ -72,7 +72,7 @@ impl Verifier {
         }
     }
 
-    /// The heads that no opening tells.
+    /// The heads that no opening records.
     pub(super) fn untold(&self) -> Vec<Head> {
         let is_untold = |head: &&Head| head.seq > 0 && self.told.get(&head.chain) != Some(head);
         self.heads.values().filter(is_untold).cloned().collect()

@@ -20,7 +20,7 @@ use crate::{
 
 /// A running service verifies its own log so often.
 const VERIFIED_EVERY: Duration = Duration::from_secs(3600);
-/// So many of the entries that were verified before are verified again each time.
+/// This many of the entries that were verified before are verified again each time.
 const AGAIN_MAX: u64 = 1_000_000;
 
 static INTACT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
@@ -110,7 +110,7 @@ impl Verdict {
         if let Self::Broken(fault) = self { Some(fault) } else { None }
     }
 
-    /// So many entries were recorded, where all are what was written. Those of the registry say
+    /// This many entries were recorded, where all are what was written. Those of the registry say
     /// nothing of what was done.
     pub fn entries(&self) -> Option<i64> {
         let Self::Intact(heads) = self else { return None };
@@ -128,8 +128,8 @@ pub async fn verify(
     Verifier::new(writer, key, None).go_on(db, known, u64::MAX).await
 }
 
-/// Verifies the log in a store; tells the heads that must be kept elsewhere, so that no end can be
-/// cut off unseen: those that no opening in the log tells.
+/// Verifies the log in a store; returns the heads that must be kept elsewhere, so that no end can
+/// be cut off unseen: those that no opening in the log records.
 pub async fn untold(
     writer: Part,
     db: &Db,
@@ -148,7 +148,7 @@ pub async fn verify_copy(writer: Part, auth: &Db, key: &AuditKey) -> Result<Verd
     Verifier::new(writer, key, Some(writer)).go_on(auth, &[], u64::MAX).await
 }
 
-/// The links of a part's log, for whoever takes copies of it.
+/// The links of a part's log, for anyone who takes copies of it.
 pub struct Links(Chain);
 
 impl Links {

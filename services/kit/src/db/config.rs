@@ -20,13 +20,14 @@ pub struct DbConfig {
     pub owner: &'static str,
     /// Where it is.
     pub url: DbUrl,
-    /// So many connections at most: PostgreSQL's pool, SQLite's readers.
+    /// This many connections at most: PostgreSQL's pool, SQLite's readers.
     pub pool_connections_max: u32,
     /// Waiting longer for a connection, or for a place in SQLite's writer's queue, is a failure.
     pub acquire: Duration,
     /// PostgreSQL gives up a statement that takes longer.
     pub statement: Duration,
-    /// Whether a store that is not there is an error: for whoever looks at what others have made.
+    /// Whether a store that is not there is an error: for anyone who looks at what others have
+    /// made.
     pub must_exist: bool,
 }
 

@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use super::{DbError, Engine, Tx, Value, tx::Rows};
 
-/// So many rows are inserted at once, as long as there are that many: few statements to keep
+/// This many rows are inserted at once, as long as there are that many: few statements to keep
 /// prepared.
 const ROWS_AT_ONCE: [usize; 4] = [64, 16, 4, 1];
 
 impl Tx<'_> {
     /// Inserts rows, whose values follow one another in the order of these columns (`a, b, …`);
-    /// tells how many were. What follows the rows in the statement, such as `on conflict do
+    /// returns how many were. What follows the rows in the statement, such as `on conflict do
     /// nothing`, may leave some out.
     pub async fn insert_all(
         &mut self,

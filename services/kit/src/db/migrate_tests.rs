@@ -18,7 +18,7 @@ use crate::{
 };
 
 const FIRST: &str = "create table early (a bigint)";
-/// Waits for whoever has this lock.
+/// Waits for anyone who has this lock.
 const SECOND: &str = "create table late (a bigint); select pg_advisory_xact_lock(42)";
 /// The sessions that do.
 const WAITING: &str = "select cast(pid as bigint) from pg_stat_activity

@@ -307,7 +307,7 @@ impl Db {
         }))
     }
 
-    /// Wakes whoever has the lease of this name, if that is another process.
+    /// Wakes anyone who has the lease of this name, if that is another process.
     pub(crate) async fn notify(&self, name: &'static str) -> Result<(), DbError> {
         match &self.0.engine {
             Inner::Sqlite(_) => Ok(()),
@@ -337,8 +337,8 @@ impl Db {
         self.read(|tx| Box::pin(async move { tx.query("select 1", &[]).await.map(drop) })).await
     }
 
-    /// Why the last try to connect failed, if it did: known before whoever waits for a connection
-    /// has waited long enough.
+    /// Why the last try to connect failed, if it did: known before anyone who waits for a
+    /// connection has waited long enough.
     pub fn unreached(&self) -> Option<String> {
         match &self.0.engine {
             Inner::Sqlite(_) => None,
@@ -346,7 +346,7 @@ impl Db {
         }
     }
 
-    /// So many connections it has at most.
+    /// This many connections it has at most.
     pub fn connections_max(&self) -> u32 {
         self.0.pool_connections_max
     }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::{Db, DbConfig, DbError, Engine, Migrations, many};
 use crate::testing::{TestEngine, TestStore, engines};
 
-/// Whoever waits longer waits for ever.
+/// Anyone who waits longer waits for ever.
 const AT_LAST: Duration = Duration::from_secs(60);
 
 fn servers() -> impl Iterator<Item = TestEngine> {

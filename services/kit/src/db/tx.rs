@@ -1,4 +1,4 @@
-//! A transaction on either engine, and what it knows of whoever asked for it.
+//! A transaction on either engine, and what it knows of anyone who asked for it.
 
 use std::sync::Arc;
 
@@ -102,7 +102,7 @@ impl<'c> Tx<'c> {
         }
     }
 
-    /// Runs a statement; tells how many rows it changed.
+    /// Runs a statement; returns how many rows it changed.
     pub async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, DbError> {
         let done = match &mut self.inner {
             TxInner::Sqlite(tx) => tx.execute(sql, params),
@@ -112,7 +112,7 @@ impl<'c> Tx<'c> {
         done
     }
 
-    /// Runs statements that do not depend on one another, and tells how many rows they changed.
+    /// Runs statements that do not depend on one another, and returns how many rows they changed.
     /// PostgreSQL takes them in one round trip.
     pub(super) async fn execute_all(
         &mut self,

@@ -142,10 +142,10 @@ pub trait Positions: Send + Sync + 'static {
 /// A reader of a topic: one on its own, or a member of a consumer group.
 #[async_trait]
 pub trait Subscription: Send {
-    /// Waits for records; at most so many. An empty batch says only how far behind the reader is.
+    /// Waits for records; at most this many. An empty batch says only how far behind the reader is.
     async fn next(&mut self, records_max: u32) -> Result<Batch, LogError>;
 
-    /// Says that all that was read so far has taken effect, for whoever watches the group.
+    /// Says that all that was read so far has taken effect, for anyone who watches the group.
     fn done(&mut self) {}
 }
 

@@ -6,11 +6,11 @@ use serde_json::Value;
 use shared_middleware::access::Rule;
 use utoipa::openapi::OpenApi;
 
-/// What a service answers to and does not tell its clients, as `METHOD path`, in order: `paths` has
-/// what it tells them, with paths as its rules have them.
+/// What a service answers to and does not document, as `METHOD path`, in order: `paths` has
+/// what it documents, with paths as its rules have them.
 ///
 /// # Panics
-/// When something is told that no rule speaks of: it would be refused.
+/// When something is documented that has no rule: it would be refused.
 pub fn undocumented(paths: &OpenApi, rules: &[Rule]) -> Vec<String> {
     let paths = value(paths);
     let told: BTreeSet<_> =

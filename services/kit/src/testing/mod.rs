@@ -1,8 +1,8 @@
 //! For tests of services: every engine that can be tested here, and on each a store of one's own;
-//! `documents` looks at what a service tells of itself.
+//! `documents` looks at a service's OpenAPI document.
 //!
 //! PostgreSQL is the server of `MEDISYNC_TEST_POSTGRES`, which `make test` starts; without that it
-//! is one of this process's own. None is passed over because nobody told where it is.
+//! is one of this process's own. None is passed over because it was not found.
 //!
 //! ```text
 //! for engine in engines() {

@@ -52,7 +52,7 @@ pub(crate) enum AuditCommand {
     },
     /// Close a trail that was found broken: from then on it is verified from there
     ///
-    /// First find out what happened, and keep a copy of the store: what is before is not spoken of
+    /// First find out what happened, and keep a copy of the store: what is before is not verified
     /// any more. Stop the part's processes meanwhile. The reason, and that the trail was closed,
     /// are entries of the trail themselves.
     Close {
@@ -144,7 +144,7 @@ async fn verify_all(
     Ok(())
 }
 
-/// A line of JSON for each chain whose last entry no opening tells. One that is broken gets none.
+/// A line of JSON for each chain whose last entry no opening records. One that is broken gets none.
 async fn state(config: &Config, key: &AuditKey, parts: &[Part]) -> anyhow::Result<()> {
     let mut seen = 0;
     for part in asked(parts) {

@@ -48,7 +48,7 @@ pub(crate) fn command(context: &Context, command: &UserCommand) -> anyhow::Resul
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        // Whoever has the shell sees everybody, also users of a demo that is off.
+        // Anyone who has the shell sees everybody, also users of a demo that is off.
         let settings = auth::Config { demo: true, ..build_services::auth_config(&config) };
         if config.stores_must_exist {
             expect_store(&config, Part::Auth)?;

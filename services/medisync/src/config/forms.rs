@@ -58,8 +58,8 @@ pub(super) fn jwks(text: &str) -> Result<KeySource, &'static str> {
     if is_for_keys(&uri) { Ok(KeySource::Url(uri)) } else { Err(form) }
 }
 
-/// Whether keys may be had from there. Whoever could change the answer could sign for anybody: only
-/// this machine is asked in plaintext.
+/// Whether keys may be had from there. Anyone who could change the answer could sign for anybody:
+/// only this machine is asked in plaintext.
 pub(super) fn is_for_keys(uri: &Uri) -> bool {
     let Some(host) = uri.host().map(|host| host.trim_matches(['[', ']'])) else { return false };
     let near = || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());

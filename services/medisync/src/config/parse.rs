@@ -320,7 +320,7 @@ fn limits(s: &mut Sources) -> Option<Limits> {
     })
 }
 
-/// Two listeners of one process on one port: told before any is opened.
+/// Two listeners of one process on one port: an error before any is opened.
 fn check_ports(
     s: &mut Sources,
     listen: &BTreeMap<Part, SocketAddr>,

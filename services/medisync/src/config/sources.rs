@@ -17,14 +17,14 @@ use super::{
 };
 
 const PREFIX: &str = "MEDISYNC_";
-/// What tests are told by; no setting.
+/// Variables of tests; no settings.
 const TEST_PREFIX: &str = "MEDISYNC_TEST_";
 /// Variables that are not ours, and what they set.
 const ECOSYSTEMS: [(&str, &str); 2] = [
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "traces.otlp_endpoint"),
     ("OTEL_TRACES_SAMPLER_ARG", "traces.sample_share"),
 ];
-/// What is logged, as programs in Rust are told. It is no setting: it cannot be in a file.
+/// The log filter of programs in Rust. It is no setting: it cannot be in a file.
 const LOG_VARIABLE: &str = "RUST_LOG";
 /// The file itself can be named by the environment.
 pub(crate) const FILE_VARIABLE: &str = "MEDISYNC_CONFIG";
@@ -184,7 +184,7 @@ impl Sources {
         self.warning.as_deref()
     }
 
-    /// What other programs are told by as well: ours are the stronger ones. Empty is none.
+    /// Variables that other programs use as well: ours take precedence. Empty is none.
     fn read_ecosystems(&mut self, name: &str, value: &str) {
         let known = ECOSYSTEMS.iter().find(|(known, _)| *known == name);
         if let Some((name, key)) = known.filter(|_| !value.is_empty()) {
@@ -210,7 +210,7 @@ impl Sources {
         None
     }
 
-    /// It is not heard where a flag says what is logged; empty is none.
+    /// It is ignored where a flag gives the log level; empty is none.
     fn check_log_variable(&mut self, filter: String) {
         let by_flag = matches!(self.values.get("log_level"), Some((_, Origin::Flag)));
         if !filter.is_empty()
@@ -304,7 +304,7 @@ impl Sources {
     }
 }
 
-/// What Kubernetes tells every container of a Service that is named like us
+/// What Kubernetes sets in every container for a Service that is named like us
 /// (`MEDISYNC_SERVICE_HOST`, `MEDISYNC_GATEWAY_PORT_4004_TCP`, …): no setting of ours, all of which
 /// have two underscores before such an ending.
 fn is_service_link(rest: &str) -> bool {

@@ -34,7 +34,7 @@ pub(crate) fn load(source: &AuditKeySource) -> anyhow::Result<AuditKey> {
     }
 }
 
-/// Of several processes that do so at once, one makes it: whoever holds the folder's lock, which
+/// Of several processes that do so at once, one makes it: anyone who holds the folder's lock, which
 /// goes with the process.
 fn make(path: &Path) -> anyhow::Result<()> {
     let mut bytes = [0; 32];

@@ -145,7 +145,7 @@ impl Launched {
             }
             Part::Notification => notification::build(notification_config(config), kit).await?,
         };
-        // Auth is built before whoever hands entries to it.
+        // Auth is built before anyone who hands entries to it.
         let copies = self.copies.clone().unwrap_or_else(|| {
             let (urls, tls) = (addresses.urls(config, Part::Auth), Arc::clone(&kit.tls));
             Arc::new(AtAuth { urls, tls })
@@ -157,7 +157,7 @@ impl Launched {
     }
 }
 
-/// What auth is told; also by the commands that work without a mesh.
+/// Auth's configuration; also for commands that work without a mesh.
 pub(crate) fn auth_config(config: &Config) -> auth::Config {
     let settings = &config.auth;
     auth::Config {
@@ -185,7 +185,7 @@ fn patient_config(config: &Config, billing_urls: Vec<Uri>) -> patient::Config {
     }
 }
 
-/// What notification is told; also by the commands that work without a mesh.
+/// Notification's configuration; also for commands that work without a mesh.
 pub(crate) fn notification_config(config: &Config) -> notification::Config {
     let settings = &config.notification;
     notification::Config {
@@ -199,7 +199,7 @@ pub(crate) fn notification_config(config: &Config) -> notification::Config {
     }
 }
 
-/// What the gateway is told.
+/// The gateway's configuration.
 pub(crate) fn gateway_config(config: &Config, addresses: &Addresses) -> gateway::Config {
     let settings = &config.gateway;
     let patience = &settings.patience;
@@ -236,7 +236,7 @@ pub(crate) fn gateway_config(config: &Config, addresses: &Addresses) -> gateway:
 }
 
 /// The parts that the gateway calls without connecting to them: those of this process, unless it is
-/// told to go to another address.
+/// asked to go to another address.
 pub(crate) fn in_process(
     config: &Config,
     tls: &HashMap<Part, Arc<MeshTls>>,

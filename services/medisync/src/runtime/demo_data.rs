@@ -1,4 +1,4 @@
-//! The demo's users and patients, where the demo is on; and what an operator is told of it.
+//! The demo's users and patients, where the demo is on; and the warnings for operators.
 
 use std::sync::LazyLock;
 

@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 
 /// What does not answer so soon is away.
 const CHECK_WITHIN: Duration = Duration::from_secs(2);
-/// Checked by ourselves so often, so that the log tells of an outage that nobody asks about.
+/// Checked by ourselves so often, so that the log has an outage that nobody asks about.
 const CHECKED_EVERY: Duration = Duration::from_secs(5);
 /// Auth answers every few seconds, if only that nothing happened.
 const FEED_SILENT_S_MAX: i64 = 30;

@@ -2,7 +2,7 @@
 //!
 //! - `start` starts them in order, `supervisor` keeps what runs and stops it in order;
 //! - `build_services` makes services from the configuration, `demo_data` their demo data;
-//! - `health` knows whether the process is ready, `readiness_cache` tells gateways;
+//! - `health` knows whether the process is ready, `readiness_cache` answers gateways;
 //! - `admin` is the operators' listener;
 //! - `announce` prints what `up` and `run` say when they are ready;
 //! - `signals` and `reload` react to signals;

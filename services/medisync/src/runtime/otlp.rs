@@ -1,7 +1,7 @@
 //! Spans go to a collector by OTLP (gRPC), when there is one: gathered by a thread of their own,
 //! and dropped, counted, when there are more of them than it takes. No request waits for that.
 //!
-//! A process may run several parts; each is a service of its own for whoever looks at traces.
+//! A process may run several parts; each is a service of its own for anyone who looks at traces.
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +34,7 @@ use shared_middleware::{
 };
 use tonic::transport::Endpoint;
 
-/// So many spans wait for the collector at most: some seconds of a busy gateway's.
+/// This many spans wait for the collector at most: some seconds of a busy gateway's.
 const WAITING_MAX: usize = 8192;
 const BATCH_MAX: usize = 512;
 const SENT_EVERY: Duration = Duration::from_secs(1);

@@ -1,7 +1,7 @@
-//! What this process takes of its machine. It is told as metrics, by the names that the client
+//! What this process takes of its machine. It is exported as metrics, by the names that the client
 //! libraries of Prometheus give them, so that dashboards made for others fit.
 //!
-//! Linux tells all of it: processor time by the process's own clock, which counts nanoseconds, the
+//! Linux has all of it: processor time by the process's own clock, which counts nanoseconds, the
 //! rest in `/proc/self`. What cannot be read keeps the value that it had.
 
 use std::{

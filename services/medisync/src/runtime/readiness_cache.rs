@@ -1,4 +1,4 @@
-//! What a service of this process tells the gateways that ask whether requests should come here.
+//! The readiness of a service of this process, for gateways.
 //!
 //! The verdict is [`Health`]'s; here it is kept for a moment, so that many gateways that ask often
 //! cost the store one check.
@@ -29,7 +29,7 @@ impl StoresReady {
         Self { health, checked }
     }
 
-    /// Whoever comes while the store is asked waits for that same answer.
+    /// Anyone who comes while the store is asked waits for that same answer.
     async fn store_answers(&self, service: Part) -> bool {
         let Some(checked) = self.checked.get(&service) else { return false };
         let mut last = checked.lock().await;

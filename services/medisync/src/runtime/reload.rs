@@ -1,5 +1,5 @@
-//! What a process that serves reads again when it is told to (SIGHUP): certificates, which it looks
-//! at every second anyway, and what is logged. What is wrong with either changes nothing.
+//! What a process that serves reads again when it is asked to (SIGHUP): certificates, which it
+//! looks at every second anyway, and what is logged. What is wrong with either changes nothing.
 
 use std::{collections::HashMap, sync::Arc};
 

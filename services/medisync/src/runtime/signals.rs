@@ -10,7 +10,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// All of them, heard from the moment on when this was made.
+/// All of them, handled from the moment on when this was made.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -27,7 +27,7 @@ impl Signals {
     /// When the system refuses.
     pub(crate) fn install() -> io::Result<Self> {
         for ignored in [SignalKind::user_defined1(), SignalKind::user_defined2()] {
-            // Whoever asked once keeps the system from ending the process, listening or not.
+            // Anyone who asked once keeps the system from ending the process, listening or not.
             drop(signal(ignored)?);
         }
         Ok(Self {
@@ -47,7 +47,7 @@ impl Signals {
         }
     }
 
-    /// Waits for one more from the terminal: whoever asks twice does not want to wait.
+    /// Waits for one more from the terminal: anyone who asks twice does not want to wait.
     pub(crate) async fn interrupted(&mut self) {
         self.interrupt.recv().await;
     }

@@ -102,7 +102,7 @@ fn start_log(context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Serves until it is told to stop. What still waits for a disk or a server then, on a thread of
+/// Serves until it is asked to stop. What still waits for a disk or a server then, on a thread of
 /// its own, cannot be called off: it is waited for as long as `drain_seconds` lasts, and left.
 fn run(context: &Context, parts: Vec<Part>, up: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -166,7 +166,7 @@ async fn serve(
     tracing::info!("stopping");
     tokio::select! {
         () = running.stop(config.drain, config.leave) => {}
-        // Whoever asks twice does not want to wait.
+        // Anyone who asks twice does not want to wait.
         () = signals.interrupted() => tracing::warn!("second signal: exiting immediately"),
     }
     if let Some(traces) = traces {

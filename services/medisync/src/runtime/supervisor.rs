@@ -1,4 +1,4 @@
-//! What runs in this process, and how it is told to stop: from the outside in.
+//! What runs in this process, and how it is asked to stop: from the outside in.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -29,10 +29,10 @@ const TASKS_END_AT_LEAST: Duration = Duration::from_millis(200);
 /// What the gateway refused is recorded so soon, if auth is there.
 const REFUSALS_TOLD_WITHIN: Duration = Duration::from_secs(1);
 
-/// Whoever watches gRPC's health hears of a change so soon.
+/// Anyone who watches gRPC's health hears of a change so soon.
 const HEALTH_TOLD_EVERY: Duration = Duration::from_millis(250);
 
-/// What runs, and how it is told to stop: from the outside in.
+/// What runs, and how it is asked to stop: from the outside in.
 pub(crate) struct Running {
     pub(crate) gateway: Option<gateway::Running>,
     /// Ends when the gateway has, and auth knows what it refused.
@@ -158,7 +158,7 @@ impl Running {
         served
     }
 
-    /// From the outside in, so that whoever is still working finds whom it needs.
+    /// From the outside in, so that anyone who is still working finds whom it needs.
     ///
     /// All of it together takes no longer than the configured time: each stage has what the one
     /// before has left.

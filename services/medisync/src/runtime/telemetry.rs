@@ -14,14 +14,14 @@ use tracing_subscriber::{
 
 use crate::config::{LogFormat, log_filter};
 
-/// The proxy tells us what we log by ourselves, and calls a client that goes away an error: only
+/// The proxy logs what we log by ourselves, and calls a client that goes away an error: only
 /// who names one of these hears it.
 const QUIET: &str = "pingora_core=off,pingora_proxy=off";
 /// What no filter turns off: that the filter was changed.
 pub(crate) const CHANGES: &str = "medisync::log_level";
 /// The crates whose own lines are written so that no person and no token is in them. Of others we
-/// hear warnings and errors, whatever is asked for: at lower levels they tell what passes through
-/// them.
+/// log warnings and errors only, whatever is asked for: at lower levels they log what passes
+/// through them.
 const OURS: [&str; 10] = [
     "analytics",
     "auth",

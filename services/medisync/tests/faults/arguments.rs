@@ -13,7 +13,7 @@ const SEED: u64 = 1;
 #[derive(Clone)]
 pub(crate) struct Arguments {
     pub(crate) stacks: Vec<Kind>,
-    /// So many rounds: each fault once, then by chance. When it is not said, each once.
+    /// This many rounds: each fault once, then by chance. When it is not said, each once.
     pub(crate) rounds: Option<u32>,
     pub(crate) seed: u64,
     /// Only this fault.
@@ -36,7 +36,7 @@ impl Arguments {
         };
         let mut given = given;
         while let Some(name) = given.next() {
-            // Whoever lists tests, or runs those of some name, means others: these take minutes.
+            // Anyone who lists tests, or runs those of some name, means others: these take minutes.
             if name == "--list" || name == "--skip" || !name.starts_with('-') {
                 return Ok(None);
             }

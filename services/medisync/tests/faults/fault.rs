@@ -20,7 +20,7 @@ const MORTAL: [&str; 6] = ["gateway", "auth", "patient", "billing", "analytics",
 const AWAY_FOR: Duration = Duration::from_secs(3);
 /// And Kafka once for so long.
 const LONG_AWAY_FOR: Duration = Duration::from_secs(60);
-/// So many patients are registered while billing is away.
+/// This many patients are registered while billing is away.
 const WITHOUT_BILLING: u64 = 200;
 const REBALANCES: u32 = 3;
 

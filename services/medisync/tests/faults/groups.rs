@@ -19,7 +19,7 @@ const WATCHED_FOR: Duration = Duration::from_secs(120);
 const LOOKS_EVERY: Duration = Duration::from_millis(100);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
-/// Waits until the topic has so many records, and each group has committed all that it had then;
+/// Waits until the topic has this many records, and each group has committed all that it had then;
 /// how long that was after `since`. It blocks.
 pub(crate) fn caught_up(bootstrap: &str, records: u64, since: Instant) -> Duration {
     let readers: Vec<_> = GROUPS.iter().map(|group| client(bootstrap, group)).collect();

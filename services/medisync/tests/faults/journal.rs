@@ -92,7 +92,7 @@ impl Journal {
         }
     }
 
-    /// Waits until so many more writes are acknowledged.
+    /// Waits until this many more writes are acknowledged.
     pub(crate) async fn go_on_for(&self, writes: u64) {
         let mut acknowledged = self.acknowledged.subscribe();
         let enough = *acknowledged.borrow() + writes;

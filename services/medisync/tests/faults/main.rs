@@ -63,7 +63,7 @@ use crate::{
     writer::Writers,
 };
 
-/// So many writes are acknowledged before something breaks, and after it was mended.
+/// This many writes are acknowledged before something breaks, and after it was mended.
 const WRITES: std::ops::Range<u64> = 0..60;
 
 /// What one fault came to, in all its rounds.

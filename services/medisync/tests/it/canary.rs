@@ -103,7 +103,7 @@ fn percent_encoded(text: &str, space: &str) -> String {
     encoded.collect()
 }
 
-/// In both alphabets, as it reads in the middle of a longer text after so many bytes: without the
+/// In both alphabets, as it reads in the middle of a longer text after this many bytes: without the
 /// digits at both ends that depend on what stands beside it.
 fn base64(bytes: &[u8], before: usize) -> [String; 2] {
     let padded = [&[0; 2][..before], bytes].concat();

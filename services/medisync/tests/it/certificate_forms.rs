@@ -24,7 +24,7 @@ pub(crate) enum Expected {
     Taken,
 }
 
-/// A certificate, made; none for whoever shows none.
+/// A certificate, made; none for anyone who shows none.
 pub(crate) struct Shown {
     pub(crate) name: String,
     pub(crate) identity: Option<Identity>,

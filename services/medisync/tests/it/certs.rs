@@ -64,7 +64,7 @@ impl Authority {
         Self::by(&Identity::of(world, "ca"))
     }
 
-    /// Whoever has this certificate and key, whatever they are for.
+    /// Anyone who has this certificate and key, whatever they are for.
     pub(crate) fn by(Identity { pem, key }: &Identity) -> Self {
         let issuer = Issuer::from_ca_cert_pem(pem, KeyPair::from_pem(key).unwrap()).unwrap();
         Self { issuer, pem: pem.clone() }
@@ -99,7 +99,7 @@ impl Authority {
         let mut params = leaf(common_name, uris);
         change(&mut params);
         let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
-        // Whoever is to believe it has to see by whom it is.
+        // Anyone who is to believe it has to see by whom it is.
         Identity { pem: format!("{pem}{}", self.pem), key: key.serialize_pem() }
     }
 

@@ -52,7 +52,7 @@ impl Meanwhile {
         })
     }
 
-    /// Waits for so many more rounds.
+    /// Waits for this many more rounds.
     pub(crate) async fn goes_on(&self, rounds: u32) {
         let wanted = self.rounds.load(Ordering::SeqCst) + rounds;
         until("requests go on", || async {

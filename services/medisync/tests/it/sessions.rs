@@ -35,7 +35,7 @@ pub(crate) async fn cut_off(world: &World, caller: &Caller) {
     }
 }
 
-/// The token is refused there, to whoever asks later than this.
+/// The token is refused there, to anyone who asks later than this.
 pub(crate) async fn refused_by(latest: Instant, caller: &Caller, path: &str) {
     by(latest, "the token is refused", || async { caller.get(path).await.status == 401 }).await;
 }

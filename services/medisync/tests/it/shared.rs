@@ -1,8 +1,9 @@
 //! Meshes with default settings that several tests use at the same time: starting one takes longer
 //! than most stories do.
 //!
-//! Whoever uses one has patients, users and emails of its own, and neither counts what others may
-//! add to nor changes what others rely on: demo users, their passwords, keys, settings, processes.
+//! Anyone who uses one has patients, users and emails of its own, and neither counts what others
+//! may add to nor changes what others rely on: demo users, their passwords, keys, settings,
+//! processes.
 
 use std::{
     ops::Deref,

@@ -17,7 +17,7 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl 
     assert!(tokio::time::timeout(WITHIN, waited).await.is_ok(), "it never came to be: {what}");
 }
 
-/// Waits until it is so, and has it so for whoever asks later than this. A busy machine may take
+/// Waits until it is so, and has it so for anyone who asks later than this. A busy machine may take
 /// its time to answer: what counts is when it was asked.
 pub(crate) async fn by<F: Future<Output = bool>>(
     latest: Instant,

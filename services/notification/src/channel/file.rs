@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::{domain::Refusal, message::Rendered};
 
 const FOLDER_MODE: u32 = 0o700;
-/// So many files are many: only then is it worth to wait for what others wrote there.
+/// This many files are many: only then is it worth to wait for what others wrote there.
 const SYNCED_TOGETHER_MIN: usize = 8;
 
 /// A folder for messages.
@@ -34,7 +34,7 @@ pub(crate) struct FileChannel {
 // === impl FileChannel ===
 
 impl FileChannel {
-    /// So many files share one sync at most.
+    /// This many files share one sync at most.
     pub(crate) const BATCH_MAX: u32 = 64;
     /// Writing them takes no longer: a disk that does is as good as gone.
     pub(crate) const BATCH_S_MAX: u64 = 30;

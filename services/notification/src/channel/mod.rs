@@ -28,7 +28,7 @@ impl Channel {
         }
     }
 
-    /// So many messages are taken at once at most.
+    /// This many messages are taken at once at most.
     pub(crate) const fn batch_max(&self) -> u32 {
         match self {
             Self::File(_) => FileChannel::BATCH_MAX,
@@ -44,7 +44,7 @@ impl Channel {
         }
     }
 
-    /// Delivers each message; tells in the same order what became of it.
+    /// Delivers each message; returns the outcomes in the same order.
     pub(crate) async fn deliver(&self, messages: Vec<Rendered>) -> Vec<Result<(), Refusal>> {
         match self {
             Self::File(file) => file.deliver(messages).await,

@@ -35,7 +35,7 @@ static DEMO: LazyLock<String> = LazyLock::new(|| {
     format!("({})", ids.join(", "))
 });
 
-/// The service's store; and whether it shows what the demo's patients were told.
+/// The service's store; and whether it shows what the demo's patients were sent.
 #[derive(Clone)]
 pub(crate) struct Store(Db, bool);
 
@@ -71,12 +71,12 @@ impl Store {
         Ok(Self(Db::open(config, migrations).await?, true))
     }
 
-    /// The same, which shows what the demo's patients were told or not.
+    /// The same, which shows what the demo's patients were sent or not.
     pub(crate) fn showing_demo(self, demo: bool) -> Self {
         Self(self.0, demo)
     }
 
-    /// Removes what the demo's patients were told; the events that it was for.
+    /// Removes what the demo's patients were sent; the events that it was for.
     pub(crate) async fn remove_demo(&self) -> Result<Vec<Uuid>, DbError> {
         let sql =
             format!("delete from notification where patient_id in {} returning event_id", *DEMO);
@@ -93,7 +93,7 @@ impl Store {
         self.0.clone()
     }
 
-    /// What whoever delivered before was about to send, or waited to send, is due at once.
+    /// What anyone who delivered before was about to send, or waited to send, is due at once.
     pub(crate) async fn release(&self, now: Timestamp) -> Result<(), DbError> {
         let sql = "update notification set next_attempt_at = $1
                    where status = 'PENDING' and next_attempt_at > $1";
@@ -110,7 +110,7 @@ impl Store {
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        // A claim that is lost is made again: whoever had it is gone.
+        // A claim that is lost is made again: anyone who had it is gone.
         self.0.write_soon(move |tx| Box::pin(outgoing::claim(tx, due, claim))).await
     }
 
@@ -180,7 +180,7 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, all: &[New<'_>]) -> Result<(), DbErr
     Ok(())
 }
 
-/// Makes the notification of an event that was given up due again; tells whether there was one.
+/// Makes the notification of an event that was given up due again; returns whether there was one.
 pub(crate) async fn revive(tx: &mut Tx<'_>, again: &New<'_>) -> Result<bool, DbError> {
     let Delivered { partition, offset, record, .. } = again.delivered;
     let headers = serde_json::to_string(&record.headers).expect("pairs of texts are JSON");

@@ -1,7 +1,7 @@
 //! What is to be delivered: taken by the sender, and what became of it.
 //!
 //! Of each patient the oldest one is due. In place of a change the last of those is delivered that
-//! wait, if one message may tell of them all: it tells of the earlier ones, too, and what becomes
+//! wait, if one message may cover them all: it covers the earlier ones, too, and what becomes
 //! of it becomes of them.
 
 use std::collections::{HashMap, HashSet};
@@ -24,7 +24,7 @@ use crate::{
 /// What a sender needs of a notification, as [`Pending::read`] reads it.
 const PENDING: &str = "n.seq, n.event_id, n.patient_id, n.kind, n.created_at, n.attempts, n.event,
                        n.headers, n.source_part, n.source_offset";
-/// A look goes through so many pages: of one patient there may be many.
+/// A look goes through this many pages: of one patient there may be many.
 const PAGES_MAX: usize = 8;
 
 /// A notification that is to be delivered. It names a person, and is not printed.
@@ -43,7 +43,7 @@ pub(crate) struct Pending {
     pub(crate) headers: Vec<(String, String)>,
     /// Where it was read from.
     pub(crate) source: Source,
-    /// It tells of the changes before it, too, of which nothing was sent.
+    /// It covers the changes before it, too, of which nothing was sent.
     pub(crate) tells_of_earlier: bool,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Claim {
     /// When the claim runs out.
     pub(crate) until: Timestamp,
     pub(crate) count_max: u32,
-    /// Of a patient's changes one message tells in so much time.
+    /// Of a patient's changes one message is sent in this time.
     pub(crate) interval: SignedDuration,
 }
 
@@ -80,7 +80,7 @@ impl Due {
     }
 }
 
-/// Looks for what is due, oldest first: at most so many, and not at everything.
+/// Looks for what is due, oldest first: at most this many, and not at everything.
 pub(super) async fn due(tx: &mut Tx<'_>, now: Timestamp, count_max: u32) -> Result<Due, DbError> {
     let (mut found, mut seen, mut last) = (Due::default(), HashSet::new(), 0);
     for _ in 0..PAGES_MAX {
@@ -125,7 +125,7 @@ async fn first_of(
 }
 
 /// Those of the due ones that nobody has taken meanwhile; in place of a change the last of those
-/// that one message can tell of.
+/// that one message can cover.
 pub(super) async fn claim(
     tx: &mut Tx<'_>,
     due: Due,
@@ -159,7 +159,7 @@ pub(super) async fn claim(
 }
 
 /// The last pending message of the patient whose change is due; none, and the change is postponed,
-/// when the patient was told of one lately.
+/// when the patient was sent one lately.
 async fn last_of(
     tx: &mut Tx<'_>,
     first: Pending,
@@ -203,7 +203,7 @@ async fn postpone_behind(tx: &mut Tx<'_>, behind: Vec<i64>) -> Result<(), DbErro
     tx.execute(&sql, &[many::numbers(behind)]).await.map(drop)
 }
 
-/// What a message tells of beside its own event is not due before it.
+/// What a message covers beside its own event is not due before it.
 async fn postpone_earlier(
     tx: &mut Tx<'_>,
     pending: &Pending,
@@ -283,7 +283,7 @@ async fn keep(
     }
 }
 
-/// It is tried again then; so many tries do not count.
+/// It is tried again then; this many tries do not count.
 async fn put_off(
     tx: &mut Tx<'_>,
     pending: &Pending,

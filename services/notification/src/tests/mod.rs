@@ -78,7 +78,7 @@ const fn each_its_own() -> MessageLimits {
     MessageLimits { update_interval: Duration::ZERO, address: None }
 }
 
-/// A time that goes on when it is told to.
+/// A time that goes on when it is asked to.
 #[derive(Clone)]
 struct Time(Arc<Mutex<Timestamp>>);
 

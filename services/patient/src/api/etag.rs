@@ -39,7 +39,7 @@ pub(super) fn condition(headers: &HeaderMap) -> Condition {
     }
 }
 
-/// Whether whoever asks has this version already.
+/// Whether anyone who asks has this version already.
 pub(super) fn is_known(headers: &HeaderMap, version: i64) -> bool {
     match named(headers, IF_NONE_MATCH, true) {
         None => false,

@@ -202,7 +202,7 @@ async fn register_patient(
 
 /// Changes a patient's details: all of them at once.
 ///
-/// What changes nothing leaves the version as it is, and nobody is told of it.
+/// What changes nothing leaves the version as it is, and no event is published.
 #[utoipa::path(
     put,
     path = "/patients/{id}",
@@ -288,7 +288,7 @@ fn one(patient: Patient) -> Response {
     response
 }
 
-/// A request in progress is over soon: whoever repeats it is told when to come back.
+/// A request in progress is over soon: a repetition is asked to come back.
 fn refused(error: Error) -> Failure {
     let soon = matches!(error, Error::InProgress);
     let failure = Failure::from(error);

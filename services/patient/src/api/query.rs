@@ -16,7 +16,7 @@ use crate::{
 
 /// What cursors remember has changed so often. Those of before sorted and searched otherwise.
 const FORM: u8 = 1;
-/// A search has at most so many characters.
+/// A search has at most this many characters.
 const SEARCH_CHARS_MAX: usize = 100;
 
 /// Which page, asked by query string.
@@ -117,7 +117,7 @@ pub(super) struct Page {
     sort: Sort,
     /// Patients in it at most.
     pub(super) size: u32,
-    /// One more patient than the page has is asked for: it tells whether there is a next one.
+    /// One more patient than the page has is asked for: it shows whether there is a next one.
     pub(super) list: List,
 }
 

@@ -1,6 +1,6 @@
 //! The calls to billing. An account that is wanted alone has a call of its own, in the trace of the
 //! request that wants it. Those that are wanted while calls are under way share the next one, which
-//! is made in the trace of the first of them; billing is told the traces of all.
+//! is made in the trace of the first of them; billing gets the traces of all.
 
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, future::join_all};
@@ -24,7 +24,7 @@ use crate::domain::Patient;
 
 /// Billing opens no more by one call.
 const ACCOUNTS_MAX: usize = 32;
-/// So many calls are under way at once: enough that those who wait for one that is slow are not
+/// This many calls are under way at once: enough that those who wait for one that is slow are not
 /// many, and few enough that calls are shared.
 const CALLS_AT_ONCE: usize = 4;
 
@@ -103,7 +103,7 @@ async fn together(
         traceparent: trace.map(|trace| trace.traceparent()).unwrap_or_default(),
     });
     let request = CreateBillingAccountsRequest { accounts: accounts.collect() };
-    // Whoever does not wait so long has gone before.
+    // Anyone who does not wait so long has gone before.
     let until = wanted.iter().map(|wanted| wanted.until).max().unwrap_or_else(Instant::now);
     let mut client = client.clone();
     let calling = call(about("CreateBillingAccounts", until), request, async move |request| {

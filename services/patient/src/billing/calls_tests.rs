@@ -114,7 +114,7 @@ fn opened(patient: &str) -> CreateBillingAccountResponse {
     }
 }
 
-/// What comes of asking for the accounts of so many patients at once, each in a trace of its own.
+/// What comes of asking for the accounts of this many patients at once, each in a trace of its own.
 async fn ask(billing: &GrpcBilling, patients: u128) -> Vec<Result<String, Code>> {
     let asked = (1..=patients).map(|n| async move {
         let jane = patient(n);

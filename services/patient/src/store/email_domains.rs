@@ -1,5 +1,5 @@
 //! Addresses that were kept before domains were written in their ASCII form: rewritten when the
-//! service starts. Nobody is told, since the mailbox is the same.
+//! service starts. No event is published, since the mailbox is the same.
 
 use kit::{
     db::{Db, DbError, Engine, Tx},
@@ -11,10 +11,10 @@ use uuid::Uuid;
 use super::patients::{self, COLUMNS};
 use crate::domain::{Details, Patient, Text};
 
-/// So many rows are looked at in one transaction.
+/// This many rows are looked at in one transaction.
 const AT_ONCE: u32 = 500;
 
-/// Rewrites them all. Two patients with one mailbox stay as they are, and somebody is told.
+/// Rewrites them all. Two patients with one mailbox stay as they are, and are logged.
 pub(super) async fn rewrite(db: &Db) -> Result<(), DbError> {
     let mut after = Uuid::nil();
     loop {

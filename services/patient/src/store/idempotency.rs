@@ -73,7 +73,7 @@ pub(super) async fn begin(
     .map(drop)
 }
 
-/// The same for many; tells for how many there was none.
+/// The same for many; returns for how many there was none.
 pub(super) async fn begin_all(tx: &mut Tx<'_>, keyed: &[&Registration]) -> Result<u64, DbError> {
     let mut values = Vec::new();
     // In one order, so that groups of two replicas do not wait for each other.
@@ -123,7 +123,7 @@ pub(super) async fn finish_all(
     tx.execute(&sql, &[json!(answers).to_string().into(), ids]).await.map(drop)
 }
 
-/// Keeps the final answer, unless there is one or the patient was removed meanwhile; tells which
+/// Keeps the final answer, unless there is one or the patient was removed meanwhile; returns which
 /// one it is.
 pub(super) async fn finish(
     tx: &mut Tx<'_>,

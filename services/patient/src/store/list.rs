@@ -252,7 +252,7 @@ mod tests {
         assert!(plan.contains("patient_search VIRTUAL TABLE"), "{plan}");
     }
 
-    /// The same of PostgreSQL, with so many patients that its planner takes them seriously.
+    /// The same of PostgreSQL, with this many patients that its planner takes them seriously.
     #[tokio::test]
     async fn on_postgres_no_page_and_no_search_scans() {
         for engine in engines().into_iter().filter(|engine| *engine == Engine::Postgres) {

@@ -82,7 +82,7 @@ pub(crate) struct Change {
 pub(crate) enum FirstAnswer {
     /// It is, or has no key: the patient was registered.
     Now,
-    /// It is not: what the first one was told, or would have been before billing answered.
+    /// It is not: the first response, or what it would have been before billing answered.
     Before { patient_id: Uuid, answer: String, is_final: bool },
 }
 
@@ -119,8 +119,8 @@ impl Store {
         self.groups.register(&self.db, new).await
     }
 
-    /// Keeps the final answer under the key, unless there is one; tells which one it is, or nothing
-    /// when the patient was removed.
+    /// Keeps the final answer under the key, unless there is one; returns which one it is, or
+    /// nothing when the patient was removed.
     pub(crate) async fn finish(
         &self,
         key: IdempotencyKey,

@@ -23,7 +23,7 @@ pub(super) const COLUMNS: &str =
     "id, name, email, address, date_of_birth, registered_date, version,
     created_at, updated_at, billing_account";
 
-/// So many they are.
+/// This many they are.
 pub(super) const COLUMN_COUNT: usize = 10;
 
 /// What [`values`] are written to, in their order.
@@ -46,7 +46,7 @@ pub(super) async fn register(tx: &mut Tx<'_>, new: Registration) -> Result<First
     Ok(FirstAnswer::Now)
 }
 
-/// What changes nothing leaves the version as it is, and nobody is told.
+/// What changes nothing leaves the version as it is, and no event is published.
 pub(super) async fn update(
     tx: &mut Tx<'_>,
     change: Change,
@@ -175,7 +175,7 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, patient: &Patient) -> Result<(), DbE
     }
 }
 
-/// New patients, but for those whose email is taken; tells how many. Of this PostgreSQL alone is
+/// New patients, but for those whose email is taken; returns how many. Of this PostgreSQL alone is
 /// asked.
 pub(super) async fn insert_all(tx: &mut Tx<'_>, patients: &[&Patient]) -> Result<u64, DbError> {
     let mut keyed: Vec<_> =

@@ -1,13 +1,13 @@
 //! Patients of before there was a normal form of names: what they are found and sorted by is made
-//! when the service starts, before it serves. Nobody is told, since nothing of them changes.
+//! when the service starts, before it serves. No event is published, since nothing of them changes.
 
 use kit::db::{Db, DbError};
 
 use super::patients::{self, COLUMNS};
 
-/// So many rows are prepared in one transaction.
+/// This many rows are prepared in one transaction.
 const AT_ONCE: u32 = 500;
-/// It is said how far it is after so many.
+/// It is said how far it is after this many.
 const TOLD_AFTER: u64 = 50_000;
 
 /// Prepares them all.

@@ -120,7 +120,7 @@ log.cleaner.dedupe.buffer.size=4194304
     fn security_settings(&self, folder: &str) -> String {
         let mut text = String::new();
         if self.security == Security::Guarded {
-            // Whoever comes without a name: the brokers themselves, and the tests.
+            // Anyone who comes without a name: the brokers themselves, and the tests.
             text.push_str(
                 "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS

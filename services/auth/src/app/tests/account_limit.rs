@@ -5,7 +5,7 @@ use crate::account_limit::Attempt;
 
 const AWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
 
-/// Tries with a wrong password from so many addresses; how many got as far as it.
+/// Tries with a wrong password from this many addresses; how many got as far as it.
 async fn flood(sign_in: &SignIn, email: &str, addresses: std::ops::Range<u8>) -> usize {
     let mut compared = 0;
     for last in addresses {
@@ -106,7 +106,7 @@ async fn of_one_user_the_last_twenty_places_are_kept() {
     }
 }
 
-/// With no permit to be had, whoever is not refused before would wait for ever.
+/// With no permit to be had, anyone who is not refused before would wait for ever.
 #[tokio::test]
 async fn who_is_refused_for_the_limit_costs_no_hash() {
     for engine in engines() {

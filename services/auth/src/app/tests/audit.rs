@@ -127,7 +127,7 @@ async fn a_copy_that_was_changed_is_found() {
             let db = world.app().store.db();
             let verdict = async || verify_copy(Part::Patient, db, &audit_key()).await.unwrap();
             assert!(verdict().await.entries() == Some(100));
-            // Whoever owns the store can take away what keeps others from it.
+            // Anyone who owns the store can take away what keeps others from it.
             let write = db.write(move |tx| {
                 Box::pin(async move {
                     let first = match tx.engine() {

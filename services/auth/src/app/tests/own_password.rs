@@ -1,4 +1,4 @@
-//! A user's own password: by whoever knows it, and everybody is signed out.
+//! A user's own password: by anyone who knows it, and everybody is signed out.
 
 use super::*;
 use crate::domain::OwnPassword;

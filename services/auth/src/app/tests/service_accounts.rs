@@ -17,7 +17,7 @@ impl World {
         self.sign_in().await.by_key(key.clone()).await
     }
 
-    /// Waits until so many sign-ins were ended; tells which.
+    /// Waits until this many sign-ins were ended; tells which.
     async fn ended(&self, count: usize) -> Vec<Uuid> {
         loop {
             let ended = self.app().store.revocations_after(0, 10).await.unwrap();

@@ -76,8 +76,8 @@ async fn a_refresh_token_works_once_and_its_return_ends_the_sign_in() {
     }
 }
 
-/// Nothing is left to do for whoever asked the store: no crash and no client that leaves before its
-/// answer keeps the sign-in alive.
+/// Nothing is left to do for anyone who asked the store: no crash and no client that leaves before
+/// its answer keeps the sign-in alive.
 #[tokio::test]
 async fn the_transaction_that_finds_a_token_spent_ends_the_sign_in() {
     for engine in engines() {

@@ -51,7 +51,7 @@ async fn whoever_gives_up_in_the_middle_leaves_nothing_that_another_comes_into()
     for engine in engines() {
         let world = World::on(engine).await;
         if world.db.engine() == Engine::Sqlite {
-            // There whoever has begun is waited for.
+            // There anyone who has begun is waited for.
             continue;
         }
         for round in 0..20 {

@@ -2,7 +2,7 @@
 //!
 //! A balancer, a pooler or a server that hangs leaves both ends of a TCP connection open and
 //! acknowledges whatever is sent: no time-out of TCP ends such a connection, and the server's own
-//! `statement_timeout` is never heard of. So the client has a time-out of its own, and it is here,
+//! `statement_timeout` never arrives. So the client has a time-out of its own, and it is here,
 //! below every statement of every task: none can be forgotten. It counts the requests that were
 //! sent (`Query` and `Sync` messages) and the answers that came (`ReadyForQuery`), as PostgreSQL's
 //! documentation describes under "Message Flow". While there are more of the first, and not a byte
@@ -25,7 +25,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// How long the answers of one connection may take, and when it was heard of last.
+/// How long the answers of one connection may take, and when the last bytes came.
 #[derive(Clone)]
 pub(super) struct Answers(Arc<Shared>);
 
@@ -36,7 +36,7 @@ struct Shared {
     silence: Silence,
 }
 
-/// Since when a connection of this store was silent that was given up: others that were not heard
+/// Since when a connection of this store was silent that was given up: others that received nothing
 /// of since are likely to be no better.
 #[derive(Clone)]
 pub(super) struct Silence {
@@ -61,9 +61,9 @@ pub(super) struct Watched<S> {
 /// (four bytes), and the rest.
 struct Messages {
     header: [u8; 5],
-    /// So many bytes of the header are there.
+    /// This many bytes of the header are there.
     have: usize,
-    /// So many bytes of the message are still to come.
+    /// This many bytes of the message are still to come.
     rest: usize,
 }
 
@@ -98,7 +98,7 @@ impl Answers {
         self.0.within_ms.store(within_ms, Ordering::Relaxed);
     }
 
-    /// Whether another connection was given up that had been silent since before this one was heard
+    /// Whether another connection was given up that had been silent since before this one received
     /// of last.
     pub(super) fn are_doubtful(&self) -> bool {
         let heard_ms = self.0.heard_ms.load(Ordering::Relaxed);
@@ -113,7 +113,7 @@ impl Answers {
         self.0.heard_ms.store(self.0.silence.ms(at), Ordering::Relaxed);
     }
 
-    /// What is said of a connection that was not heard of for as long as is allowed.
+    /// The error of a connection whose answer is overdue.
     pub(super) fn give_up(&self) -> io::Error {
         let (owner, silence) = (self.0.owner, &self.0.silence);
         let since = Instant::now().checked_sub(self.allowed()).unwrap_or(silence.began);

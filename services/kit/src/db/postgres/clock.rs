@@ -74,7 +74,7 @@ impl ServerClock {
         Some(self.machine.get()?.now().duration_since(self.now()))
     }
 
-    /// Tells how far the machine's clock is from this one.
+    /// Returns how far the machine's clock is from this one.
     fn compare(&self) -> Option<SignedDuration> {
         let skew = self.skew()?;
         self.metrics.clock_skew(skew);

@@ -29,7 +29,7 @@ use crate::db::{DbConfig, DbError};
 
 /// A server that answers nothing for so long is gone, unless the URL says otherwise.
 const SILENT_AT_MOST: Duration = Duration::from_secs(30);
-/// A transaction whose process is not heard of any more holds its locks no longer: nothing of ours
+/// A transaction whose process is gone holds its locks no longer: nothing of ours
 /// waits in one for anybody else.
 const IDLE_IN_TRANSACTION_S: u64 = 10;
 /// The server gives up a statement that takes too long. A connection on which it does not say so

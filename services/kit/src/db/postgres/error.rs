@@ -1,4 +1,4 @@
-//! What a failure is to whoever uses the store: worth another try, a constraint, or a mistake.
+//! What a failure is to anyone who uses the store: worth another try, a constraint, or a mistake.
 
 use std::{error::Error as _, io};
 

@@ -29,7 +29,7 @@ use crate::db::DbError;
 const KEPT_FOR: Duration = Duration::from_secs(5);
 /// The holder says something so often, and who waits asks so often whether the lease is free.
 const ASKED_EVERY: Duration = Duration::from_secs(1);
-/// What is not answered by then was not heard.
+/// What is not answered by then was lost.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// So long the holder believes in its lease after it last said something that was answered.
 const BELIEVED_FOR: Duration = Duration::from_secs(4);
@@ -62,7 +62,7 @@ pub(in crate::db) struct PostgresLease {
     _asking: AbortOnDropHandle<()>,
 }
 
-/// Wakes whoever holds the lease of this name.
+/// Wakes anyone who holds the lease of this name.
 pub(super) async fn notify(client: &Client, name: &str) -> Result<(), DbError> {
     let sql = "select pg_notify(current_schema() || '.' || $1, '')";
     client.execute(sql, &[&name]).await.map(drop).map_err(failed)
@@ -109,14 +109,14 @@ impl PostgresLease {
         self.woken.notified().await;
     }
 
-    /// Gives it back, and tells who waits for it.
+    /// Gives it back, and returns who waits for it.
     pub(in crate::db) async fn release(self) -> Result<(), DbError> {
         let sql = format!("select pg_advisory_unlock({}); notify {}", self.lock, self.free);
         self.client.batch_execute(&sql).await.map_err(failed)
     }
 }
 
-/// Waits until this session has the lock; tells when it asked for it.
+/// Waits until this session has the lock; returns when it asked for it.
 async fn wait_for(client: &Client, lock: i64, woken: &Notify) -> Result<Instant, DbError> {
     loop {
         let asked = Instant::now();

@@ -38,7 +38,7 @@ use crate::audit::AppendLock;
 
 /// What guards migrations, so that two replicas may start at once: any number that is ours alone.
 const MIGRATION_LOCK: i64 = 0x6d65_6469_7379_6e63;
-/// A migration may take its time. The server finds out within seconds that whoever migrates is
+/// A migration may take its time. The server finds out within seconds that anyone who migrates is
 /// gone, also while a statement waits (older servers: when it does not any more), or within a
 /// minute that its machine is.
 const MIGRATION_SESSION: &str = "set statement_timeout = 0; set tcp_keepalives_idle = 15;
@@ -116,7 +116,7 @@ impl Postgres {
         PostgresLease::take(&self.connections, name).await
     }
 
-    /// Wakes whoever holds the lease of this name.
+    /// Wakes anyone who holds the lease of this name.
     pub(super) async fn notify(&self, name: &'static str) -> Result<(), DbError> {
         let reached = self.pool.get().await;
         let connection = reached.map_err(|error| self.unreached.cause_of(error))?;

@@ -1,7 +1,7 @@
 //! TLS to the server, by rustls as everywhere, and what is between that and `tokio_postgres`.
 //!
 //! `tokio_postgres` gives the socket to its TLS library after asking the server for TLS, and keeps
-//! it to itself when there is none. Here it is told to give it at once ("direct" negotiation), and
+//! it to itself when there is none. Here it is asked to give it at once ("direct" negotiation), and
 //! the request is made here: so every stream, with TLS and without, is a [`Watched`] one.
 
 use std::{io, sync::Arc};
@@ -55,8 +55,8 @@ pub(super) struct Negotiation {
 /// What a connection runs over: the socket, or TLS over it.
 type Stream = Either<Socket, Box<Encrypted>>;
 
-/// Takes whatever certificate the server shows, as `sslmode=prefer` and `require` mean it: whoever
-/// listens in learns nothing, whoever stands between may.
+/// Takes whatever certificate the server shows, as `sslmode=prefer` and `require` mean it: anyone
+/// who listens in learns nothing, anyone who stands between may.
 #[derive(Debug)]
 struct AnyCertificate(CryptoProvider);
 

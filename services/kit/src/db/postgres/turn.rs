@@ -1,4 +1,4 @@
-//! The turn to migrate: one replica after the other, and whoever waits says so, and for whom.
+//! The turn to migrate: one replica after the other, and anyone who waits says so, and for whom.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(100);
 const TOLD_AFTER: Duration = Duration::from_secs(2);
 const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// Whose session has a lock, as far as the server tells us: not where another user's is.
+/// Whose session has a lock, as far as the server shows us: not where another user's is.
 const HOLDER: &str = "
     select a.pid::text || coalesce(' of ' || nullif(a.application_name, ''), '') ||
            coalesce(' at ' || host(a.client_addr), '') ||

@@ -36,7 +36,7 @@ use crate::{
     files,
 };
 
-/// So many transactions wait for the writer at most; a further one waits to wait.
+/// This many transactions wait for the writer at most; a further one waits to wait.
 pub(super) const WAITING_MAX: usize = 1024;
 /// Prepared statements kept by each connection.
 const STATEMENTS_KEPT: usize = 64;

@@ -1,4 +1,4 @@
-//! Room on the disk that is kept for the audit trail: whoever reads is recorded, and patients'
+//! Room on the disk that is kept for the audit trail: anyone who reads is recorded, and patients'
 //! records are to be read when the disk is full, too.
 //!
 //! The room is a file beside the store. When a commit finds the disk full the file goes, and until
@@ -19,7 +19,7 @@ use rustix::{
 
 /// At most: an entry takes some hundred bytes.
 const BYTES_MAX: u64 = 8 << 20;
-/// Of a small disk, no more than one part in so many.
+/// Of a small disk, no more than one part in this many.
 const SHARE_OF_DISK: u64 = 16;
 
 /// A store's reserve.

@@ -1,4 +1,4 @@
-//! The writer's thread: takes what waits, commits it together, tells everybody.
+//! The writer's thread: takes what waits, commits it together, and notifies the callers.
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::mpsc;
@@ -13,14 +13,14 @@ use crate::{
     db::{DbError, Metrics, Purpose},
 };
 
-/// So many share one commit at most.
+/// This many share one commit at most.
 const GROUP_MAX: usize = 64;
-/// The log is written into the file when it has so many pages: as SQLite would; with little room.
+/// The log is written into the file when it has this many pages: as SQLite would; with little room.
 const CHECKPOINT_PAGES: (u32, u32) = (1000, 64);
 /// Work for the writer.
 pub(super) struct Job {
     pub(super) purpose: Purpose,
-    /// Runs in the open transaction, and says whom to tell of the commit.
+    /// Runs in the open transaction, and returns whom to notify of the commit.
     pub(super) work: Work,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Outcome {
     pub(super) tell: Tell,
 }
 
-/// Tells whoever waits whether the commit worked.
+/// Notifies the caller whether the commit worked.
 type Tell = Box<dyn FnOnce(Result<(), DbError>) + Send>;
 
 /// The thread's life.
@@ -50,7 +50,7 @@ pub(super) fn write_all(
                 tracing::info!("disk has space again, accepting writes");
                 checkpoint_at(&connection, CHECKPOINT_PAGES.0);
             } else {
-                // Whoever else waits is told that the store is not available.
+                // Anyone else who waits is told that the store is not available.
                 group.retain(|job| job.purpose == Purpose::Trail);
             }
         }
@@ -58,7 +58,7 @@ pub(super) fn write_all(
         if let Err(error) = began {
             metrics.failed(&error);
             tracing::error!(error = %error, "cannot begin a transaction");
-            // The jobs are dropped unrun: whoever waits is told that the store is not available.
+            // The jobs are dropped unrun: anyone who waits is told that the store is not available.
             group.clear();
             continue;
         }

@@ -1,4 +1,4 @@
-//! Where Kafka is and how it is spoken to: `kafka://…` read, and told to librdkafka.
+//! Kafka's URL (`kafka://…`), and librdkafka's configuration from it.
 //!
 //! ```text
 //! kafka://[user:password@]host:port[,host:port…][?parameter=value&…]
@@ -36,9 +36,9 @@ pub struct KafkaConfig {
     pub prefix: String,
     /// Topics that are made when they are missing: their names without the prefix.
     pub topics: Vec<String>,
-    /// So many partitions they are made with.
+    /// This many partitions they are made with.
     pub partitions: i32,
-    /// On so many brokers; the cluster's own default when none.
+    /// On this many brokers; the cluster's own default when none.
     pub replication: Option<i32>,
 }
 
@@ -114,7 +114,7 @@ impl KafkaUrl {
         Ok(())
     }
 
-    /// What librdkafka is told whatever it is used for.
+    /// librdkafka's configuration, whatever it is used for.
     pub(super) fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.brokers).set("client.id", "medisync");

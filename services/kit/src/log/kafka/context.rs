@@ -1,4 +1,4 @@
-//! What librdkafka tells us beside what it was asked: errors, its log, statistics.
+//! librdkafka's callbacks: errors, its log, statistics.
 
 use std::{
     collections::HashMap,
@@ -11,12 +11,12 @@ use rdkafka::{
 };
 
 /// What librdkafka's log says when a broker hangs up, and when that was after greetings: so it does
-/// on whoever does not log in where that is wanted.
+/// on anyone who does not log in where that is wanted.
 const HUNG_UP: &str = "Disconnected:";
 const WAS_UP: &str = "in state UP";
 const HANG_UP: &str = "the brokers hang up: they may want a user and password";
 
-/// What was heard from the brokers last.
+/// The last state of the brokers.
 #[derive(Default)]
 pub(super) struct Heard {
     failure: Mutex<Option<Failure>>,
@@ -29,7 +29,7 @@ pub(super) struct Heard {
 enum Failure {
     /// No other try will change it: how we come is wrong, not when.
     Refused(&'static str),
-    /// The brokers hang up on whoever does not say who it is; or they are about to end.
+    /// The brokers hang up on anyone who does not say who it is; or they are about to end.
     HangUp,
     /// In librdkafka's words.
     Other(String),
@@ -111,7 +111,7 @@ impl Failure {
 // === impl Ear ===
 
 impl ClientContext for Ear {
-    /// Our own words say what matters, where it matters; these are for whoever looks closer.
+    /// Our own words say what matters, where it matters; these are for anyone who looks closer.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         if facility == "FAIL" && message.contains(HUNG_UP) {
             // Without the thread that it names first.

@@ -1,6 +1,6 @@
 //! Who the members of a group are to its coordinator, while this process lives.
 //!
-//! A member that was not heard of for the length of a session joins again as a new one. The group
+//! A member that was silent for the length of a session joins again as a new one. The group
 //! would wait for the old one, which will never come, before anybody reads on: after a broker's
 //! absence all members of all groups are such. With a name of its own (static membership, KIP-345)
 //! a member that joins again takes the place of what it was at once. So does a reader that follows

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::log::{LogError, Positions};
 
-/// A store that has not told all positions by then is away.
+/// A store that has not returned all offsets by then is unavailable.
 const TOLD_WITHIN: Duration = Duration::from_secs(3);
 
 /// What a member knows while the group is rebalanced.

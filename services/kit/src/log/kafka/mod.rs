@@ -1,7 +1,7 @@
 //! Apache Kafka, by librdkafka.
 //!
-//! - `config`: the URL, and what librdkafka is told.
-//! - `context`: what it tells us.
+//! - `config`: the URL, and librdkafka's configuration.
+//! - `context`: its callbacks.
 //! - `topics`: topics that are missing are made.
 //! - `publisher`: the producer.
 //! - `reader`: a reader on its own, or one that is a `member` of a group.
@@ -31,7 +31,7 @@ use self::{
 };
 use super::{EventLog, LogError, Positions, Record, Start, Subscription};
 
-/// Brokers that do not answer so soon are away. Less than whoever asks waits, who would not know
+/// Brokers that do not answer so soon are away. Less than anyone who asks waits, who would not know
 /// why.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(1500);
 

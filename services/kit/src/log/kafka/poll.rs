@@ -28,7 +28,7 @@ const POLLS_FOR: Duration = Duration::from_millis(50);
 const TAKEN_WITHIN: Duration = Duration::from_secs(2);
 /// A broker that does not say so soon where a partition ends is asked again after the next poll.
 const ASKS_WITHIN: Duration = Duration::from_secs(1);
-/// Polls of a member that leaves, for the brokers to be told: whoever is not heard to leave is
+/// Polls of a member that leaves, for the brokers to notice: a member that does not leave is
 /// waited for, as long as a session lasts.
 const LEAVING_POLLS_MAX: u32 = 20;
 const LEFT_AFTER_POLLS: u32 = 4;
@@ -148,8 +148,8 @@ impl<C: ConsumerContext> Poller<C> {
         Ok(())
     }
 
-    /// Commits to the coordinator what has taken effect: only for whoever watches the group, since
-    /// the position that counts is in the consumer's store.
+    /// Commits to the coordinator what has taken effect: only for anyone who watches the group,
+    /// since the position that counts is in the consumer's store.
     fn tell_done(&self) {
         let done = self.assigned.take_done();
         if done.is_empty() {

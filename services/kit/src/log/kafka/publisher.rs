@@ -30,7 +30,7 @@ use crate::log::{LogError, Record};
 
 /// A batch that is not acknowledged by then is taken back; the relay tries again.
 const PUBLISHED_WITHIN: Duration = Duration::from_secs(10);
-/// Whoever failed and did not try again for so long is not the one that publishes any more.
+/// Anyone who failed and did not try again for so long is not the one that publishes any more.
 const FAILURE_COUNTS_FOR: Duration = Duration::from_secs(30);
 
 /// Publishes, one batch at a time.
@@ -53,7 +53,7 @@ impl Publisher {
         Ok(Self { url, heard, producer, publishing, failed })
     }
 
-    /// The producer, which also tells what it knows of the brokers.
+    /// The producer, which also knows the state of the brokers.
     pub(super) fn producer(&self) -> Arc<FutureProducer<Ear>> {
         Arc::clone(&self.producer.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -138,7 +138,7 @@ async fn deliver(
 }
 
 fn why_broken(code: RDKafkaErrorCode, reason: String) -> String {
-    // Whoever may write to any topic may be idempotent.
+    // Anyone who may write to any topic may be idempotent.
     let no_right = code == RDKafkaErrorCode::ClusterAuthorizationFailed;
     if no_right { format!("no right to write to any topic: {reason}") } else { reason }
 }

@@ -41,14 +41,14 @@ const ASKS_WITHIN: Duration = Duration::from_secs(3);
 
 /// The partitions that a reader has.
 pub(super) struct Assigned {
-    /// The topic, as whoever reads it knows it.
+    /// The topic, as anyone who reads it knows it.
     topic: String,
     partitions: Mutex<BTreeMap<i32, Where>>,
     /// Why the reader cannot go on.
     failure: Mutex<Option<LogError>>,
-    /// What was done and is to be told to the group's coordinator.
+    /// What was done and is to be committed to the group's coordinator.
     done: Mutex<BTreeMap<i32, i64>>,
-    /// What it was told last.
+    /// What was committed last.
     told: Mutex<BTreeMap<i32, i64>>,
     /// The partitions of which it would not hear: the group was being rebalanced.
     untold: Mutex<BTreeSet<i32>>,
@@ -108,7 +108,7 @@ impl Assigned {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// This is done up to there, maybe by another member that could not tell any more.
+    /// This is done up to there, maybe by another member that could not commit any more.
     pub(super) fn is_done(&self, partition: i32, next: i64) {
         self.done().insert(partition, next);
     }
@@ -125,8 +125,8 @@ impl Assigned {
         self.untold().insert(partition);
     }
 
-    /// Of what was not heard the newest is told again, if it is still ours to tell: a commit that
-    /// failed may have been followed by one that did not.
+    /// Of what was not acknowledged the newest is committed again, if it is still ours: a commit
+    /// that failed may have been followed by one that did not.
     pub(super) fn tell_again(&self) {
         let untold = std::mem::take(&mut *self.untold());
         let (partitions, told) = (self.partitions(), self.told());

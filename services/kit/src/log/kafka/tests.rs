@@ -44,7 +44,7 @@ fn numbers(records: &[Delivered]) -> Vec<usize> {
     records.iter().map(number).collect()
 }
 
-/// Reads until there are so many.
+/// Reads until there are this many.
 async fn records(subscription: &mut dyn Subscription, count: usize) -> Vec<Delivered> {
     let mut seen = Vec::new();
     while seen.len() < count {

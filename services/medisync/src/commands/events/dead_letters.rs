@@ -70,7 +70,7 @@ pub(crate) struct Chosen {
     pub(crate) group: Option<Group>,
 }
 
-/// So many are listed from a store at once.
+/// This many are listed from a store at once.
 const PAGE: u32 = 200;
 
 /// The letters of the groups that a command is about.

@@ -41,7 +41,7 @@ pub(crate) enum EventsCommand {
     ///
     /// An event that cannot be handled is given up after five tries, so that it blocks no other; so
     /// is a message that can never be delivered. Its record stays in the log, a copy goes to the
-    /// topic patient.dlq for whoever reads that, and a row is kept here until it is retried with
+    /// topic patient.dlq for anyone who reads that, and a row is kept here until it is retried with
     /// success or dropped.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
@@ -115,8 +115,8 @@ pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
     })
 }
 
-/// Whoever asks for what came after a time that has not come yet has mistyped it: nothing would be
-/// found, now or for long.
+/// Anyone who asks for what came after a time that has not come yet has mistyped it: nothing would
+/// be found, now or for long.
 pub(crate) fn expect_past(what: &str, at: Timestamp, now: Timestamp) -> anyhow::Result<()> {
     if at > now {
         bail!("{what}: {at} has not come yet (it is {now:.0})");

@@ -26,7 +26,7 @@ pub(crate) struct Tail {
     /// How to print: text, or json, one object a line
     #[arg(long, value_enum, hide_possible_values = true, default_value = "text")]
     pub(crate) output: Output,
-    /// End after so many events
+    /// End after this many events
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,
     /// Print names and emails, too. They are left out otherwise, since what is on a terminal ends
@@ -35,10 +35,10 @@ pub(crate) struct Tail {
     pub(crate) with_personal_data: bool,
 }
 
-/// So many records are read at once at most.
+/// This many records are read at once at most.
 const BATCH_MAX: u32 = 256;
 
-/// Prints until it is told to end, has printed enough, or nobody reads it.
+/// Prints until it is asked to end, has printed enough, or nobody reads it.
 pub(super) async fn run(config: &Config, tail: &Tail) -> anyhow::Result<()> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;

@@ -86,7 +86,7 @@ impl Cut {
 // === impl Snapshot ===
 
 impl Snapshot {
-    /// Copies it into a new file, and looks whether the copy is whole. `watch` is told the bytes
+    /// Copies it into a new file, and looks whether the copy is whole. `watch` gets the bytes
     /// that are done.
     pub(super) fn copy(&self, path: &Path, watch: impl FnMut(u64)) -> anyhow::Result<()> {
         let copied = self.copy_pages(path, watch).and_then(|()| check(path));

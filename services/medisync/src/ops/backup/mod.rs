@@ -64,7 +64,7 @@ struct Found {
     files: Files,
     /// Somebody was writing, or had been.
     unfinished: bool,
-    /// So many looks before found the same.
+    /// This many looks before found the same.
     same_since: u32,
 }
 
@@ -150,7 +150,7 @@ fn write(layout: &Layout, dir: &Path) -> anyhow::Result<Manifest> {
         let name = format!("{OUTBOX}/{file}");
         match fs::read(layout.outbox.join(file)) {
             Ok(bytes) => write_file(&dir.join(&name), &bytes)?,
-            // Whoever took it away did so after the cut.
+            // Anyone who took it away did so after the cut.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(error).with_context(|| format!("cannot read {name}")),
         }

@@ -2,13 +2,13 @@
 //!
 //! Leaves name their part twice: as SPIFFE id (URI), by which services know callers, and as DNS
 //! name, by which TLS clients know servers. They live 24 hours and are renewed at half of that;
-//! whoever uses one reads it again (`shared_middleware::tls`), so no connection is dropped.
+//! anyone who uses one reads it again (`shared_middleware::tls`), so no connection is dropped.
 //!
 //! `ca.pem` is what is trusted, `ca.key` who issues: the authority in `ca.pem` that has this key.
 //!
 //! `PART.key` holds a part's key and, after it, the certificate of that key: so the pair appears by
-//! one rename. `PART.pem` is the certificate once more, for whoever wants it in a file of its own.
-//! Whoever writes here has the folder to itself while it looks and writes.
+//! one rename. `PART.pem` is the certificate once more, for anyone who wants it in a file of its
+//! own. Anyone who writes here has the folder to itself while it looks and writes.
 //!
 //! - `revoke` ends the trust in one certificate, `rotate` replaces the authority.
 
@@ -62,7 +62,7 @@ impl Pki {
         Self { allow_readable_key, ..self }
     }
 
-    /// Makes the authority if there is none; tells whether it did.
+    /// Makes the authority if there is none; returns whether it did.
     pub(crate) fn init(&self) -> anyhow::Result<bool> {
         let folder = Folder::make(&self.dir);
         let folder = folder.with_context(|| format!("cannot make {}", self.dir.display()))?;
@@ -187,9 +187,9 @@ impl Pki {
 
     /// Whether a certificate is past half of its life, not valid yet (the clock was set back), not
     /// its key's, or of an authority that issues no more. An authority whose key is kept elsewhere
-    /// cannot renew it: then whoever keeps it issues, and what is there is used while it lasts.
+    /// cannot renew it: then anyone who keeps it issues, and what is there is used while it lasts.
     ///
-    /// What was revoked is not renewed: whoever revoked it decides when the part comes back.
+    /// What was revoked is not renewed: anyone who revoked it decides when the part comes back.
     fn is_due(&self, part: Part) -> anyhow::Result<bool> {
         if self.is_revoked(part)? {
             tracing::warn!(%part, "revoked, so not renewed: `medisync pki issue`");

@@ -42,7 +42,7 @@ pub(crate) struct StatusArgs {
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// What is told of the mesh at one moment.
+/// The state of the mesh at one moment.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
@@ -208,7 +208,7 @@ impl Process {
         Self { admin, uptime_s, ..Self::of(before, now, seconds) }
     }
 
-    /// What two looks at its metrics, so many seconds apart, say of it.
+    /// What two looks at its metrics, this many seconds apart, say of it.
     pub(crate) fn of(before: &Scrape, now: &Scrape, seconds: f64) -> Self {
         let rate = |name: &str, only: &[(&str, &str)]| {
             (now.sum(name, only) - before.sum(name, only)).max(0.0) / seconds

@@ -1,4 +1,4 @@
-//! The metrics of a process, as it tells them, added up as one wants to see them.
+//! The metrics of a process, parsed and added up.
 //!
 //! The form is Prometheus' text format, of which our own listener writes the plain part:
 //! `name{label="value"} number`.

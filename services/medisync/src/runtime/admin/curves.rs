@@ -1,8 +1,8 @@
 //! The last quarter of an hour of this process, as curves: kept by the process itself, so that
-//! whoever opens the page sees what has led to now.
+//! anyone who opens the page sees what has led to now.
 //!
-//! A point is what `medisync status` says of the time since the point before. So many points of so
-//! many lines are kept and no more: some hundred kilobytes at most.
+//! A point is what `medisync status` says of the time since the point before. This many points of
+//! so many lines are kept and no more: some hundred kilobytes at most.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,7 +22,7 @@ use crate::ops::status::{Process, Scrape};
 
 /// A point is added so often.
 pub(super) const EVERY: Duration = Duration::from_secs(5);
-/// So many are kept of each line: a quarter of an hour.
+/// This many are kept of each line: a quarter of an hour.
 const POINTS_MAX: usize = 180;
 /// Lines are named by parts and consumer groups, which are few; more than these are not kept.
 const LINES_MAX: usize = 32;
@@ -85,7 +85,7 @@ impl Curves {
         .into_response()
     }
 
-    /// Whoever panicked with them left a point half added at worst: a gap in a curve.
+    /// Anyone who panicked with them left a point half added at worst: a gap in a curve.
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

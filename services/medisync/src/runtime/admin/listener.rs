@@ -1,9 +1,9 @@
 //! Who is let in at the admin listener: everybody, also when clients have taken all file
-//! descriptors that they could get. Whoever asks then whether the process is ready must be
+//! descriptors that they could get. Anyone who asks then whether the process is ready must be
 //! answered, or the process is ended for being full.
 //!
-//! Connections are few and short. When there are too many, the oldest one is closed: whoever holds
-//! them open, without a request or with half of one, keeps nobody else out.
+//! Connections are few and short. When there are too many, the oldest one is closed: anyone who
+//! holds them open, without a request or with half of one, keeps nobody else out.
 
 use std::{
     collections::VecDeque,
@@ -27,7 +27,7 @@ use tower::ServiceExt as _;
 
 use super::log_level::Source;
 
-/// So many can be let in when there is no other descriptor.
+/// This many can be let in when there is no other descriptor.
 const RESERVE: usize = 16;
 const CONNECTIONS_MAX: usize = 64;
 /// A request's head must be here so soon, also on a connection that waits for the next one.

@@ -1,4 +1,4 @@
-//! `/log-level`: what is logged, told and changed while the process runs.
+//! `/log-level`: shows and changes the log level while the process runs.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -25,8 +25,8 @@ pub(super) async fn get() -> Response {
     format!("{}\n", telemetry::log_level()).into_response()
 }
 
-/// Logs this from now on, until the process ends or is told otherwise. What cannot be recorded in
-/// the audit trail is not done.
+/// Logs this from now on, until the process ends or the level is changed again. What cannot be
+/// recorded in the audit trail is not done.
 pub(super) async fn put(
     State(told): State<Arc<Told>>,
     Extension(Source(source)): Extension<Source>,
@@ -40,7 +40,7 @@ pub(super) async fn put(
     if let Err(error) = log_filter(filter) {
         return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response();
     }
-    // Whoever reaches this listener is an operator: nobody shows here who they are.
+    // Anyone who reaches this listener is an operator: nobody shows here who they are.
     let asked = Asked::new(LOG_LEVEL_CHANGE, None, Some(source), None);
     let entry = asked.entry(told.clock.now(), Outcome::Allowed, None, Vec::new());
     if told.audit.record(entry).await.is_err() {

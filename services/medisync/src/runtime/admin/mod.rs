@@ -1,7 +1,7 @@
 //! The admin listener: metrics and health of this process, for operators and containers; a page
 //! with curves for those without Grafana; what is logged.
 //!
-//! It has no business with clients: it listens on loopback unless told otherwise, and says nothing
+//! It has no business with clients: it listens on loopback by default, and says nothing
 //! of any person.
 
 mod curves;
@@ -32,7 +32,7 @@ use crate::runtime::{health::Health, process_metrics::ProcessMetrics, tokio_metr
 /// What is sent here is a log filter.
 const BODY_BYTES_MAX: usize = 8 << 10;
 
-/// What the listener tells of.
+/// What the listener shows.
 pub(crate) struct Told {
     pub(crate) health: Arc<Health>,
     pub(crate) runtimes: Arc<Runtimes>,

@@ -1,4 +1,4 @@
-//! A page with the few curves that tell whether all is well, drawn in the browser from `/curves`,
+//! A page with the few curves that show whether all is well, drawn in the browser from `/curves`,
 //! which the process keeps: for those without Grafana at hand. It loads nothing from anywhere else.
 
 use axum::{

@@ -81,7 +81,7 @@ async fn billing_down_is_told_by_those_who_need_it() {
     let watch = Watch::over(&targets(&world));
     watch.is_calm().await;
     world.kill("billing");
-    // Enough for the breaker, and not so many that budgets burn.
+    // Enough for the breaker, and not this many that budgets burn.
     for _ in 0..4 {
         assert_eq!(clerk.post("/api/patients", &a_patient()).await.status, 201);
     }

@@ -82,7 +82,7 @@ async fn a_checkpoint_kept_elsewhere_shows_a_trail_that_was_cut_off_everywhere()
     std::fs::write(&kept, &stated.stdout).unwrap();
     let with = ["audit", "verify", "patient", "--checkpoint", kept.to_str().unwrap()];
     assert!(run(&world, &with).status.success());
-    // Whoever has all stores cuts off the copies, too.
+    // Anyone who has all stores cuts off the copies, too.
     let auth = Connection::open(world.data().join("auth.db")).unwrap();
     auth.execute_batch(
         "drop trigger audit_copy_keeps_all_it_has; delete from audit_copy where writer = 'patient'",

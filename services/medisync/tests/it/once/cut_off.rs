@@ -32,7 +32,7 @@ struct Place {
     environment: Vec<(String, String)>,
 }
 
-/// So many kills of each command: those given, unless more are asked for.
+/// This many kills of each command: those given, unless more are asked for.
 #[expect(clippy::disallowed_methods, reason = "tests have no settings")]
 fn rounds(usual: u32) -> u32 {
     let asked = std::env::var("MEDISYNC_TEST_ROUNDS").ok();
@@ -82,7 +82,7 @@ fn run(mut command: Command) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// The password, for whoever asks.
+/// The password, for anyone who asks.
 fn give(child: &mut std::process::Child) {
     use std::io::Write as _;
     let _ = writeln!(child.stdin.take().unwrap(), "{PASSWORD}");

@@ -29,7 +29,7 @@ async fn clients_that_take_all_descriptors_leave_some_for_who_asks_whether_it_is
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
         let mut client = TcpStream::connect(address).unwrap();
-        // Whoever was turned away already need not take it.
+        // Anyone who was turned away already need not take it.
         let _ = client.write_all(HALF_A_HEAD);
         clients.push(client);
     }

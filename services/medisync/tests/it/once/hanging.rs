@@ -1,4 +1,4 @@
-//! A process that is told to stop ends in its time, also when a disk of it hangs.
+//! A process that is asked to stop ends in its time, also when a disk of it hangs.
 
 use std::{
     os::unix::fs::OpenOptionsExt as _,
@@ -17,7 +17,7 @@ const FOR_EVER: Duration = Duration::from_secs(40);
 #[tokio::test]
 async fn a_process_whose_disk_hangs_ends_within_its_time() {
     let mut world = World::embedded_with(&[("MEDISYNC_DRAIN_SECONDS", "2")]).await;
-    // Whoever reads this key waits until somebody writes it.
+    // Anyone who reads this key waits until somebody writes it.
     let hanging = world.data().join("keys/1999999999999-00000000.der");
     assert!(Command::new("mkfifo").arg(&hanging).status().unwrap().success());
     let flags = OFlags::NONBLOCK.bits().cast_signed();

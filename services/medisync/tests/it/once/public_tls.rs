@@ -27,7 +27,7 @@ async fn with_a_certificate_the_public_port_speaks_https_and_http_2() {
     let plain = reqwest::get(format!("http://{}/healthz", mesh.address())).await;
     assert!(plain.is_err());
     mesh.world.terminate();
-    // The client goes on meanwhile: it is told to leave, and has to hear that.
+    // The client goes on meanwhile: it is asked to leave, and has to hear that.
     let ended = tokio::task::spawn_blocking(move || mesh.world.ended()).await.unwrap();
     assert!(ended.success());
 }

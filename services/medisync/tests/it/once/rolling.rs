@@ -105,7 +105,7 @@ async fn a_part_that_was_told_to_stop_says_so_and_serves_on() {
     until("it is not ready any more", || async { auth.get("/readyz").await.status == 503 }).await;
     let keys = auth.get("/.well-known/jwks.json").await.expect(StatusCode::OK);
     assert_eq!(keys.header("connection"), "close");
-    // Whoever asks twice does not want to wait.
+    // Anyone who asks twice does not want to wait.
     mesh.all[0].signal("INT");
     assert_eq!(mesh.all[0].child.wait().unwrap().code(), Some(0));
 }

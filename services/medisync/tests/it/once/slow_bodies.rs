@@ -18,7 +18,7 @@ use crate::{
     world::{ADMIN, CLINICIAN, a_patient},
 };
 
-/// So many requests each service works on at once.
+/// This many requests each service works on at once.
 const IN_FLIGHT_MAX: usize = 16;
 /// More than that, on each route and by each protocol.
 const EACH: u32 = 6;

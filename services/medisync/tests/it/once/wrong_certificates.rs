@@ -43,7 +43,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncon
 struct Impostor {
     port: u16,
     identity: Arc<Mutex<Option<Identity>>>,
-    /// What it was told, by whoever took it for the part.
+    /// What it was told, by anyone who took it for the part.
     bytes: Arc<AtomicUsize>,
 }
 

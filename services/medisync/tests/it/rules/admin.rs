@@ -46,7 +46,7 @@ async fn the_page_draws_curves_in_a_browser() {
     });
     let url = world.url("admin").to_owned();
     let gateway = world.admin_of("gateway");
-    // Kept by the process, whoever looks or does not.
+    // Kept by the process, anyone who looks or does not.
     until("the process has curves of its requests", || async {
         let curves = gateway.get("/curves").await.expect(StatusCode::OK).json();
         let points = curves["plots"]["requests"]["gateway"].as_array().cloned().unwrap_or_default();

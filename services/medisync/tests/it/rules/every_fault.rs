@@ -1,4 +1,4 @@
-//! Whoever sends a request with several faults is told all of them, by every service.
+//! Anyone who sends a request with several faults is told all of them, by every service.
 
 use reqwest::StatusCode;
 use serde_json::json;

@@ -108,7 +108,7 @@ async fn people_of_other_issuers_may_do_what_their_role_there_allows() {
             answer.refused(403, "forbidden");
         }
     }
-    // Whoever signs in elsewhere is nobody here: there is nothing to show, and nothing to end.
+    // Anyone who signs in elsewhere is nobody here: there is nothing to show, and nothing to end.
     let nurse = trusting.world.anybody().with(&nurse);
     nurse.get("/auth/validate").await.expect(StatusCode::OK);
     nurse.get("/auth/me").await.refused(404, "not_found");

@@ -80,7 +80,7 @@ const RPCS: [&str; 7] = [
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
 
-/// What a service answers to whoever asks, and the gateway passes to nobody.
+/// What a service answers to anyone who asks, and the gateway passes to nobody.
 const READY: &str = "/readyz";
 
 const PARTS: [&str; 6] = ["gateway", "auth", "patient", "billing", "analytics", "notification"];

@@ -1,4 +1,4 @@
-//! A ward signs in from one address at the change of shift: whoever knows the password gets in.
+//! A ward signs in from one address at the change of shift: anyone who knows the password gets in.
 
 use futures_util::future::join_all;
 use reqwest::StatusCode;

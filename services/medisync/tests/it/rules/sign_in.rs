@@ -14,7 +14,7 @@ use crate::{
 /// Somebody who was shut out.
 const DISABLED: &str = "shut.out@test.com";
 const THEIR_PASSWORD: &str = "a longer pass phrase";
-/// So many times each is tried; more often as long as they differ.
+/// This many times each is tried; more often as long as they differ.
 const ROUNDS: usize = 11;
 const ROUNDS_MAX: usize = 60;
 const PASSWORD: &str = "password123";

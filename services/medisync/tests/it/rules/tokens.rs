@@ -96,7 +96,7 @@ async fn a_key_set_of_somebody_else_is_trusted_and_nobody_but_it() {
     anybody.with(&auditor).get("/api/analytics/summary").await.expect(StatusCode::OK);
     let at_patient = foreign.world.at("patient").with(&foreign.issuer.token(&claims()));
     at_patient.get("/patients").await.expect(StatusCode::OK);
-    // Auth still signs people in, for whoever trusts it.
+    // Auth still signs people in, for anyone who trusts it.
     let ours = foreign.world.sign_in(CLINICIAN).await;
     ours.get("/api/patients").await.refused(401, "unauthenticated");
 

@@ -17,7 +17,7 @@ pub(crate) async fn entries(auditor: &Caller, query: &str) -> Vec<Value> {
     found
 }
 
-/// The same, when there are so many.
+/// The same, when there are this many.
 pub(crate) async fn all_of(auditor: &Caller, query: &str, count: usize) -> Vec<Value> {
     until(&format!("{count} entries of {query}"), || async {
         entries(auditor, query).await.len() >= count

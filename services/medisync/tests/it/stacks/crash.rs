@@ -20,7 +20,7 @@ use crate::{
 
 const ROUNDS: usize = 10;
 const WRITERS: usize = 8;
-/// The process is killed after so many acknowledgements of a round at most.
+/// The process is killed after this many acknowledgements of a round at most.
 const ACKNOWLEDGED_MAX: usize = 60;
 const DEMO_PATIENTS: usize = 15;
 

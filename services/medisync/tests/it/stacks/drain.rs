@@ -51,7 +51,7 @@ async fn when_it_is_told_to_stop_requests_in_flight_are_answered() {
     assert!(TcpStream::connect(&address).is_err(), "nobody listens any more");
 }
 
-/// Registers a patient, the second half of the request only when it is told to.
+/// Registers a patient, the second half of the request only when it is asked to.
 fn in_halves(address: &str, token: &str, sent: &Barrier, told: &Barrier) -> String {
     let body = a_patient().to_string();
     let (first, second) = body.split_at(body.len() / 2);

@@ -18,7 +18,7 @@ use crate::{
     world::{ADMIN, RECEPTIONIST, World, a_patient, until},
 };
 
-/// A command that runs until it is told to end, and what it prints.
+/// A command that runs until it is asked to end, and what it prints.
 struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,

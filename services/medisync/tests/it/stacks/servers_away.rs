@@ -76,7 +76,8 @@ async fn a_store_that_is_away_is_named_and_is_used_again_when_it_is_back() {
     }
     world.drain().await;
     let admin = world.sign_in(ADMIN).await;
-    // What is shown of the outbox may be from before: whoever relays has to find the store again.
+    // What is shown of the outbox may be from before: anyone who relays has to find the store
+    // again.
     until("15 of the demo, and ours are counted", || async {
         admin.summary().await["created"] == 18
     })

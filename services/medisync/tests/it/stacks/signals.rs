@@ -129,7 +129,7 @@ async fn every_metric_has_its_name_and_its_labels_and_no_others() {
     }
 }
 
-/// The headers of a patient's events, oldest first, of so many events in all.
+/// The headers of a patient's events, oldest first, of this many events in all.
 fn headers_of(world: &World, id: &str, events: usize) -> Vec<BTreeMap<String, String>> {
     let limit = events.to_string();
     let tail = ["events", "tail", "--from-beginning", "--output", "json", "--limit", &limit];

@@ -136,7 +136,7 @@ images: binary
 
 # Stories once more, with every part a container, on PostgreSQL and Kafka: those in which it can matter
 # how a part is packed, or more of them. Needs the images.
-STORIES_IN_CONTAINERS ?= rules::front stacks::comes_back stacks::crash stacks::documents
+STORIES_IN_CONTAINERS ?= rules::response_headers stacks::comes_back stacks::crash stacks::documents
 containers: tools build
 	set -e; export $$(services/testbed/containers.sh); \
 	trap 'podman --log-level=fatal rm --force --time 0 --filter label=medisync-test > /dev/null' EXIT; \

@@ -19,7 +19,7 @@ random() { od -An "-N${1:-24}" -tx1 /dev/urandom | tr -d ' \n'; }
 
 random | once postgres
 random | once grafana
-# What audit trails are sealed with: a trail can be verified with this key and no other.
+# What audit logs are sealed with: an audit log can be verified with this key and no other.
 random 32 | once audit-key
 for service in auth patient billing analytics notification; do
   random | once "$service-database"

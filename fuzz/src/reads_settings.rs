@@ -9,7 +9,7 @@ use toml::Table;
 const HOLD_PASSWORDS: [&str; 5] = ["__DATABASE", "EVENTS__LOG", "__SMTP", "__JWKS", "AUDIT__KEY"];
 
 /// The environment, one variable a line: `NAME=VALUE`. What is shown of it can be read as a file;
-/// what is wrong with it is told without its URLs.
+/// errors do not quote its URLs.
 pub fn settings(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let lines = text.lines().filter_map(|line| line.split_once('='));

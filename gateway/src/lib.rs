@@ -53,7 +53,7 @@ mod tests;
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use shared_middleware::{
-    audit::refusals::Refusals,
+    audit::denials::DenialQueue,
     clock::{Clock, Ids},
     identity::Part,
     in_process::InProcess,
@@ -81,7 +81,7 @@ pub struct Deps {
     /// The parts that are in this process, as it calls them: none of them needs a port for that.
     pub in_process: HashMap<Part, InProcess>,
     /// Where it tells what it refused to users.
-    pub refusals: Refusals,
+    pub refusals: DenialQueue,
     /// What time it is.
     pub clock: Clock,
     /// Names for requests.

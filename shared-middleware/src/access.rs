@@ -31,7 +31,7 @@ pub struct Rule {
     pub access: Access,
     /// Whether the answer is held back until there is something to say.
     pub long_poll: bool,
-    /// What the audit trail calls it; none for what it does not have.
+    /// What the audit log calls it; none for what it does not have.
     pub action: Option<&'static str>,
 }
 
@@ -47,7 +47,7 @@ impl Rule {
         Self { method, path, access, long_poll: false, action: None }
     }
 
-    /// The same, kept in the audit trail as this action.
+    /// The same, kept in the audit log as this action.
     pub const fn audited(self, action: &'static str) -> Self {
         assert!(is_action(action), "an action that is not on the list (`audit::actions`)");
         Self { action: Some(action), ..self }

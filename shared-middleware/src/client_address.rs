@@ -62,7 +62,7 @@ mod tests {
         let gateway = Some(Peer::Part(Part::Gateway));
         assert_eq!(address(gateway, &["192.0.2.1"]), "192.0.2.1");
         assert_eq!(address(gateway, &["::ffff:192.0.2.1"]), "192.0.2.1");
-        for peer in [None, Some(Peer::Stranger), Some(Peer::Part(Part::Patient))] {
+        for peer in [None, Some(Peer::Unknown), Some(Peer::Part(Part::Patient))] {
             assert_eq!(address(peer, &["192.0.2.1"]), "10.0.0.9", "{peer:?}");
         }
         for odd in [&[][..], &[""], &["x"], &["192.0.2.1, 192.0.2.2"]] {

@@ -28,7 +28,7 @@ pub enum Peer {
     /// A part of this mesh.
     Part(Part),
     /// The certificate is of the mesh's authority, but names none of its parts.
-    Stranger,
+    Unknown,
 }
 
 /// What a user may do; the permissions of each are in [`crate::permission`].
@@ -128,14 +128,14 @@ impl Peer {
     pub fn from_spiffe_id(id: &str) -> Self {
         id.strip_prefix(TRUST_DOMAIN)
             .and_then(|name| name.parse().ok())
-            .map_or(Self::Stranger, Self::Part)
+            .map_or(Self::Unknown, Self::Part)
     }
 
     /// Its name in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Part(part) => part.as_str(),
-            Self::Stranger => "stranger",
+            Self::Unknown => "stranger",
         }
     }
 }
@@ -194,7 +194,7 @@ mod tests {
             "spiffe://medisync/",
             "",
         ] {
-            assert_eq!(Peer::from_spiffe_id(id), Peer::Stranger, "{id}");
+            assert_eq!(Peer::from_spiffe_id(id), Peer::Unknown, "{id}");
         }
     }
 

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use crate::{
         access::{Access, Rule},
-        audit::{Entry, Record},
+        audit::{AuditSink, Entry},
         error::Failure,
         identity::{Part, Role},
         permission::Permission,
@@ -135,7 +135,7 @@ mod tests {
 
     struct NoTrail;
 
-    impl Record for NoTrail {
+    impl AuditSink for NoTrail {
         fn record(&self, _: Entry) -> BoxFuture<'_, Result<(), Failure>> {
             Box::pin(ready(Ok(())))
         }
@@ -151,7 +151,7 @@ mod tests {
             service: Part::Patient,
             rules: RULES,
             verifier: Arc::new(Verifier::new(VerifierConfig::default(), clock.clone())),
-            trail: Arc::new(NoTrail),
+            audit_log: Arc::new(NoTrail),
             clock: clock.clone(),
             readiness: Arc::new(AlwaysReady),
             in_flight_max: 8,

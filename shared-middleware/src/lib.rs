@@ -12,7 +12,7 @@
 //! | [`catch_panic`] | | | `internal` |
 //! | [`load_shed`] | | | `unavailable` |
 //! | [`find_rule`] | route, method | `Access` | `method_not_allowed`, `forbidden` |
-//! | [`audit`] | rule, `Connection`, answer | an entry of the trail | `unavailable` |
+//! | [`audit`] | rule, `Connection`, answer | an entry of the audit log | `unavailable` |
 //! | [`require_peer`] | `Connection`, `Access` | | `unauthenticated`, `forbidden` |
 //! | [`require_token`] | `Authorization`, `Access` | `Caller` | `unauthenticated`, `forbidden` |
 //! | [`deadline`] | `grpc-timeout` | | `deadline_exceeded` |
@@ -66,8 +66,8 @@ pub mod client_address;
 pub mod rate_limit;
 
 pub mod client;
+mod external_http;
 pub mod in_process;
-mod outside;
 pub mod secret_file;
 pub mod spans;
 pub mod trace_context;

@@ -1,6 +1,6 @@
 //! Refuses early when full, so that those inside are still served in time.
 //!
-//! What parts of the mesh ask for themselves (the feed of revocations, copies of audit trails, what
+//! What parts of the mesh ask for themselves (the feed of revocations, copies of audit logs, what
 //! the gateway refused, keys) has permits of its own: no client can keep a revocation from
 //! arriving.
 //!

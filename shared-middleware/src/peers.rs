@@ -5,7 +5,7 @@
 //! | what users ask for, of every service | the gateway |
 //! | signing in, of auth | the gateway |
 //! | revocations of tokens, of auth | every part |
-//! | handing in entries of its own audit trail, to auth | every part that keeps a store |
+//! | handing in entries of its own audit log, to auth | every part that keeps a store |
 //! | handing in what it refused, to auth | the gateway |
 //! | accounts, of billing by gRPC, with its health and reflection | patient |
 //!
@@ -23,7 +23,7 @@ pub const SIGN_IN: &[Part] = &[Part::Gateway];
 /// May ask which tokens are good no more: anyone who verifies any.
 pub const REVOCATIONS: &[Part] = &Part::ALL;
 
-/// Hand in their audit trails: each its own, as its certificate says.
+/// Hand in their audit logs: each its own, as its certificate says.
 pub const AUDIT_COPIES: &[Part] =
     &[Part::Patient, Part::Billing, Part::Analytics, Part::Notification];
 

@@ -37,7 +37,7 @@ pub trait Readiness: Send + Sync {
     fn is_ready(&self, service: Part) -> BoxFuture<'_, bool>;
 
     /// Whether the process was asked to stop.
-    fn is_leaving(&self) -> bool;
+    fn is_draining(&self) -> bool;
 }
 
 /// Wraps a service in [`Ready`].
@@ -66,7 +66,7 @@ impl Readiness for AlwaysReady {
         Box::pin(async { true })
     }
 
-    fn is_leaving(&self) -> bool {
+    fn is_draining(&self) -> bool {
         false
     }
 }
@@ -134,10 +134,10 @@ fn verdict(ready: bool) -> Response {
     Failure::new(ErrorCode::Unavailable, "requests should go elsewhere").into_response()
 }
 
-/// Asked when the answer is there: the process may have been asked to stop in the meantime. HTTP/2
-/// has no such header; its connections get a GOAWAY, when the listener stops.
+/// Asked when the answer is there: the process may have been asked to stop in the meantime.
+/// HTTP/2 has no such header; its connections get a GOAWAY, when the listener stops.
 fn send_away(readiness: &dyn Readiness, version: Version, answer: &mut Response) {
-    if version < Version::HTTP_2 && readiness.is_leaving() {
+    if version < Version::HTTP_2 && readiness.is_draining() {
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
@@ -167,7 +167,7 @@ mod tests {
             Box::pin(async { self.ready.load(Ordering::SeqCst) })
         }
 
-        fn is_leaving(&self) -> bool {
+        fn is_draining(&self) -> bool {
             self.leaving.load(Ordering::SeqCst)
         }
     }

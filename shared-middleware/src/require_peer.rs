@@ -16,7 +16,7 @@ use tower::{Layer, Service};
 
 use crate::{
     access::Access,
-    audit::Asked,
+    audit::AuditContext,
     error::{ErrorCode, Failure},
     identity::{Part, Peer},
     listen::Connection,
@@ -62,7 +62,7 @@ impl<S> RequirePeer<S> {
             return Err(Failure::new(ErrorCode::Forbidden, "nobody may call this"));
         };
         // The gateway calls for users, who are known by their tokens.
-        if let (Some(asked), Some(peer)) = (request.extensions().get::<Asked>(), peer)
+        if let (Some(asked), Some(peer)) = (request.extensions().get::<AuditContext>(), peer)
             && peer != Peer::Part(Part::Gateway)
         {
             asked.by_peer(peer);
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn only_the_listed_parts_are_admitted() {
         let peers = Part::ALL.map(|part| Some(Peer::Part(part))).into_iter();
-        for peer in peers.chain([None, Some(Peer::Stranger)]) {
+        for peer in peers.chain([None, Some(Peer::Unknown)]) {
             let gateway_or_none = matches!(peer, None | Some(Peer::Part(Part::Gateway)));
             let listed = matches!(peer, Some(Peer::Part(Part::Patient | Part::Auth)));
             assert!(admits(Access::Open, peer).is_ok());

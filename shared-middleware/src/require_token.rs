@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 
 use crate::{
     access::Access,
-    audit::Asked,
+    audit::AuditContext,
     error::{ErrorCode, Failure},
     identity::Caller,
     in_process::VerifiedCaller,
@@ -89,7 +89,7 @@ impl<S> RequireToken<S> {
             Some(VerifiedCaller(caller)) => caller.clone(),
             None => self.verified(request.headers())?,
         };
-        if let Some(asked) = request.extensions().get::<Asked>() {
+        if let Some(asked) = request.extensions().get::<AuditContext>() {
             asked.by_caller(&caller);
         }
         if permission.is_some_and(|permission| !permission.allows(caller.role)) {

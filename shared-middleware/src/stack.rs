@@ -14,7 +14,7 @@ use tower_http::{
 
 use crate::{
     access::{Rule, Rules},
-    audit::{Record, layer::AuditLayer},
+    audit::{AuditSink, layer::AuditLayer},
     catch_panic::CatchPanicLayer,
     clock::Clock,
     deadline::DeadlineLayer,
@@ -43,7 +43,7 @@ pub struct Mesh {
     /// Whose tokens are accepted.
     pub verifier: Arc<Verifier>,
     /// Where it is recorded who asked for what.
-    pub trail: Arc<dyn Record>,
+    pub audit_log: Arc<dyn AuditSink>,
     /// What time it is.
     pub clock: Clock,
     /// Whether requests should come here.
@@ -63,8 +63,8 @@ pub struct Mesh {
 pub fn wrap(routes: Router, mesh: &Mesh) -> Router {
     let rules = Arc::new(Rules::new(mesh.rules));
     let layers = ServiceBuilder::new()
-        // 1. May requests come here? Asked by every gateway, all the time: not traced, not counted,
-        //    and answered also when full.
+        // 1. May requests come here? Asked by every gateway, all the time: not traced, not
+        //    counted, and answered also when full.
         .layer(ReadyLayer::new(mesh.service, Arc::clone(&mesh.readiness)))
         // 2. Anyone who prints a request's headers below prints no token.
         .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION]))
@@ -84,7 +84,7 @@ pub fn wrap(routes: Router, mesh: &Mesh) -> Router {
         .layer(FindRuleLayer::new(rules))
         // 10. Who asked for what, and what came of it, refusals below included: kept before the
         //    answer goes out.
-        .layer(AuditLayer::new(Arc::clone(&mesh.trail), mesh.clock.clone()))
+        .layer(AuditLayer::new(Arc::clone(&mesh.audit_log), mesh.clock.clone()))
         // 11. mTLS policy: may this part call this route?
         .layer(RequirePeerLayer::new(mesh.service))
         // 12. The user behind the call: verified here again, for the gateway is not the only lock.

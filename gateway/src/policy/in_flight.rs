@@ -13,7 +13,7 @@ use std::{
 
 use shared_middleware::{
     error::{ErrorCode, Failure},
-    rate_limit::household,
+    rate_limit::client_network,
 };
 
 use crate::metrics;
@@ -53,7 +53,7 @@ impl InFlightLimits {
 
     /// A share for a request from an address.
     pub(crate) fn client(&self, address: IpAddr) -> Result<Permit<IpAddr>, Failure> {
-        self.clients.take(&household(address))
+        self.clients.take(&client_network(address))
     }
 
     /// A share for a request of a user.

@@ -17,7 +17,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderValue, StatusCode};
 use shared_middleware::{
     error::{ErrorCode, Failure},
-    rate_limit::{self, Attempt, Attempts, Clock, Count, MonotonicClock, RateLimit, household},
+    rate_limit::{
+        self, Attempt, Attempts, Clock, Count, MonotonicClock, RateLimit, client_network,
+    },
 };
 
 use crate::metrics;
@@ -101,7 +103,7 @@ impl Limits {
 
     /// Counts a request from an address.
     pub(crate) fn client(&self, address: IpAddr) -> Option<Decision> {
-        self.client.as_ref().map(|limiter| limiter.check(&household(address)))
+        self.client.as_ref().map(|limiter| limiter.check(&client_network(address)))
     }
 
     /// Lets a sign-in from an address begin, unless too many have failed.
@@ -159,7 +161,7 @@ impl SignIns {
 
     async fn begin(&self, address: IpAddr) -> Result<SignIn, Decision> {
         let (kind, policy) = (self.kind, self.policy.clone());
-        match self.attempts.begin(&household(address)).await {
+        match self.attempts.begin(&client_network(address)).await {
             Ok(attempt) => Ok(SignIn { kind, policy, attempt }),
             Err(count) => {
                 metrics::RATE_LIMITED.with_label_values(&[kind.as_str()]).inc();

@@ -59,7 +59,7 @@ pub struct Row {
     pub rate: RateClass,
     /// Who answers.
     pub target: Target,
-    /// What the audit trail calls it, where a role may be too little.
+    /// What the audit log calls it, where a role may be too little.
     pub action: Option<&'static str>,
 }
 

@@ -6,7 +6,7 @@ use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use shared_middleware::{
-    audit::refusals::Refusals,
+    audit::denials::DenialQueue,
     clock::{Clock, Ids},
     rate_limit::Limiter,
     token::Verifier,
@@ -48,7 +48,7 @@ pub(crate) struct Gateway {
     pub(crate) in_flight: Arc<InFlightLimits>,
     /// The first refusal of a user in a minute is audited: a limit must not fill the audit log.
     pub(crate) audited_limits: Arc<Limiter<Arc<str>>>,
-    pub(crate) refusals: Refusals,
+    pub(crate) refusals: DenialQueue,
     pub(crate) clock: Clock,
     pub(crate) stop: CancellationToken,
 }

@@ -13,7 +13,7 @@ use pingora_core::{
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use shared_middleware::{
-    audit::{Asked, Outcome},
+    audit::{AuditContext, Outcome},
     error::{ErrorCode, Failure},
     identity::Caller,
 };
@@ -329,14 +329,15 @@ impl Gateway {
         permitted
     }
 
-    /// For the audit trail: no part will see this request, so none would record it.
+    /// For the audit log: no part will see this request, so none would record it.
     fn audit_denial(&self, row: &Row, path: &str, caller: &Caller, ctx: &mut RequestContext) {
         let id = path.rsplit('/').next().filter(|_| row.path.ends_with("{id}"));
         let id = id.and_then(|id| id.parse::<Uuid>().ok());
         let patient = id.filter(|_| row.target == route::PATIENTS);
         let trace = Some(ctx.trace().trace_id());
         let record = id.map(|id| id.to_string());
-        let asked = Asked::new(row.action.unwrap_or(row.path), record, Some(ctx.client), trace);
+        let asked =
+            AuditContext::new(row.action.unwrap_or(row.path), record, Some(ctx.client), trace);
         asked.by_caller(caller);
         let patients = patient.into_iter().collect();
         self.refusals.tell(asked.entry(self.clock.now(), Outcome::Refused, None, patients));

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use shared_middleware::rate_limit::household;
+use shared_middleware::rate_limit::client_network;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::policy::client_ip::TrustedProxies;
@@ -65,7 +65,7 @@ impl ConnectionLimit {
     ) -> Result<ConnectionPermit, LimitReached> {
         let permit = Arc::clone(&self.all).try_acquire_owned().map_err(|_| LimitReached::Total)?;
         let counted = self.per_client_max.filter(|_| !self.proxies.trusts(remote.to_canonical()));
-        let client = counted.map(|max| self.count(household(remote), max)).transpose()?;
+        let client = counted.map(|max| self.count(client_network(remote), max)).transpose()?;
         Ok(ConnectionPermit { limit: Arc::clone(self), client, _permit: permit })
     }
 

@@ -3,7 +3,7 @@
 
 use shared_middleware::identity::Role;
 use testbed::{
-    corpora::Fields,
+    corpora::RequestFields,
     frames::{
         self, ACK, CONTINUATION, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM,
         SETTINGS,
@@ -27,7 +27,7 @@ async fn start() -> (TestGateway, PublicFiles) {
     (TestGateway::start_public(Some(tls), |_| {}).await, files)
 }
 
-fn get(gateway: &TestGateway) -> Fields {
+fn get(gateway: &TestGateway) -> RequestFields {
     let token = format!("Bearer {}", gateway.keys.token("u1", Role::Admin));
     let fields = [
         (":method", "GET"),

@@ -1,7 +1,7 @@
 //! A client of HTTP/2 that writes its own frames.
 
 use testbed::{
-    corpora::Fields,
+    corpora::RequestFields,
     frames::{self, Frame, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS},
 };
 use tokio::{
@@ -73,9 +73,9 @@ impl Raw {
     /// Makes the first request of the connection; what becomes of it.
     pub(super) async fn ask(
         &mut self,
-        fields: &Fields,
+        fields: &RequestFields,
         body: Option<&[u8]>,
-        trailers: Option<&Fields>,
+        trailers: Option<&RequestFields>,
     ) -> Ending {
         self.send(&frames::request(1, fields, body, trailers)).await;
         loop {

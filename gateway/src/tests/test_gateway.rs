@@ -8,7 +8,7 @@ use std::{
 };
 
 use shared_middleware::{
-    audit::refusals,
+    audit::denials,
     identity::{Part, Role},
     in_process::InProcess,
 };
@@ -126,7 +126,7 @@ impl TestGateway {
             verifier: Arc::new(keys.verifier()),
             clock: clock(),
             in_process,
-            refusals: refusals::queue().0,
+            refusals: denials::queue().0,
             ids: ids(),
         };
         let stop = CancellationToken::new();

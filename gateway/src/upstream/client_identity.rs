@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use pingora_core::utils::tls::{CertKey, WrappedX509, parse_x509};
-use shared_middleware::tls::{Material, MeshTls};
+use shared_middleware::tls::{Credentials, MeshTls};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::UpstreamError;
@@ -21,7 +21,7 @@ pub(super) struct ClientIdentities {
 
 /// One reading of the files.
 pub(super) struct Identity {
-    material: Arc<Material>,
+    credentials: Arc<Credentials>,
     pub(super) key: Arc<CertKey>,
     pub(super) ca: Arc<[WrappedX509]>,
     pub(super) generation: u64,
@@ -31,18 +31,18 @@ pub(super) struct Identity {
 
 impl ClientIdentities {
     pub(super) fn new(tls: Arc<MeshTls>) -> Result<Self, UpstreamError> {
-        let current = Identity::new(tls.material(), 1)?;
+        let current = Identity::new(tls.credentials(), 1)?;
         Ok(Self { tls, current: ArcSwap::from_pointee(current) })
     }
 
     /// Of the files as they were read last.
     pub(super) fn current(&self) -> Arc<Identity> {
         let current = self.current.load_full();
-        let material = self.tls.material();
-        if Arc::ptr_eq(&current.material, &material) {
+        let credentials = self.tls.credentials();
+        if Arc::ptr_eq(&current.credentials, &credentials) {
             return current;
         }
-        match Identity::new(material, current.generation + 1) {
+        match Identity::new(credentials, current.generation + 1) {
             Ok(identity) => {
                 let identity = Arc::new(identity);
                 self.current.store(Arc::clone(&identity));
@@ -59,19 +59,20 @@ impl ClientIdentities {
 // === impl Identity ===
 
 impl Identity {
-    fn new(material: Arc<Material>, generation: u64) -> Result<Self, UpstreamError> {
-        let certificates = material.chain.iter().chain(&material.ca);
+    fn new(credentials: Arc<Credentials>, generation: u64) -> Result<Self, UpstreamError> {
+        let certificates = credentials.chain.iter().chain(&credentials.ca);
         // Pingora panics on what its parser does not understand.
         if !certificates.into_iter().all(|der| X509Certificate::from_der(der).is_ok()) {
             return Err(UpstreamError::Certificate("it, or its authority, cannot be parsed"));
         }
-        if material.chain.is_empty() || material.ca.is_empty() {
+        if credentials.chain.is_empty() || credentials.ca.is_empty() {
             return Err(UpstreamError::Certificate("there is none, or no authority"));
         }
-        let chain = material.chain.iter().map(|der| der.to_vec()).collect();
-        let key = CertKey::new(chain, material.key.secret_der().to_vec());
-        let ca = material.ca.iter().map(|der| WrappedX509::new(der.to_vec(), parse_x509)).collect();
-        Ok(Self { material, key: Arc::new(key), ca, generation })
+        let chain = credentials.chain.iter().map(|der| der.to_vec()).collect();
+        let key = CertKey::new(chain, credentials.key.secret_der().to_vec());
+        let ca =
+            credentials.ca.iter().map(|der| WrappedX509::new(der.to_vec(), parse_x509)).collect();
+        Ok(Self { credentials, key: Arc::new(key), ca, generation })
     }
 }
 
@@ -94,10 +95,10 @@ mod tests {
     fn files_that_were_read_again_give_another_generation() {
         let tls = mesh_tls(Part::Gateway);
         let identities = ClientIdentities::new(Arc::clone(&tls)).unwrap();
-        let other = Identity::new(mesh_tls(Part::Gateway).material(), 1).unwrap();
+        let other = Identity::new(mesh_tls(Part::Gateway).credentials(), 1).unwrap();
         identities.current.store(Arc::new(other));
         let current = identities.current();
         assert_eq!(current.generation, 2);
-        assert!(Arc::ptr_eq(&current.material, &tls.material()));
+        assert!(Arc::ptr_eq(&current.credentials, &tls.credentials()));
     }
 }

@@ -48,7 +48,7 @@ export class Mesh extends Construct {
     });
     this.auditKey = new sm.Secret(this, 'AuditKey', {
       secretName: `medisync/${stage.name}/mesh/audit-key`,
-      description: 'MediSync: what audit trails are sealed with. They can be verified by no other.',
+      description: 'MediSync: what audit logs are sealed with. They can be verified by no other.',
       // 64 hexadecimal digits.
       generateSecretString: {
         passwordLength: 64,

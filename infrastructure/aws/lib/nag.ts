@@ -48,7 +48,7 @@ export function explain(stack: MediSync, stage: Stage): void {
   }]);
   at('Mesh/AuditKey', [{
     id: 'AwsSolutions-SMG4',
-    reason: 'A trail is verified with the key that it was begun with: another one would end that.',
+    reason: 'An audit log is verified with the key that it was begun with: another one would end that.',
   }]);
   at('Network/Group-clients', [{ id: 'AwsSolutions-EC23', reason: 'The public door: HTTPS for everybody, and HTTP to be sent on to it.' }]);
   at('Edge/AccessLogs', [{ id: 'AwsSolutions-S1', reason: 'This is the bucket of access logs; logs of reading it would be logged in it.' }]);

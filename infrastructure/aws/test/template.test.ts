@@ -29,13 +29,13 @@ for (const [name, stack] of Object.entries(stages)) {
     }
   });
 
-  test(`${name}: every secret is rotated but the key of audit trails`, () => {
+  test(`${name}: every secret is rotated but the key of audit logs`, () => {
     const rotated = stack.ofType('AWS::SecretsManager::RotationSchedule').map(([, { Properties }]) => {
       assert.equal(Properties.RotateImmediatelyOnUpdate, true);
       return Properties.SecretId.Ref;
     });
     const secrets = stack.ofType('AWS::SecretsManager::Secret');
-    // A trail is verified with the key that it was begun with.
+    // An audit log is verified with the key that it was begun with.
     const others = secrets.filter(([, { Properties }]) => !Properties.Name.endsWith('/audit-key'));
     assert.deepEqual(rotated.sort(), others.map(([id]) => id).sort());
     assert.equal(secrets.length, others.length + 1);
@@ -76,7 +76,7 @@ test('a task may read the secrets of its part only', () => {
       .filter((statement: any) => [statement.Action].flat().includes('secretsmanager:GetSecretValue'))
       .flatMap((statement: any) => [statement.Resource].flat())
       .map((resource: any) => secrets.get(resource.Ref));
-    // All with a store seal their trails with one key.
+    // All with a store seal their audit logs with one key.
     const own = read.filter((name) => !name!.endsWith('/audit-key'));
     for (const name of own) assert.match(name!, new RegExp(`[/_]${part}(/|$)`), part);
     assert.equal(own.length, Number(!!parts[part].database) + Number(!!parts[part].events), part);

@@ -26,7 +26,7 @@ const FEW: u64 = 500;
 const MANY: u64 = 2500;
 /// Whose pages may call the API.
 const ORIGIN: &str = "https://app.example";
-/// A figure that is so much above the recorded one is told as a warning.
+/// A figure that is so much above the recorded one is a warning.
 const MARGIN: f64 = 0.03;
 
 /// What is asked of every request.

@@ -78,7 +78,7 @@ impl Point {
         Self { spoken: Spoken::Http1, connections: 64, body: "tiny", many_tokens: false };
 
     /// Asks the proxy until its connections and caches are there: a thousand handshakes at once
-    /// take seconds, and meanwhile it may refuse. That is told; in the end it must not.
+    /// take seconds, and meanwhile it may refuse. That is reported; in the end it must not.
     pub(crate) fn warm_up(&self, proxy: &Proxy, site: &Site) -> anyhow::Result<()> {
         let seconds = 1 + self.connections / CONNECTIONS_A_SECOND;
         let time = Duration::from_secs(seconds.into());
@@ -118,7 +118,7 @@ impl Point {
 
     /// A thousand clients who come at once can want more handshakes with the upstream, one nginx
     /// beside them on the same processors, than it ends in the time that one may take: a few are
-    /// refused then, which is told.
+    /// refused then, which is reported.
     const fn refused_per_1000_max(&self) -> f64 {
         if self.connections > ALL_ANSWERED_CONNECTIONS_MAX { REFUSED_PER_1000_MAX } else { 0.0 }
     }

@@ -10,7 +10,7 @@
 //! - `collector`: who takes the spans of one of them.
 //! - `cost`: what a request costs ours in instructions and allocations.
 //! - `load`: wrk. `plan`: what is measured, in which order.
-//! - `report`: how it is told.
+//! - `report`: how it is written.
 
 mod collector;
 mod cost;

@@ -166,7 +166,7 @@ impl Site {
 /// A route of ours that asks for no token, and answers as `/api/patients/tiny` does.
 pub(crate) const OPEN_PATH: &str = "/api-docs/patients";
 
-/// Our gateway, as it is told by this command, limits nobody.
+/// Our gateway, as this command configures it, limits nobody.
 pub(crate) fn without_limits(command: &mut Command) {
     for limit in ["USER", "CLIENT"] {
         command.env(format!("MEDISYNC_GATEWAY__RATE_LIMIT__{limit}"), "off");

@@ -2,7 +2,8 @@
 //! again.
 //!
 //! All of them are tasks of one thread, which shares the machine's processors with what it
-//! measures: what it uses itself is told, too. Answers are read to their end, and must be right.
+//! measures: what it uses itself is reported, too. Answers are read to their end, and must be
+//! right.
 
 use std::{
     sync::Arc,

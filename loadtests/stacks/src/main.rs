@@ -9,7 +9,7 @@
 //! - `load`: who sends requests (`people`: of whom they speak), and how long answers take.
 //! - `rounds`, `effect`, `relay`: a measurement each; `scale`: another run, with many patients.
 //! - `stores`: what the stores say, looked up beside the mesh.
-//! - `figures`: what was measured; `report`: how it is told.
+//! - `figures`: what was measured; `report`: how it is written.
 
 mod effect;
 mod figures;

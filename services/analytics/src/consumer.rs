@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use kit::{
     consumer::{Handler, HandlerError},
     db::Tx,
-    log::Delivered,
+    log::ConsumedRecord,
 };
 use proto::patient_events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED};
 use shared_middleware::clock::Clock;
@@ -24,7 +24,7 @@ impl Handler for Projection {
     fn apply<'t>(
         &'t self,
         tx: &'t mut Tx<'_>,
-        delivered: &'t Delivered,
+        delivered: &'t ConsumedRecord,
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
         Box::pin(async move {
             let event = events::decode(&delivered.record, &self.0)?;
@@ -35,7 +35,7 @@ impl Handler for Projection {
     fn apply_all<'t>(
         &'t self,
         tx: &'t mut Tx<'_>,
-        delivered: &'t [&'t Delivered],
+        delivered: &'t [&'t ConsumedRecord],
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
         Box::pin(async move {
             let decoded = delivered.iter().map(|one| events::decode(&one.record, &self.0));

@@ -100,7 +100,7 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, DbError> {
     let handler = Arc::new(Projection(clock.clone()));
     let consumer =
         Consumer::new(Part::Analytics, GROUP, TOPIC, db.clone(), log, handler, clock.clone());
-    let trail = kit.trail(Part::Analytics, &db).await?;
+    let audit_log = kit.audit_log(Part::Analytics, &db).await?;
     Ok(Service {
         part: Part::Analytics,
         rest: api::routes(store.clone(), clock.clone()),
@@ -108,6 +108,6 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, DbError> {
         rules: RULES,
         tasks: vec![consumer.task(), replay::sweeper(store, clock)],
         db,
-        trail,
+        audit_log,
     })
 }

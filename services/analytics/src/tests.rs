@@ -10,7 +10,7 @@ use kit::{
     consumer::{Consumer, Handler as _, HandlerError, dead_letters_of},
     db::DbError,
     log::{
-        Delivered, EmbeddedLog, EventLog as _, Record, SOURCE_GROUP, SOURCE_OFFSET,
+        ConsumedRecord, EmbeddedLog, EventLog as _, Record, SOURCE_GROUP, SOURCE_OFFSET,
         SOURCE_PARTITION, SOURCE_TOPIC,
     },
     testing::{FromTheStart, TestEngine, TestStore, engines},
@@ -69,7 +69,7 @@ async fn world(engine: TestEngine) -> World {
 
 impl World {
     async fn handle(&self, event: &PatientEvent) -> Result<(), HandlerError> {
-        let delivered = Delivered {
+        let delivered = ConsumedRecord {
             partition: 0,
             position: 1,
             offset: 1,

@@ -10,7 +10,7 @@
 
 use std::net::IpAddr;
 
-use shared_middleware::rate_limit::{self, Attempts, MonotonicClock, RateLimit, household};
+use shared_middleware::rate_limit::{self, Attempts, MonotonicClock, RateLimit, client_network};
 
 use crate::{error::Error, secret::sha256};
 
@@ -78,7 +78,7 @@ impl Attempt {
     /// By the account's email, valid or not, and the client's address.
     pub(crate) fn new(email: &str, from: IpAddr) -> Self {
         let account = sha256(email.trim().to_lowercase().as_bytes());
-        let place = household(from).to_string();
+        let place = client_network(from).to_string();
         // The first part has a fixed length: no two pairs give the same bytes.
         Self { account, place: sha256(&[&account, place.as_bytes()].concat()), from }
     }

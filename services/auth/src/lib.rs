@@ -55,7 +55,7 @@ mod testing;
 use std::{path::PathBuf, sync::Arc};
 
 use kit::{
-    audit::{AuditKey, Trail, copies::Copies, verify::copies_task},
+    audit::{AuditKey, AuditLog, replication::AuditReplica, verify::copies_task},
     db::DbConfig,
     page::Cursors,
     service::{Kit, MachineClock, Service},
@@ -123,7 +123,7 @@ pub struct Config {
     pub demo: bool,
 }
 
-/// Parts that have a trail.
+/// Parts that have an audit log.
 const WITH_TRAILS: [Part; 5] =
     [Part::Auth, Part::Patient, Part::Billing, Part::Analytics, Part::Notification];
 
@@ -133,8 +133,8 @@ pub struct Auth {
     pub service: Service,
     /// The verbs of users, which the command line has too.
     pub app: Arc<App>,
-    /// Who keeps copies of every part's audit trail.
-    pub copies: Arc<dyn Copies>,
+    /// Who keeps copies of every part's audit log.
+    pub copies: Arc<dyn AuditReplica>,
 }
 
 /// Builds the service; the binary decides where to serve it.
@@ -154,7 +154,7 @@ pub async fn open_app(
     config.check()?;
     let store = config.store().await?;
     let clock = clock.of_store(store.db());
-    Trail::open(Part::Auth, store.db().clone(), audit_key, clock.clone()).await?;
+    AuditLog::open(Part::Auth, store.db().clone(), audit_key, clock.clone()).await?;
     Ok(App::new(store, Passwords::new(&config)?, clock, ids, config.lifetimes()))
 }
 
@@ -170,7 +170,8 @@ async fn build_with(
     let limits = AccountLimits::new(config.account_limit);
     let store = config.store().await?;
     let clock = clock.of_store(store.db());
-    let trail = Trail::open(Part::Auth, store.db().clone(), audit_key, clock.clone()).await?;
+    let audit_log =
+        AuditLog::open(Part::Auth, store.db().clone(), audit_key, clock.clone()).await?;
     let keys = Keys::open(config.keys_dir.clone(), config.token_ttl_s, clock.clone()).await?;
     let keys = Arc::new(keys);
     let feed = Feed::open(store.clone(), Arc::clone(&keys), clock.clone()).await?;
@@ -195,7 +196,7 @@ async fn build_with(
         keys,
         feed,
         cursors,
-        trail: trail.clone(),
+        audit_log: audit_log.clone(),
         copies: Arc::clone(&copies),
     };
     let service = Service {
@@ -205,7 +206,7 @@ async fn build_with(
         rules: api::RULES,
         tasks,
         db: store.db().clone(),
-        trail,
+        audit_log,
     };
     Ok(Auth { service, app, copies })
 }

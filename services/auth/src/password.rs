@@ -46,7 +46,7 @@ pub(crate) enum Whose {
     /// Of somebody who is signed in, or was at this address before.
     Known,
     /// Of anybody, at this address.
-    Stranger(IpAddr),
+    Unknown(IpAddr),
 }
 
 /// What strangers share.
@@ -182,7 +182,7 @@ impl Passwords {
             Whose::Known => {
                 (Some(Arc::clone(&self.known).try_acquire_owned().map_err(busy)?), None)
             }
-            Whose::Stranger(from) => (None, Some(self.strangers.admit(from).await?)),
+            Whose::Unknown(from) => (None, Some(self.strangers.admit(from).await?)),
         };
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(failed)?;
         // A caller who goes away leaves the work running: it keeps its permits to its end.
@@ -363,7 +363,7 @@ mod tests {
             let mut refused = 0;
             for host in 0..100 {
                 let (passwords, held) = (passwords.clone(), held.clone());
-                let whose = Whose::Stranger(IpAddr::from([198, 51, network, host]));
+                let whose = Whose::Unknown(IpAddr::from([198, 51, network, host]));
                 asked.spawn(async move { passwords.in_turn(whose, held).await });
                 tokio::task::yield_now().await;
                 while let Some(done) = asked.try_join_next() {

@@ -16,7 +16,7 @@ mod store;
 use std::sync::Arc;
 
 use kit::{
-    audit::{AuditKey, Trail},
+    audit::{AuditKey, AuditLog},
     db::{Db, DbConfig},
     page::Cursors,
     service::{Kit, MachineClock, Service},
@@ -47,7 +47,7 @@ pub async fn remove_demo(
     clock: &MachineClock,
 ) -> Result<u64, Error> {
     let db = Db::open(database, migrations()).await?;
-    Trail::open(Part::Billing, db.clone(), audit_key, clock.of_store(&db)).await?;
+    AuditLog::open(Part::Billing, db.clone(), audit_key, clock.of_store(&db)).await?;
     Ok(Store::new(db).remove_demo().await?)
 }
 
@@ -55,7 +55,7 @@ pub async fn remove_demo(
 pub async fn build(config: Config, kit: &Kit) -> Result<Service, Error> {
     let db = Db::open(&config.database, migrations()).await?;
     let cursors = Cursors::open(&db).await?;
-    let trail = kit.trail(Part::Billing, &db).await?;
+    let audit_log = kit.audit_log(Part::Billing, &db).await?;
     let api = Arc::new(Api {
         store: Store::new(db.clone()).showing_demo(kit.demo),
         cursors,
@@ -69,6 +69,6 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, Error> {
         rules: RULES,
         tasks: Vec::new(),
         db,
-        trail,
+        audit_log,
     })
 }

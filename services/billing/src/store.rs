@@ -5,13 +5,13 @@ use std::{collections::HashMap, sync::Arc};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use kit::{
-    audit::{self, Note},
+    audit::{self, AuditNote},
     batch::Batch,
     db::{Db, DbError, Engine, Migrations, Row, Tx, Value, many},
     params,
 };
 use proto::demo;
-use shared_middleware::audit::Asked;
+use shared_middleware::audit::AuditContext;
 use uuid::Uuid;
 
 mod sqlite {
@@ -45,7 +45,7 @@ pub(crate) struct New {
 }
 
 /// An account to be opened, and the request that asked for it.
-type Requested = (New, Option<Asked>);
+type Requested = (New, Option<AuditContext>);
 
 /// What every account is.
 const ACTIVE: &str = "ACTIVE";
@@ -87,7 +87,11 @@ impl Store {
     /// Opens a patient's account, or finds it. Anyone who comes second gets the first one's.
     ///
     /// On PostgreSQL those that wait share statements and a commit; SQLite's writer does that.
-    pub(crate) async fn open(&self, new: New, asked: Option<Asked>) -> Result<Account, DbError> {
+    pub(crate) async fn open(
+        &self,
+        new: New,
+        asked: Option<AuditContext>,
+    ) -> Result<Account, DbError> {
         let requested = (new, asked);
         match self.db.engine() {
             Engine::Sqlite => open(self.db.clone(), requested).await,
@@ -133,7 +137,7 @@ impl Store {
                         let sql = "delete from account where patient_id = $1 returning id";
                         if let Some(row) = tx.query_opt(sql, params![patient]).await? {
                             let account: Uuid = row.get(0)?;
-                            audit::note(tx, Note::of(account).concerning(patient))?;
+                            audit::note(tx, AuditNote::of(account).concerning(patient))?;
                             removed += 1;
                         }
                     }
@@ -160,7 +164,7 @@ async fn open(db: Db, (new, asked): Requested) -> Result<Account, DbError> {
                 opened => opened,
             };
             let opened = opened.ok_or(DbError::Corrupt("no account after it was opened"))?;
-            audit::note_for(tx, asked, Note::of(opened.id).concerning(patient_id))?;
+            audit::note_for(tx, asked, AuditNote::of(opened.id).concerning(patient_id))?;
             Ok(opened)
         })
     });
@@ -196,7 +200,7 @@ async fn open_together(
     for (new, asked) in &*group {
         let account = accounts.get(&new.patient_id).cloned();
         let account = account.ok_or(DbError::Corrupt("no account after it was opened"))?;
-        let note = Note::of(account.id).concerning(new.patient_id);
+        let note = AuditNote::of(account.id).concerning(new.patient_id);
         audit::note_for(tx, asked.clone(), note)?;
         opened.push(Some(account));
     }

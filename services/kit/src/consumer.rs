@@ -28,10 +28,10 @@ use tracing::Instrument as _;
 
 use crate::{
     db::{Db, DbError, Tx},
-    dead_letter::{self, Burial},
+    dead_letter::{self, NewDeadLetter},
     lag::Lags,
     log::{
-        Delivered, EVENT_TYPE, EventLog, LogError, Record, SOURCE_GROUP, SOURCE_OFFSET,
+        ConsumedRecord, EVENT_TYPE, EventLog, LogError, Record, SOURCE_GROUP, SOURCE_OFFSET,
         SOURCE_PARTITION, SOURCE_TOPIC, Subscription, TRACEPARENT,
     },
     position::{self, PositionError, StoredPositions},
@@ -76,14 +76,14 @@ pub trait Handler: Send + Sync + 'static {
     fn apply<'t>(
         &'t self,
         tx: &'t mut Tx<'_>,
-        delivered: &'t Delivered,
+        delivered: &'t ConsumedRecord,
     ) -> BoxFuture<'t, Result<(), HandlerError>>;
 
     /// As [`Handler::apply`], for several, which take effect in this order.
     fn apply_all<'t>(
         &'t self,
         tx: &'t mut Tx<'_>,
-        delivered: &'t [&'t Delivered],
+        delivered: &'t [&'t ConsumedRecord],
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
         Box::pin(async move {
             for one in delivered {
@@ -98,7 +98,7 @@ pub trait Handler: Send + Sync + 'static {
     fn retry<'t>(
         &'t self,
         tx: &'t mut Tx<'_>,
-        delivered: &'t Delivered,
+        delivered: &'t ConsumedRecord,
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
         self.apply(tx, delivered)
     }
@@ -220,7 +220,7 @@ impl Consumer {
     }
 
     /// All in one transaction; when that fails, one by one, to find out which is to blame.
-    async fn consume(&self, records: Vec<Delivered>) -> Result<(), ConsumerError> {
+    async fn consume(&self, records: Vec<ConsumedRecord>) -> Result<(), ConsumerError> {
         let records = Arc::new(records);
         match self.apply(Arc::clone(&records)).await {
             Ok(()) => {}
@@ -235,7 +235,7 @@ impl Consumer {
         Ok(())
     }
 
-    async fn consume_one(&self, delivered: Delivered) -> Result<(), ConsumerError> {
+    async fn consume_one(&self, delivered: ConsumedRecord) -> Result<(), ConsumerError> {
         let one = Arc::new(vec![delivered.clone()]);
         let mut back_off = BACK_OFF_FIRST;
         for tried in 1..=TRIES_MAX {
@@ -245,7 +245,7 @@ impl Consumer {
                 Err(ApplyError::Handler(error)) => error,
             };
             if tried == TRIES_MAX {
-                return self.bury(delivered, &reason).await;
+                return self.insert_dead_letter(delivered, &reason).await;
             }
             self.count(&delivered.record, "retried");
             sleep(back_off).await;
@@ -254,7 +254,7 @@ impl Consumer {
         Ok(())
     }
 
-    async fn apply(&self, records: Arc<Vec<Delivered>>) -> Result<(), ApplyError> {
+    async fn apply(&self, records: Arc<Vec<ConsumedRecord>>) -> Result<(), ApplyError> {
         let (group, topic) = (self.group, self.topic);
         let handler = Arc::clone(&self.handler);
         let applied = Arc::clone(&records);
@@ -281,7 +281,11 @@ impl Consumer {
 
     /// To the dead letters' topic, then into their table and on. A crash between the two buries it
     /// once: its origin is the same.
-    async fn bury(&self, dead: Delivered, reason: &HandlerError) -> Result<(), ConsumerError> {
+    async fn insert_dead_letter(
+        &self,
+        dead: ConsumedRecord,
+        reason: &HandlerError,
+    ) -> Result<(), ConsumerError> {
         self.count(&dead.record, "dead_letter");
         tracing::error!(
             group = self.group,
@@ -296,10 +300,11 @@ impl Consumer {
         let kept = self.db.write(move |tx| {
             Box::pin(async move {
                 for dead in position::advance(tx, group, topic, &dead).await? {
-                    let Delivered { partition, offset, ref record, .. } = *dead;
+                    let ConsumedRecord { partition, offset, ref record, .. } = *dead;
                     let (headers, error) = (&record.headers, error.as_str());
-                    let burial = Burial { group, topic, partition, offset, headers, error, at };
-                    dead_letter::bury(tx, burial).await?;
+                    let burial =
+                        NewDeadLetter { group, topic, partition, offset, headers, error, at };
+                    dead_letter::insert_dead_letter(tx, burial).await?;
                 }
                 Ok::<_, PositionError>(())
             })
@@ -310,7 +315,7 @@ impl Consumer {
     }
 
     /// How long it was on its way, and for its trace that it has taken effect.
-    fn tell(&self, delivered: &Delivered, took: Duration) {
+    fn tell(&self, delivered: &ConsumedRecord, took: Duration) {
         if let Some(at) = delivered.published_at {
             let delay = self.clock.now().duration_since(at);
             DELAY.with_label_values(&[self.group]).observe(delay.as_secs_f64().max(0.0));
@@ -321,7 +326,7 @@ impl Consumer {
         }
     }
 
-    fn span(&self, delivered: &Delivered) -> Span {
+    fn span(&self, delivered: &ConsumedRecord) -> Span {
         Span {
             service: self.service,
             name: format!("consume {}", self.topic),
@@ -376,7 +381,7 @@ pub fn dead_letters_of(topic: &str) -> String {
 }
 
 /// The same key and value, with where it came from and why it is here.
-fn dead_letter(group: &str, topic: &str, dead: &Delivered, reason: &str) -> Record {
+fn dead_letter(group: &str, topic: &str, dead: &ConsumedRecord, reason: &str) -> Record {
     let mut record = dead.record.clone();
     record.headers.extend([
         ("error".to_owned(), reason.to_owned()),

@@ -19,7 +19,7 @@ use crate::{
     db::{Db, DbError, Migrations, Tx},
     dead_letter::{DeadLetter, DeadLetters, Retried},
     log::{
-        Batch, Delivered, EmbeddedLog, EventLog, Record, SOURCE_GROUP, SOURCE_OFFSET,
+        Batch, ConsumedRecord, EmbeddedLog, EventLog, Record, SOURCE_GROUP, SOURCE_OFFSET,
         SOURCE_PARTITION, SOURCE_TOPIC,
     },
     outbox::{Event, Outbox, append},
@@ -41,7 +41,7 @@ impl Handler for Keys {
     fn apply<'t>(
         &'t self,
         tx: &'t mut Tx<'_>,
-        delivered: &'t Delivered,
+        delivered: &'t ConsumedRecord,
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
         Box::pin(async move {
             let record = &delivered.record;

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::{
     consumer::{Handler, HandlerError},
     db::{Db, DbError, Engine, Row, Tx},
-    log::{Delivered, EVENT_ID, EVENT_TYPE, EventLog, LogError, Record, Start},
+    log::{ConsumedRecord, EVENT_ID, EVENT_TYPE, EventLog, LogError, Record, Start},
     params,
 };
 
@@ -52,7 +52,7 @@ pub struct DeadLetter {
 }
 
 /// An event to be given up.
-pub struct Burial<'a> {
+pub struct NewDeadLetter<'a> {
     /// Who gives it up.
     pub group: &'a str,
     /// Where it was read.
@@ -109,7 +109,7 @@ enum RetryError {
 }
 
 /// Writes a dead letter in the caller's transaction; once, however often it is buried.
-pub async fn bury(tx: &mut Tx<'_>, burial: Burial<'_>) -> Result<(), DbError> {
+pub async fn insert_dead_letter(tx: &mut Tx<'_>, burial: NewDeadLetter<'_>) -> Result<(), DbError> {
     tx.execute(
         "insert into dead_letter (consumer_group, topic, part, log_offset, event_id, event_type,
                                   error, died_at)
@@ -142,9 +142,9 @@ pub(crate) async fn show(group: &'static str, db: &Db) -> Result<(), DbError> {
     Ok(())
 }
 
-// === impl Burial ===
+// === impl NewDeadLetter ===
 
-impl Burial<'_> {
+impl NewDeadLetter<'_> {
     fn header(&self, name: &str) -> String {
         let found = self.headers.iter().find(|(n, _)| n == name);
         found.map_or_else(String::new, |(_, value)| kept(value))
@@ -232,12 +232,12 @@ impl DeadLetters {
             .await
     }
 
-    async fn delivered(&self, letter: &DeadLetter) -> Result<Option<Delivered>, LogError> {
+    async fn delivered(&self, letter: &DeadLetter) -> Result<Option<ConsumedRecord>, LogError> {
         let found = read_at(&*self.log, letter);
         let found = timeout(READ_WITHIN, found)
             .await
             .map_err(|_| LogError::new("it did not bring the record in time"))??;
-        let is_it = |found: &Delivered| {
+        let is_it = |found: &ConsumedRecord| {
             let id = found.record.header(EVENT_ID).map_or_else(String::new, kept);
             // Another log may have another event there.
             found.offset == letter.offset && id == letter.event_id
@@ -303,7 +303,10 @@ async fn forget(tx: &mut Tx<'_>, group: &str, id: i64) -> Result<bool, DbError> 
 }
 
 /// The first record from there on, if the log reaches so far.
-async fn read_at(log: &dyn EventLog, letter: &DeadLetter) -> Result<Option<Delivered>, LogError> {
+async fn read_at(
+    log: &dyn EventLog,
+    letter: &DeadLetter,
+) -> Result<Option<ConsumedRecord>, LogError> {
     let DeadLetter { partition, offset, .. } = *letter;
     let mut reader = log.read(&letter.topic, Start::At { partition, offset }).await?;
     loop {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     consumer::{Consumer, Handler, HandlerError},
     db::{Db, DbError, Migrations, Tx},
-    log::{Delivered, EventLog, KafkaConfig, KafkaLog, Start},
+    log::{ConsumedRecord, EventLog, KafkaConfig, KafkaLog, Start},
     outbox::{Event, Outbox, append},
     params,
     testing::{TestStore, Unheard, engines},
@@ -30,7 +30,7 @@ impl Handler for Last {
     fn apply<'t>(
         &'t self,
         tx: &'t mut Tx<'_>,
-        delivered: &'t Delivered,
+        delivered: &'t ConsumedRecord,
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
         Box::pin(async move {
             let (key, number) = (delivered.record.key.clone(), delivered.record.payload[0]);

@@ -1,5 +1,5 @@
-//! Fields of a request, read one by one: an error lists every one that is wrong, not only the
-//! first, as serde would.
+//! Fields of a request, read one by one: an error lists every one that is wrong, not only
+//! the first, as serde would.
 //!
 //! A field's value never comes back in an error, and its name only if it looks like one.
 
@@ -15,7 +15,7 @@ const FIELDS_MAX: usize = 64;
 const NAME_CHARS_MAX: usize = 40;
 
 /// The fields of a JSON object or of a query string, as they came.
-pub struct Fields {
+pub struct RequestFields {
     /// In order of appearance; a name may be there twice.
     members: Vec<(String, Value)>,
     /// In a query string every value is a text.
@@ -23,8 +23,8 @@ pub struct Fields {
     refused: Vec<FieldError>,
 }
 
-/// Gathers what is wrong, field by field, after [`Fields`] was read.
-pub struct Faults {
+/// Gathers what is wrong, field by field, after [`RequestFields`] was read.
+pub struct FieldErrors {
     refused: Vec<FieldError>,
     found: Vec<FieldError>,
 }
@@ -32,9 +32,9 @@ pub struct Faults {
 /// An object's members; none when there are too many.
 struct Members(Option<Vec<(String, Value)>>);
 
-// === impl Fields ===
+// === impl RequestFields ===
 
-impl Fields {
+impl RequestFields {
     /// Of a body, which must be a JSON object. A byte order mark before it, as some programs write
     /// it, is passed over (RFC 8259, 8.1).
     pub fn of_json(body: &[u8]) -> Result<Self, Failure> {
@@ -96,7 +96,7 @@ impl Fields {
     /// What was made of the fields that were read; or everything that is wrong, with them or with
     /// others.
     pub fn all<T>(self, parsed: Result<T, Vec<FieldError>>) -> Result<T, Failure> {
-        let mut faults = Faults::new(self.end());
+        let mut faults = FieldErrors::new(self.end());
         let value = match parsed {
             Ok(value) => Some(value),
             Err(wrong) => {
@@ -143,10 +143,10 @@ impl Fields {
     }
 }
 
-// === impl Faults ===
+// === impl FieldErrors ===
 
-impl Faults {
-    /// Begins with what [`Fields::end`] gave.
+impl FieldErrors {
+    /// Begins with what [`RequestFields::end`] gave.
     pub const fn new(refused: Vec<FieldError>) -> Self {
         Self { refused, found: Vec::new() }
     }
@@ -252,10 +252,10 @@ mod tests {
     #[test]
     fn every_field_that_is_wrong_is_told_and_no_value() {
         let body = br#"{"zzz":1,"b":7,"<i>":"12345678","c":"x","c":"y","zzz":2,"n":null}"#;
-        let mut fields = Fields::of_json(body).unwrap();
+        let mut fields = RequestFields::of_json(body).unwrap();
         assert_eq!((fields.text("a"), fields.text("n")), (None, None));
         assert_eq!((fields.text("b"), fields.text("c")), (None, None));
-        let mut faults = Faults::new(fields.end());
+        let mut faults = FieldErrors::new(fields.end());
         assert_eq!(faults.field("c", Ok::<_, &str>(1)), None, "it was refused already");
         faults.field("a", Err::<(), _>("is required"));
         let told = faults.end();
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn what_is_made_of_the_fields_is_told_with_what_was_refused() {
         let fields = |body: &[u8]| {
-            let mut fields = Fields::of_json(body).unwrap();
+            let mut fields = RequestFields::of_json(body).unwrap();
             (fields.text("email"), fields.flag("on"), fields)
         };
         let (email, on, read) = fields(br#"{"email":"x","on":true}"#);
@@ -288,16 +288,16 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_before_json_is_passed_over() {
-        let mut fields = Fields::of_json(b"\xef\xbb\xbf{\"a\":\"b\"}").unwrap();
+        let mut fields = RequestFields::of_json(b"\xef\xbb\xbf{\"a\":\"b\"}").unwrap();
         assert_eq!(fields.text("a").as_deref(), Some("b"));
-        assert!(Fields::of_json(b"\xef\xbb\xbf\xef\xbb\xbf{}").is_err());
-        assert!(Fields::of_json(b"\xef\xbb{}").is_err());
+        assert!(RequestFields::of_json(b"\xef\xbb\xbf\xef\xbb\xbf{}").is_err());
+        assert!(RequestFields::of_json(b"\xef\xbb{}").is_err());
     }
 
     #[test]
     fn numbers_are_numbers_in_json_and_digits_in_a_query() {
-        let number = |mut fields: Fields| (fields.number("size"), fields.end().len());
-        let json = |text: &str| number(Fields::of_json(text.as_bytes()).unwrap());
+        let number = |mut fields: RequestFields| (fields.number("size"), fields.end().len());
+        let json = |text: &str| number(RequestFields::of_json(text.as_bytes()).unwrap());
         assert_eq!(json(r#"{"size":20}"#), (Some(20), 0));
         assert_eq!(json(r#"{"size":20.0}"#), (Some(20), 0));
         assert_eq!(json(r#"{"size":99999999999}"#), (Some(u32::MAX), 0));
@@ -305,7 +305,7 @@ mod tests {
             assert_eq!(json(wrong), (None, 1), "{wrong}");
         }
         let query = |text: &str| {
-            number(Fields::of_query(vec![("size".to_owned(), text.to_owned())]).unwrap())
+            number(RequestFields::of_query(vec![("size".to_owned(), text.to_owned())]).unwrap())
         };
         assert_eq!(query("20"), (Some(20), 0));
         for wrong in ["abc", "-1", "", "1.5"] {
@@ -316,11 +316,11 @@ mod tests {
     #[test]
     fn what_is_no_object_or_too_long_is_refused() {
         for body in ["", "{", "[]", "null", "7", "[\"a\"]", "{} {}", "{\"a\":1,}"] {
-            assert!(Fields::of_json(body.as_bytes()).is_err(), "{body}");
+            assert!(RequestFields::of_json(body.as_bytes()).is_err(), "{body}");
         }
         let object = |members: usize| {
             let members: Vec<_> = (0..members).map(|n| format!("\"f{n}\":0")).collect();
-            Fields::of_json(format!("{{{}}}", members.join(",")).as_bytes())
+            RequestFields::of_json(format!("{{{}}}", members.join(",")).as_bytes())
         };
         assert_eq!(object(FIELDS_MAX).map(|fields| fields.end().len()).unwrap(), FIELDS_MAX);
         assert!(object(FIELDS_MAX + 1).is_err());

@@ -18,16 +18,16 @@ use http::{
 use shared_middleware::error::{ErrorCode, Failure};
 use uuid::Uuid;
 
-use crate::fields::{self, Fields};
+use crate::fields::{self, RequestFields};
 
 /// A JSON object, no longer than the mesh allows, to be read field by field.
-pub struct JsonFields(pub Fields);
+pub struct JsonFields(pub RequestFields);
 
 /// A query string, to be read parameter by parameter.
-pub struct QueryFields(pub Fields);
+pub struct QueryFields(pub RequestFields);
 
 /// The id in a path. One that is no UUID names nothing: 404.
-pub struct IdInPath(pub Uuid);
+pub struct PathId(pub Uuid);
 
 // === impl JsonFields ===
 
@@ -37,7 +37,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonFields {
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         check_headers(request.headers())?;
         let body = Bytes::from_request(request, state).await.map_err(unread)?;
-        Fields::of_json(&body).map(Self)
+        RequestFields::of_json(&body).map(Self)
     }
 }
 
@@ -85,13 +85,13 @@ impl<S: Send + Sync> FromRequestParts<S> for QueryFields {
         let Query(params) = Query::from_request_parts(parts, state)
             .await
             .map_err(|_| Failure::new(ErrorCode::Invalid, "the query is not of its form"))?;
-        Fields::of_query(params).map(Self)
+        RequestFields::of_query(params).map(Self)
     }
 }
 
-// === impl IdInPath ===
+// === impl PathId ===
 
-impl<S: Send + Sync> FromRequestParts<S> for IdInPath {
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {

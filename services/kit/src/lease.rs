@@ -18,7 +18,7 @@ const BACK_OFF_LAST: Duration = Duration::from_secs(5);
 
 /// Work that is done by its lease's holder.
 #[derive(Clone)]
-pub struct Leased {
+pub struct LeasedTask {
     db: Db,
     name: &'static str,
     /// This process has something to do for the holder.
@@ -31,9 +31,9 @@ pub struct Held {
     wake: Arc<Notify>,
 }
 
-// === impl Leased ===
+// === impl LeasedTask ===
 
-impl Leased {
+impl LeasedTask {
     /// Work of this name, among the replicas that share this store. It may be woken by this.
     pub const fn new(db: Db, name: &'static str, wake: Arc<Notify>) -> Self {
         Self { db, name, wake }

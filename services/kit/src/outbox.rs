@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     db::{Db, DbError, Tx, many},
-    lease::{Held, Leased},
+    lease::{Held, LeasedTask},
     log::{
         CONTENT_TYPE, EVENT_ID, EVENT_TYPE, EventLog, LogError, PROTOBUF, Record, TRACEPARENT,
         headers_json, parse_headers,
@@ -152,7 +152,7 @@ impl Outbox {
     }
 
     async fn run(&self, stop: CancellationToken) {
-        let lease = Leased::new(self.db.clone(), LEASE, Arc::clone(&self.wake));
+        let lease = LeasedTask::new(self.db.clone(), LEASE, Arc::clone(&self.wake));
         let relaying = RELAYING.with_label_values(&[self.service.as_str()]);
         relaying.set(0);
         let publish = |held| async {
@@ -167,7 +167,8 @@ impl Outbox {
         let mut back_off = BACK_OFF_FIRST;
         let mut last_look = None::<Instant>;
         while lease.is_held() {
-            // Asked before it looks: what was committed before the stop is seen by this look.
+            // Checked before it looks: what was committed before the stop is seen by this
+            // look.
             let stopping = stop.is_cancelled();
             // A batch costs more than an event: when they come one after the other, some are waited
             // for. Where nothing came for a while, nothing waits.
@@ -204,7 +205,7 @@ impl Outbox {
 
     /// Publishes what waits, at most a batch; returns whether there may be more.
     async fn publish_some(&self) -> Result<bool, RelayError> {
-        let waiting = self.db.look_up(|tx| Box::pin(waiting(tx))).await?;
+        let waiting = self.db.read_by_key(|tx| Box::pin(waiting(tx))).await?;
         if waiting.ids.is_empty() {
             return Ok(false);
         }
@@ -251,7 +252,7 @@ impl Outbox {
     async fn measure(&self, stop: CancellationToken) {
         let (mut pending, mut oldest) = (0, None::<Timestamp>);
         loop {
-            match self.db.look_up(|tx| Box::pin(measured(tx))).await {
+            match self.db.read_by_key(|tx| Box::pin(measured(tx))).await {
                 Ok(measured) => (pending, oldest) = measured,
                 Err(error) => tracing::debug!(error = causes(&error), "outbox not measured"),
             }

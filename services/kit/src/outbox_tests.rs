@@ -47,7 +47,7 @@ impl World {
         let statement = Duration::from_secs(1);
         let config = DbConfig { statement, ..self.store.behind(proxy.port()) };
         let db = Db::open(&config, Migrations::none()).await.unwrap();
-        self.store.trail(&db).await;
+        self.store.audit_log(&db).await;
         self.replica_of(db)
     }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::{
     db::{Db, DbError, Engine, Tx, Value, many},
-    log::{Delivered, LogError, Positions},
+    log::{ConsumedRecord, LogError, Positions},
     params,
 };
 
@@ -39,8 +39,8 @@ pub async fn advance<'r>(
     tx: &mut Tx<'_>,
     group: &str,
     topic: &str,
-    records: &'r [Delivered],
-) -> Result<Vec<&'r Delivered>, PositionError> {
+    records: &'r [ConsumedRecord],
+) -> Result<Vec<&'r ConsumedRecord>, PositionError> {
     let partitions: BTreeSet<i64> = records.iter().map(|record| record.partition).collect();
     let all = all_locked(tx, group, topic, &partitions).await?;
     let (mut unseen, mut moved) = (Vec::with_capacity(records.len()), Vec::new());

@@ -21,7 +21,7 @@ use utoipa::{
 };
 
 use crate::{
-    audit::{AuditKey, Trail},
+    audit::{AuditKey, AuditLog},
     db::{Db, DbError},
     log::EventLog,
     task::Task,
@@ -41,7 +41,7 @@ pub struct Kit {
     pub log: Arc<dyn EventLog>,
     /// As whom it calls others.
     pub tls: Arc<MeshTls>,
-    /// What audit trails are sealed with.
+    /// What audit logs are sealed with.
     pub audit_key: AuditKey,
     /// Whether data of the demo is served.
     pub demo: bool,
@@ -67,7 +67,7 @@ pub struct Service {
     /// Its store: ready when that answers.
     pub db: Db,
     /// Where it is recorded who asked it for what.
-    pub trail: Trail,
+    pub audit_log: AuditLog,
 }
 
 /// A service's gRPC.
@@ -88,9 +88,9 @@ impl Kit {
         self.machine_clock.of_store(db)
     }
 
-    /// The audit trail of a service, in its store.
-    pub async fn trail(&self, part: Part, db: &Db) -> Result<Trail, DbError> {
-        Trail::open(part, db.clone(), &self.audit_key, self.clock(db)).await
+    /// The audit log of a service, in its store.
+    pub async fn audit_log(&self, part: Part, db: &Db) -> Result<AuditLog, DbError> {
+        AuditLog::open(part, db.clone(), &self.audit_key, self.clock(db)).await
     }
 }
 

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use kit::{
     consumer::{Consumer, Handler, HandlerError},
     db::{Db, DbConfig, DbError, Migrations, Tx},
-    log::{Delivered, EVENT_ID, EventLog, KafkaConfig, KafkaLog, Record, Start},
+    log::{ConsumedRecord, EVENT_ID, EventLog, KafkaConfig, KafkaLog, Record, Start},
     outbox::{Event, Outbox, append},
     params,
     testing::Unheard,
@@ -160,10 +160,10 @@ impl Handler for Effects {
     fn apply<'t>(
         &'t self,
         tx: &'t mut Tx<'_>,
-        delivered: &'t Delivered,
+        delivered: &'t ConsumedRecord,
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
         Box::pin(async move {
-            let Delivered { partition, offset, ref record, .. } = *delivered;
+            let ConsumedRecord { partition, offset, ref record, .. } = *delivered;
             // Fails when the record was applied before.
             tx.execute(
                 "insert into applied (member, part, at) values ($1, $2, $3)",

@@ -6,7 +6,7 @@ use clap::Args;
 use shared_middleware::identity::Part;
 
 use crate::{
-    config::{Config, FILE_VARIABLE, Faults, Sources, read},
+    config::{Config, ConfigErrors, FILE_VARIABLE, Sources, read},
     ops::backup,
 };
 
@@ -45,7 +45,7 @@ impl Context {
     }
 
     /// All that was set, understood for a process that runs these parts.
-    pub(crate) fn configuration(&self, parts: &[Part], up: bool) -> Result<Config, Faults> {
+    pub(crate) fn configuration(&self, parts: &[Part], up: bool) -> Result<Config, ConfigErrors> {
         read(self.sources(), parts, up)
     }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::config::Faults;
+use crate::config::ConfigErrors;
 
 /// `EX_USAGE` of `sysexits.h`: the configuration is wrong.
 const BAD_CONFIGURATION: u8 = 64;
@@ -13,5 +13,5 @@ pub(crate) fn code(done: anyhow::Result<()>) -> ExitCode {
     let Err(error) = done else { return ExitCode::SUCCESS };
     // On one line, with its causes; faults of the configuration on one line each.
     eprintln!("medisync: {error:#}");
-    if error.is::<Faults>() { ExitCode::from(BAD_CONFIGURATION) } else { ExitCode::FAILURE }
+    if error.is::<ConfigErrors>() { ExitCode::from(BAD_CONFIGURATION) } else { ExitCode::FAILURE }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Extension, Json, Router, extract::State};
 use jiff::Timestamp;
 use kit::{
-    fields::Faults,
+    fields::FieldErrors,
     http::QueryFields,
     page::{self, Cursor, Cursors, NOT_OURS},
     service::{BearerAuth, DOCUMENT_RULE, document, with_problems},
@@ -145,7 +145,7 @@ async fn list(
 ) -> Result<(Extension<Shown>, Json<Notifications>), Failure> {
     let (patient, size) = (query.text("patientId"), query.number("size"));
     let cursor = query.text("cursor");
-    let mut faults = Faults::new(query.end());
+    let mut faults = FieldErrors::new(query.end());
     let patient = patient.map(|text| text.parse::<Uuid>().map_err(|_| "must be a UUID"));
     let patient = faults.field("patientId", patient.transpose()).flatten();
     let size = faults.field("size", page::size_in_bounds(size));

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use kit::{
     consumer::{Handler, HandlerError},
     db::Tx,
-    log::Delivered,
+    log::ConsumedRecord,
 };
 use proto::{
     demo,
@@ -33,7 +33,10 @@ pub(crate) struct Notifications {
 // === impl Notifications ===
 
 impl Notifications {
-    fn notification<'d>(&self, delivered: &'d Delivered) -> Result<store::New<'d>, HandlerError> {
+    fn notification<'d>(
+        &self,
+        delivered: &'d ConsumedRecord,
+    ) -> Result<store::New<'d>, HandlerError> {
         Ok(store::New {
             id: self.ids.next(),
             event: events::decode(&delivered.record)?,
@@ -48,7 +51,7 @@ impl Handler for Notifications {
     fn apply<'t>(
         &'t self,
         tx: &'t mut Tx<'_>,
-        delivered: &'t Delivered,
+        delivered: &'t ConsumedRecord,
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
         Box::pin(async move { self.apply_all(tx, &[delivered]).await })
     }
@@ -56,7 +59,7 @@ impl Handler for Notifications {
     fn apply_all<'t>(
         &'t self,
         tx: &'t mut Tx<'_>,
-        delivered: &'t [&'t Delivered],
+        delivered: &'t [&'t ConsumedRecord],
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
         Box::pin(async move {
             let new = delivered.iter().map(|one| self.notification(one));
@@ -70,7 +73,7 @@ impl Handler for Notifications {
     fn retry<'t>(
         &'t self,
         tx: &'t mut Tx<'_>,
-        delivered: &'t Delivered,
+        delivered: &'t ConsumedRecord,
     ) -> BoxFuture<'t, Result<(), HandlerError>> {
         Box::pin(async move {
             let new = self.notification(delivered)?;

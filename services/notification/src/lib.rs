@@ -228,7 +228,7 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, BuildError> {
         update_interval: config.limits.update_interval,
         limits: Limits::new(&config.limits),
     };
-    let trail = kit.trail(Part::Notification, &store.db()).await?;
+    let audit_log = kit.audit_log(Part::Notification, &store.db()).await?;
     Ok(Service {
         part: Part::Notification,
         db: store.db(),
@@ -236,6 +236,6 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Service, BuildError> {
         grpc: None,
         rules: RULES,
         tasks: vec![consumer.task(), sender.task()],
-        trail,
+        audit_log,
     })
 }

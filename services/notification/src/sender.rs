@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use kit::{
     consumer::dead_letters_of,
     db::DbError,
-    lease::{Held, Leased},
+    lease::{Held, LeasedTask},
     log::{
         EVENT_ID, EventLog, Record, SOURCE_GROUP, SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TOPIC,
     },
@@ -83,7 +83,7 @@ impl Sender {
 
     /// Of several replicas one delivers at a time.
     async fn run(&self, stop: &CancellationToken) {
-        let lease = Leased::new(self.store.db(), LEASE, Arc::clone(&self.wake));
+        let lease = LeasedTask::new(self.store.db(), LEASE, Arc::clone(&self.wake));
         lease.run(stop, |held| self.deliver_while_held(held, stop)).await;
     }
 
@@ -129,7 +129,7 @@ impl Sender {
             .zip(outcomes)
             .map(|(pending, outcome)| Verdict::of(outcome, pending.tried, now))
             .collect();
-        self.bury(&claimed, &mut verdicts, now).await;
+        self.insert_dead_letter(&claimed, &mut verdicts, now).await;
         for (pending, verdict) in claimed.iter().zip(&verdicts) {
             self.tell(pending, verdict);
         }
@@ -172,7 +172,12 @@ impl Sender {
     }
 
     /// Publishes the events of what is given up; when that fails nothing is given up yet.
-    async fn bury(&self, claimed: &[Pending], verdicts: &mut [Verdict], now: Timestamp) {
+    async fn insert_dead_letter(
+        &self,
+        claimed: &[Pending],
+        verdicts: &mut [Verdict],
+        now: Timestamp,
+    ) {
         let dead = claimed.iter().zip(verdicts.iter()).filter_map(|(pending, verdict)| {
             let Verdict::Failed { reason } = verdict else { return None };
             Some(dead_letter(pending, reason))

@@ -22,7 +22,7 @@ use crate::{
     error::Error,
     events::{PATIENT_CREATED, PATIENT_DELETED, PATIENT_UPDATED},
     in_progress::InProgress,
-    store::{Change, FirstAnswer, IdempotencyKey, List, Opened, Registration, Store},
+    store::{Change, IdempotencyKey, IdempotencyOutcome, List, Opened, Registration, Store},
 };
 
 /// The patient service's verbs.
@@ -44,7 +44,7 @@ pub(crate) enum Registered {
     /// A new patient.
     New(Patient),
     /// The answer that the first request with this key got: JSON.
-    Before { patient_id: Uuid, answer: String },
+    Replayed { patient_id: Uuid, answer: String },
 }
 
 /// A key of a caller's choice that makes a registration safe to repeat.
@@ -84,7 +84,7 @@ impl App {
         let app = Arc::clone(self);
         // A client that leaves would else take the key along: its request would seem in progress
         // long after it ended.
-        to_its_end(async move { app.register_whole(registration, render).await }).await
+        run_detached(async move { app.register_whole(registration, render).await }).await
     }
 
     async fn register_whole(&self, new: Registration, render: Render) -> Result<Registered, Error> {
@@ -96,14 +96,14 @@ impl App {
             (Err(Error::InProgress), Some(new)) => self.store.register(new).await?,
             (other, _) => other?,
         };
-        if let FirstAnswer::Before { patient_id, answer, is_final } = first {
+        if let IdempotencyOutcome::Before { patient_id, answer, is_final } = first {
             return match key {
                 Some(key) if !is_final => {
                     // Nobody here is at it: its process is gone, or its commit was not heard of.
                     let _working = working.ok_or(Error::InProgress)?;
                     self.finish(patient_id, key, answer, render).await
                 }
-                _ => Ok(Registered::Before { patient_id, answer }),
+                _ => Ok(Registered::Replayed { patient_id, answer }),
             };
         }
         self.outbox.wake();
@@ -127,7 +127,7 @@ impl App {
         // What was changed since is no part of the first answer.
         let answer = if patient.version == 1 { render(&patient) } else { begun };
         let answer = self.store.finish(key, answer).await?.ok_or(Error::Removed)?;
-        Ok(Registered::Before { patient_id, answer })
+        Ok(Registered::Replayed { patient_id, answer })
     }
 
     /// Registers a patient under an id that is given: demo data.
@@ -261,7 +261,7 @@ impl App {
 }
 
 /// Does the work, as part of the same trace, even when anyone who asked for it goes away.
-async fn to_its_end<T: Send + 'static>(
+async fn run_detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
     let work = audit::scope(audit::current(), work.in_current_span());

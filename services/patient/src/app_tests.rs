@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     app::{Registered, RequestKey},
-    billing::{BillingError, CallBilling, Insistent, OpenAccount, Patience},
+    billing::{BillingError, CallBilling, OpenAccount, RetryPolicy, RetryingBilling},
     domain::{Billing, Condition, Patient},
     error::Error,
     reconcile::Rounds,
@@ -77,7 +77,7 @@ impl World {
     async fn registered(&self, email: &str) -> Patient {
         match self.register(email, None).await.unwrap() {
             Registered::New(patient) => patient,
-            Registered::Before { .. } => panic!("there was no key"),
+            Registered::Replayed { .. } => panic!("there was no key"),
         }
     }
 
@@ -160,19 +160,19 @@ async fn patients_whom_billing_will_not_have_keep_it_from_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_billing_that_answers_late_is_waited_for_no_longer_than_a_registration_may_take() {
-    let patience = Patience {
+    let retry_policy = RetryPolicy {
         call: Duration::from_millis(500),
         total: Duration::from_millis(1200),
         tries_max: 3,
     };
-    let late = Arc::new(Insistent::new(Late, patience, Ids::system()));
+    let late = Arc::new(RetryingBilling::new(Late, retry_policy, Ids::system()));
     // Only on SQLite: a paused clock would not wait for the server of the other.
     let world = World::with(TestEngine::Sqlite, late, Arc::<FakeBilling>::default()).await;
     let begun = Instant::now();
     let jane = world.registered("jane@example.com").await;
     assert_eq!(jane.billing, Billing::Pending);
     let took = begun.elapsed();
-    assert!(took >= patience.call * 2 && took <= patience.total, "{took:?}");
+    assert!(took >= retry_policy.call * 2 && took <= retry_policy.total, "{took:?}");
 
     // Three failures in a row: the next one does not wait at all.
     let begun = Instant::now();
@@ -189,7 +189,7 @@ async fn a_repeated_request_gets_the_final_answer_and_registers_nobody() {
         let Registered::New(jane) = first else { panic!("it was the first") };
         for email in ["jane@example.com", " jane@example.com "] {
             let again = world.register(email, Some("k")).await.unwrap();
-            let Registered::Before { patient_id, answer } = again else { panic!("it was not") };
+            let Registered::Replayed { patient_id, answer } = again else { panic!("it was not") };
             assert_eq!((patient_id, answer), (jane.id, format!("{} ACTIVE", jane.id)));
         }
         let other = world.register("john@example.com", Some("k")).await;
@@ -216,7 +216,7 @@ async fn a_registration_is_finished_when_its_client_has_gone() {
         let answer = loop {
             match again().await {
                 Err(Error::InProgress) => tokio::task::yield_now().await,
-                Ok(Registered::Before { answer, .. }) => break answer,
+                Ok(Registered::Replayed { answer, .. }) => break answer,
                 Ok(Registered::New(_)) => panic!("it was registered before"),
                 Err(error) => panic!("{error:?}"),
             }
@@ -239,7 +239,7 @@ async fn what_another_process_left_unfinished_is_finished_by_whoever_repeats_the
         // As far as this process knows nobody works on it: nobody is waited for.
         let here = gone.elsewhere(Arc::<FakeBilling>::default());
         let again = here.register(input("Jane Roe", "jane@example.com"), key("k"), render).await;
-        let Ok(Registered::Before { patient_id, answer }) = again else {
+        let Ok(Registered::Replayed { patient_id, answer }) = again else {
             panic!("it was registered before")
         };
         assert_eq!(answer, format!("{patient_id} ACTIVE"));
@@ -248,7 +248,7 @@ async fn what_another_process_left_unfinished_is_finished_by_whoever_repeats_the
         let Registered::New(jane) = first.await.unwrap().unwrap() else { panic!("it was first") };
         assert_eq!(jane.id, patient_id);
         let again = gone.register("jane@example.com", Some("k")).await.unwrap();
-        assert!(matches!(again, Registered::Before { answer: kept, .. } if kept == answer));
+        assert!(matches!(again, Registered::Replayed { answer: kept, .. } if kept == answer));
         assert_eq!(events(&gone.db).await.len(), 1);
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use jiff::{Timestamp, civil::Date};
 use kit::{
     email::{EMAIL_BYTES_MAX, Email},
-    fields::Faults,
+    fields::FieldErrors,
 };
 use shared_middleware::error::FieldError;
 use uuid::Uuid;
@@ -105,7 +105,7 @@ impl Input {
     /// # Errors
     /// Every field that is wrong, not only the first.
     pub fn register(mut self, today: Date) -> Result<(Details, Date), Invalid> {
-        let mut faults = Faults::new(std::mem::take(&mut self.refused));
+        let mut faults = FieldErrors::new(std::mem::take(&mut self.refused));
         let given = self.registered_date.take().filter(|text| !text.trim().is_empty());
         let details = self.details(today, &mut faults);
         let registered = given.map_or(Ok(today), |text| past_day(Some(text), today));
@@ -128,7 +128,7 @@ impl Input {
     /// # Errors
     /// Every field that is wrong, not only the first.
     pub fn update(mut self, today: Date) -> Result<Details, Invalid> {
-        let mut faults = Faults::new(std::mem::take(&mut self.refused));
+        let mut faults = FieldErrors::new(std::mem::take(&mut self.refused));
         let registered = match self.registered_date.take() {
             Some(_) => Err("can be given on registration only"),
             None => Ok(()),
@@ -141,7 +141,7 @@ impl Input {
         }
     }
 
-    fn details(self, today: Date, faults: &mut Faults) -> Option<Details> {
+    fn details(self, today: Date, faults: &mut FieldErrors) -> Option<Details> {
         let name = faults.field("name", Text::parse(self.name, NAME_CHARS_MAX));
         let email = faults.field("email", email(self.email));
         let address = faults.field("address", Text::parse(self.address, ADDRESS_CHARS_MAX));

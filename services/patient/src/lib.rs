@@ -39,7 +39,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::Uri;
 use kit::{
-    audit::{AuditKey, Trail},
+    audit::{AuditKey, AuditLog},
     db::{Db, DbConfig},
     outbox::Outbox,
     page::Cursors,
@@ -54,7 +54,7 @@ pub use crate::{
     events::TOPIC,
 };
 use crate::{
-    billing::{BillingConfig, Patience},
+    billing::{BillingConfig, RetryPolicy},
     in_progress::InProgress,
     store::{Store, migrations},
 };
@@ -92,7 +92,7 @@ pub async fn remove_demo(
 ) -> Result<u64, Error> {
     let db = Db::open(database, migrations()).await?;
     let clock = clock.of_store(&db);
-    Trail::open(Part::Patient, db.clone(), audit_key, clock.clone()).await?;
+    AuditLog::open(Part::Patient, db.clone(), audit_key, clock.clone()).await?;
     demo::remove(&Store::new(db), &clock, &ids).await
 }
 
@@ -104,13 +104,13 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Patient, Error> {
     store.prepare().await?;
     store.rewrite_email_domains().await?;
     let cursors = Cursors::open(&db).await?;
-    let trail = kit.trail(Part::Patient, &db).await?;
-    let patience = Patience {
+    let audit_log = kit.audit_log(Part::Patient, &db).await?;
+    let retry_policy = RetryPolicy {
         call: config.billing_call,
         total: config.billing_total,
         tries_max: config.billing_tries_max,
     };
-    let billing = BillingConfig { urls: config.billing_urls, patience };
+    let billing = BillingConfig { urls: config.billing_urls, retry_policy };
     let outbox = Outbox::new(Part::Patient, db.clone(), Arc::clone(&kit.log), clock.clone());
     let app = Arc::new(App {
         demo: kit.demo,
@@ -124,6 +124,7 @@ pub async fn build(config: Config, kit: &Kit) -> Result<Patient, Error> {
     });
     let tasks = vec![outbox.relay(), outbox.gauge(), reconcile::task(Arc::clone(&app))];
     let rest = api::rest(Arc::clone(&app), cursors);
-    let service = Service { part: Part::Patient, rest, grpc: None, rules: RULES, tasks, db, trail };
+    let service =
+        Service { part: Part::Patient, rest, grpc: None, rules: RULES, tasks, db, audit_log };
     Ok(Patient { service, app })
 }

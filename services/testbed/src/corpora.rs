@@ -30,15 +30,15 @@ pub struct Http2Form {
     /// How it is written in the file.
     pub text: &'static str,
     /// The fields of its head.
-    pub fields: Fields,
+    pub fields: RequestFields,
     /// Its body, if it has one.
     pub body: Option<Vec<u8>>,
     /// The fields after its body, if there are any.
-    pub trailers: Option<Fields>,
+    pub trailers: Option<RequestFields>,
 }
 
 /// Names and values.
-pub type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+pub type RequestFields = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Request targets.
 #[must_use]
@@ -131,7 +131,7 @@ fn filled(mut bytes: Vec<u8>, values: &[(&str, String)]) -> Vec<u8> {
 }
 
 /// `NAME=VALUE; NAME=VALUE`; the name of a pseudo-header begins with a colon.
-fn fields(head: &[u8]) -> Fields {
+fn fields(head: &[u8]) -> RequestFields {
     let text = String::from_utf8_lossy(head);
     let field = |field: &str| {
         let (name, value) = field.split_once('=').expect("a field has a name and a value");

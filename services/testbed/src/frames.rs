@@ -1,6 +1,6 @@
 //! Frames of HTTP/2, byte by byte (RFC 9113, 4 and 6), for clients that do what no library would.
 
-use crate::corpora::Fields;
+use crate::corpora::RequestFields;
 
 /// What a client sends first.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -57,9 +57,9 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn request(
     stream: u32,
-    fields: &Fields,
+    fields: &RequestFields,
     body: Option<&[u8]>,
-    trailers: Option<&Fields>,
+    trailers: Option<&RequestFields>,
 ) -> Vec<u8> {
     let ends = |last: bool| if last { END_STREAM } else { 0 };
     let mut bytes =
@@ -75,7 +75,7 @@ pub fn request(
 
 /// Fields as literals that no table remembers (RFC 7541, 6.2.2): any bytes can be written so.
 #[must_use]
-pub fn header_block(fields: &Fields) -> Vec<u8> {
+pub fn header_block(fields: &RequestFields) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);

@@ -21,7 +21,7 @@ pub const POSTGRES_CA: &str = "MEDISYNC_TEST_POSTGRES_CA";
 /// Where Kafka's clients begin.
 pub const KAFKA: &str = "MEDISYNC_TEST_KAFKA";
 
-/// What was started, and what the command is told of it.
+/// What was started, and which variables the command gets.
 #[derive(Default)]
 struct Servers {
     postgres: Vec<Postgres>,

@@ -1,5 +1,5 @@
-//! What the trail calls what is done. Every action is on this list, so that a search for another
-//! is refused and does not read as if nothing had been done.
+//! What the audit log calls what is done. Every action is on this list, so that a search for
+//! another is refused and does not read as if nothing had been done.
 
 /// Every action, in order.
 pub const ACTIONS: [&str; 29] = [

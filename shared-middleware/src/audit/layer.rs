@@ -2,12 +2,12 @@
 //!
 //! Reads:   the [`Rule`], the [`Connection`], the client's address as the gateway names it, the
 //!          answer and whose data it shows ([`Shown`]).
-//! Writes:  the [`Asked`] extension, into which the layers below put the actor, and the task's.
-//! Rejects: `Unavailable` when the entry cannot be kept: what leaves no trace is not shown.
+//! Writes:  the [`AuditContext`] extension, into which the layers below put the actor, and the
+//! task's. Rejects: `Unavailable` when the entry cannot be kept: what leaves no trace is not shown.
 //!
 //! What a handler recorded in the transaction of its effect is not recorded again. Neither is what
 //! names nobody (no valid token, no account whose password was tried): anybody could fill the
-//! trail. Metrics count that.
+//! audit log. Metrics count that.
 
 use std::{
     sync::Arc,
@@ -20,7 +20,7 @@ use http::StatusCode;
 use tower::{Layer, Service};
 use uuid::Uuid;
 
-use super::{Asked, Entry, Outcome, Record, Shown};
+use super::{AuditContext, AuditSink, Entry, Outcome, Shown};
 use crate::{
     access::Rule,
     client_address::ClientAddress,
@@ -36,14 +36,14 @@ const ON_PATIENTS: &str = "patient.";
 /// Wraps a service in [`Audit`].
 #[derive(Clone)]
 pub struct AuditLayer {
-    trail: Arc<dyn Record>,
+    audit_log: Arc<dyn AuditSink>,
     clock: Clock,
 }
 
 /// Records what the inner service is asked for.
 #[derive(Clone)]
 pub struct Audit<S> {
-    trail: Arc<dyn Record>,
+    audit_log: Arc<dyn AuditSink>,
     clock: Clock,
     inner: S,
 }
@@ -51,9 +51,9 @@ pub struct Audit<S> {
 // === impl AuditLayer ===
 
 impl AuditLayer {
-    /// Into this trail.
-    pub const fn new(trail: Arc<dyn Record>, clock: Clock) -> Self {
-        Self { trail, clock }
+    /// Into this audit log.
+    pub const fn new(audit_log: Arc<dyn AuditSink>, clock: Clock) -> Self {
+        Self { audit_log, clock }
     }
 }
 
@@ -61,7 +61,7 @@ impl<S> Layer<S> for AuditLayer {
     type Service = Audit<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Audit { trail: Arc::clone(&self.trail), clock: self.clock.clone(), inner }
+        Audit { audit_log: Arc::clone(&self.audit_log), clock: self.clock.clone(), inner }
     }
 }
 
@@ -89,12 +89,12 @@ where
         request.extensions_mut().insert(asked.clone());
         let speaks_grpc = is_grpc(request.headers());
         let answer = asked.clone().scope_sync(|| self.inner.call(request));
-        let (trail, clock) = (Arc::clone(&self.trail), self.clock.clone());
+        let (audit_log, clock) = (Arc::clone(&self.audit_log), self.clock.clone());
         let within = asked.clone();
         Box::pin(within.scope(async move {
             let response = answer.await?;
             let Some(entry) = entry(&rule, &asked, &response, &clock) else { return Ok(response) };
-            match trail.record(entry).await {
+            match audit_log.record(entry).await {
                 Ok(()) => Ok(response),
                 Err(failure) => Ok(failure.answer_as(speaks_grpc)),
             }
@@ -102,7 +102,7 @@ where
     }
 }
 
-fn asked(rule: &Rule, request: &Request) -> Asked {
+fn asked(rule: &Rule, request: &Request) -> AuditContext {
     let last = request.uri().path().rsplit('/').next();
     let id = last.filter(|_| rule.path.ends_with("{id}"));
     // One that is no id names nothing, and is the client's text.
@@ -110,11 +110,11 @@ fn asked(rule: &Rule, request: &Request) -> Asked {
     let trace = trace_context::current().map(|trace| trace.trace_id());
     let connection = request.extensions().get::<Connection>();
     let source = connection.map(|it| ClientAddress::of(it, request.headers()).0);
-    Asked::new(rule.action.unwrap_or(rule.path), record, source, trace)
+    AuditContext::new(rule.action.unwrap_or(rule.path), record, source, trace)
 }
 
 /// What is kept of a request, if anything is.
-fn entry(rule: &Rule, asked: &Asked, response: &Response, clock: &Clock) -> Option<Entry> {
+fn entry(rule: &Rule, asked: &AuditContext, response: &Response, clock: &Clock) -> Option<Entry> {
     let outcome = outcome(response);
     // Public documents, and what every request does: only who may not is worth a line.
     let wanted = rule.action.is_some() || outcome == Outcome::Refused;

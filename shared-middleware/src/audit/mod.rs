@@ -1,17 +1,17 @@
-//! The audit trail, as requests know it: who asked for what, and what came of it.
+//! The audit log, as requests know it: who asked for what, and what came of it.
 //!
-//! - here: an [`Entry`], and what the running request will leave behind ([`Asked`]);
+//! - here: an [`Entry`], and what the running request will leave behind ([`AuditContext`]);
 //! - [`layer`]: records whatever a service was asked for and had not recorded itself;
 //! - [`refusals`]: how the gateway, which has no store, forwards its denials.
 //!
-//! Where entries are kept, and how they are chained, is not known here ([`Record`]).
+//! Where entries are kept, and how they are chained, is not known here ([`AuditSink`]).
 //!
 //! **Invariant:** an entry holds ids, times, addresses of machines and names of actions; no name,
 //! email, search text or other personal data.
 
 mod actions;
+pub mod denials;
 pub mod layer;
-pub mod refusals;
 
 use std::{
     borrow::Cow,
@@ -39,7 +39,7 @@ pub const SHELL: &str = "shell";
 pub const SYSTEM: &str = "system";
 
 tokio::task_local! {
-    static CURRENT: Asked;
+    static CURRENT: AuditContext;
 }
 
 /// What came of what was asked for.
@@ -54,7 +54,7 @@ pub enum Outcome {
     Failed,
 }
 
-/// One line of the trail, but for its place in it.
+/// One line of the audit log, but for its place in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
@@ -83,7 +83,7 @@ pub struct Entry {
 }
 
 /// Where entries are kept.
-pub trait Record: Send + Sync {
+pub trait AuditSink: Send + Sync {
     /// Keeps an entry: it is on disk when this is `Ok`.
     fn record(&self, entry: Entry) -> BoxFuture<'_, Result<(), Failure>>;
 }
@@ -94,7 +94,7 @@ pub struct Shown(pub Vec<Uuid>);
 
 /// What the running task was asked to do, and by whom.
 #[derive(Clone, Debug)]
-pub struct Asked(Arc<Inner>);
+pub struct AuditContext(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -141,9 +141,9 @@ impl Shown {
     }
 }
 
-// === impl Asked ===
+// === impl AuditContext ===
 
-impl Asked {
+impl AuditContext {
     /// By a request from there.
     pub fn new(
         action: impl Into<Cow<'static, str>>,
@@ -259,13 +259,13 @@ impl Asked {
 }
 
 /// What the running task was asked to do, if it was asked.
-pub fn current() -> Option<Asked> {
+pub fn current() -> Option<AuditContext> {
     CURRENT.try_with(Clone::clone).ok()
 }
 
 /// Runs the future as part of what was asked for, if anything was: for tasks that outlive anyone
 /// who started them.
-pub async fn scope<F: Future>(asked: Option<Asked>, future: F) -> F::Output {
+pub async fn scope<F: Future>(asked: Option<AuditContext>, future: F) -> F::Output {
     match asked {
         Some(asked) => asked.scope(future).await,
         None => future.await,

@@ -1,7 +1,7 @@
 //! How many requests somebody has left, by the generic cell rate algorithm, in bounded memory.
 
 mod attempts;
-mod form;
+mod parse;
 mod store;
 
 use std::{
@@ -23,7 +23,7 @@ pub use governor::clock::{Clock, MonotonicClock};
 use self::store::Bounded;
 pub use self::{
     attempts::{Attempt, Attempts},
-    form::{NoRateLimit, RateLimit, parse_limit},
+    parse::{InvalidRateLimit, RateLimit, parse_limit},
 };
 
 /// One limit, by key.
@@ -45,8 +45,8 @@ pub struct Count {
     pub allowed: bool,
 }
 
-/// The address as far as it distinguishes clients: of IPv6, one household has a whole /64.
-pub fn household(address: IpAddr) -> IpAddr {
+/// The address as far as it distinguishes clients: of IPv6, one client_network has a whole /64.
+pub fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let network = u128::from(v6) & !u128::from(u64::MAX);
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn addresses_of_one_household_are_one_client() {
-        let address = |text: &str| household(text.parse().unwrap());
+        let address = |text: &str| client_network(text.parse().unwrap());
         assert_eq!(address("2001:db8:1:2::1"), address("2001:db8:1:2:ffff::9"));
         assert_ne!(address("2001:db8:1:2::1"), address("2001:db8:1:3::1"));
         assert_eq!(address("::ffff:192.0.2.1"), address("192.0.2.1"));

@@ -3,7 +3,7 @@
 //! digest.
 //!
 //! A certificate is known for one part, and for as long as the authorities and revocation lists are
-//! those by which it was verified: the set belongs to one [`Material`](super::Material).
+//! those by which it was verified: the set belongs to one [`Credentials`](super::Credentials).
 
 use std::{
     collections::VecDeque,

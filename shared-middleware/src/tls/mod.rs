@@ -2,16 +2,16 @@
 //! files change, without dropping a connection whose peer is still trusted.
 //!
 //! - `files` reads PEM files.
-//! - `material` is what they hold: both sides of a handshake, and who is trusted.
+//! - `credentials` is what they hold: both sides of a handshake, and who is trusted.
 //! - `known_servers` remembers which certificates are a part's.
 //! - `open` watches over connections whose handshake is long over.
 //! - `mutual` is for two parts of one process, between which there is no handshake.
 
+mod credentials;
 mod files;
 mod known_servers;
-mod material;
+mod live_connections;
 mod mutual;
-mod open;
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -24,16 +24,16 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 pub(crate) use self::mutual::MutualTrust;
 pub use self::{
+    credentials::Credentials,
     files::{
         Fingerprint, certificates, expires_at_s, expiry_s, private_key, revocation_lists,
         revoked_serials, validity_s,
     },
-    material::Material,
-    open::MeshStream,
+    live_connections::MeshStream,
 };
 use self::{
-    material::server_name,
-    open::{Open, Shown, Side},
+    credentials::server_name,
+    live_connections::{LiveConnections, PresentedChain, Side},
 };
 use crate::{clock::Clock, error::causes, identity::Part, identity::Peer, metrics};
 
@@ -104,8 +104,8 @@ pub type ServerStream = MeshStream<server::TlsStream<TcpStream>>;
 pub struct MeshTls {
     part: Part,
     files: PemFiles,
-    material: ArcSwap<Material>,
-    open: Arc<Open>,
+    credentials: ArcSwap<Credentials>,
+    open: Arc<LiveConnections>,
 }
 
 // === impl MeshTls ===
@@ -113,10 +113,10 @@ pub struct MeshTls {
 impl MeshTls {
     /// Reads a part's files.
     pub fn load(part: Part, files: PemFiles) -> Result<Self, TlsError> {
-        let material = ArcSwap::from_pointee(Material::read(part, &files)?);
+        let credentials = ArcSwap::from_pointee(Credentials::read(part, &files)?);
         // There from the start, so that a dashboard finds it.
         metrics::CERTIFICATE_RELOAD_FAILURES.with_label_values(&[part.as_str()]);
-        Ok(Self { part, files, material, open: Open::new(part) })
+        Ok(Self { part, files, credentials, open: LiveConnections::new(part) })
     }
 
     /// Whose it is.
@@ -125,44 +125,44 @@ impl MeshTls {
     }
 
     /// What was read last. The pointer changes when the files did.
-    pub fn material(&self) -> Arc<Material> {
-        self.material.load_full()
+    pub fn credentials(&self) -> Arc<Credentials> {
+        self.credentials.load_full()
     }
 
     /// Whether its certificate is valid then: neither too old nor of the future, as after a clock
     /// was set back. Where it is not, others refuse it, or it refuses theirs.
     pub fn is_valid(&self, at_s: i64) -> bool {
-        let material = self.material();
-        (material.valid_from_s..material.expires_at_s).contains(&at_s)
+        let credentials = self.credentials();
+        (credentials.valid_from_s..credentials.expires_at_s).contains(&at_s)
     }
 
     /// Shakes hands with a client, who must (`strict`) or may show a certificate of the mesh.
     pub async fn accept(&self, strict: bool, stream: TcpStream) -> io::Result<ServerStream> {
-        let material = self.material();
-        let config = if strict { &material.server_strict } else { &material.server };
+        let credentials = self.credentials();
+        let config = if strict { &credentials.server_strict } else { &credentials.server };
         let stream = TlsAcceptor::from(Arc::clone(config)).accept(stream).await?;
-        Ok(self.accepted(stream, material))
+        Ok(self.accepted(stream, credentials))
     }
 
     /// As a strict [`Self::accept`], with a client that says that it speaks HTTP/2, as RFC 9113
     /// (3.2) has it.
     pub async fn accept_grpc(&self, stream: TcpStream) -> io::Result<ServerStream> {
-        let material = self.material();
-        let config = Arc::clone(&material.server_grpc);
+        let credentials = self.credentials();
+        let config = Arc::clone(&credentials.server_grpc);
         let stream = TlsAcceptor::from(config).accept(stream).await?;
         if stream.get_ref().1.alpn_protocol() != Some(HTTP_2) {
             return Err(io::Error::other("the client does not say that it speaks HTTP/2"));
         }
-        Ok(self.accepted(stream, material))
+        Ok(self.accepted(stream, credentials))
     }
 
     fn accepted(
         &self,
         stream: server::TlsStream<TcpStream>,
-        material: Arc<Material>,
+        credentials: Arc<Credentials>,
     ) -> ServerStream {
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
-        self.open.watch_over(stream, Shown { chain, by: Side::Client }, material)
+        self.open.watch_over(stream, PresentedChain { chain, by: Side::Client }, credentials)
     }
 
     /// Shakes hands as this part with a server that must be `part`.
@@ -181,20 +181,20 @@ impl MeshTls {
         alpn: &[&[u8]],
     ) -> io::Result<ClientStream> {
         stream.set_nodelay(true)?;
-        let material = self.material();
-        let mut config = ClientConfig::clone(&material.client);
+        let credentials = self.credentials();
+        let mut config = ClientConfig::clone(&credentials.client);
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let name = server_name(part).map_err(io::Error::other)?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
         let leaf = chain.first().cloned();
-        let shown = Shown { chain, by: Side::Server(part) };
-        let stream = self.open.watch_over(stream, shown, Arc::clone(&material));
+        let shown = PresentedChain { chain, by: Side::Server(part) };
+        let stream = self.open.watch_over(stream, shown, Arc::clone(&credentials));
         if stream.peer() != Some(Peer::Part(part)) {
             return Err(io::Error::other("the server's certificate is of another part"));
         }
         if let Some(leaf) = leaf {
-            material.servers.remember(part, &leaf);
+            credentials.servers.remember(part, &leaf);
         }
         Ok(stream)
     }
@@ -202,7 +202,7 @@ impl MeshTls {
     /// Whether the certificate with this SHA-256 is one that [`Self::connect`] has accepted as this
     /// part's, under the authorities and revocation lists of now.
     pub fn knows_server(&self, part: Part, sha256: &[u8]) -> bool {
-        self.material.load().servers.has(part, sha256)
+        self.credentials.load().servers.has(part, sha256)
     }
 
     /// Reads the files again whenever they change, and closes connections whose peers are not
@@ -214,15 +214,15 @@ impl MeshTls {
         let mut seen = self.fingerprint();
         let mut was_valid = true;
         loop {
-            let (material, now_s) = (self.material(), clock.unix_s());
-            expiry.set(material.expires_at_s.saturating_sub(now_s));
+            let (credentials, now_s) = (self.credentials(), clock.unix_s());
+            expiry.set(credentials.expires_at_s.saturating_sub(now_s));
             let is_valid = self.is_valid(now_s);
             if was_valid && !is_valid {
                 let part = self.part.as_str();
                 tracing::warn!(part, "certificate is not valid at this machine's time");
             }
             was_valid = is_valid;
-            self.open.look(&material, now_s);
+            self.open.revalidate(&credentials, now_s);
             tokio::time::sleep(LOOKED_AT_EVERY).await;
             let now = self.fingerprint();
             if now != seen {
@@ -234,9 +234,9 @@ impl MeshTls {
 
     /// Reads the files again, and logs the outcome.
     pub fn read_again(&self) {
-        match Material::read(self.part, &self.files) {
-            Ok(material) => {
-                self.material.store(Arc::new(material));
+        match Credentials::read(self.part, &self.files) {
+            Ok(credentials) => {
+                self.credentials.store(Arc::new(credentials));
                 tracing::info!(part = %self.part, "certificate reloaded");
             }
             Err(error) => {
@@ -266,10 +266,10 @@ impl std::fmt::Debug for MeshTls {
 /// Whom a verified certificate names: it must have exactly one URI, as SPIFFE asks.
 pub fn peer_of(certificate: &CertificateDer<'_>) -> Peer {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else {
-        return Peer::Stranger;
+        return Peer::Unknown;
     };
     let Ok(Some(names)) = certificate.subject_alternative_name() else {
-        return Peer::Stranger;
+        return Peer::Unknown;
     };
     let mut uris = names.value.general_names.iter().filter_map(|name| match name {
         GeneralName::URI(uri) => Some(*uri),
@@ -277,7 +277,7 @@ pub fn peer_of(certificate: &CertificateDer<'_>) -> Peer {
     });
     match (uris.next(), uris.next()) {
         (Some(uri), None) => Peer::from_spiffe_id(uri),
-        _ => Peer::Stranger,
+        _ => Peer::Unknown,
     }
 }
 

@@ -10,8 +10,8 @@ use arc_swap::ArcSwapOption;
 use rustls_pki_types::UnixTime;
 
 use super::{
-    Material, MeshTls,
-    open::{Shown, Side},
+    Credentials, MeshTls,
+    live_connections::{PresentedChain, Side},
     peer_of,
 };
 use crate::{clock::Clock, identity::Peer};
@@ -25,8 +25,8 @@ pub(crate) struct MutualTrust {
 }
 
 struct Verdict {
-    client: Arc<Material>,
-    server: Arc<Material>,
+    client: Arc<Credentials>,
+    server: Arc<Credentials>,
     /// When both certificates are valid, in seconds since 1970; empty when one was refused.
     holds_s: Range<i64>,
 }
@@ -46,7 +46,7 @@ impl MutualTrust {
     /// Whether a handshake between the two would succeed now.
     pub(crate) fn holds(&self) -> bool {
         let now_s = self.clock.unix_s();
-        let (client, server) = (self.client.material.load(), self.server.material.load());
+        let (client, server) = (self.client.credentials.load(), self.server.credentials.load());
         if let Some(last) = &*self.last.load()
             && Arc::ptr_eq(&last.client, &client)
             && Arc::ptr_eq(&last.server, &server)
@@ -66,13 +66,13 @@ impl MutualTrust {
         verified
     }
 
-    fn verify(&self, client: &Arc<Material>, server: &Arc<Material>, now_s: i64) -> bool {
+    fn verify(&self, client: &Arc<Credentials>, server: &Arc<Credentials>, now_s: i64) -> bool {
         let now = Duration::from_secs(u64::try_from(now_s).unwrap_or_default());
         let now = UnixTime::since_unix_epoch(now);
-        let accepts = |verifier: &Material, of: &Material, by| {
-            verifier.verify(&Shown { chain: of.chain.clone(), by }, now).is_ok()
+        let accepts = |verifier: &Credentials, of: &Credentials, by| {
+            verifier.verify(&PresentedChain { chain: of.chain.clone(), by }, now).is_ok()
         };
-        let names = |of: &Material, tls: &MeshTls| {
+        let names = |of: &Credentials, tls: &MeshTls| {
             of.chain.first().is_some_and(|leaf| peer_of(leaf) == Peer::Part(tls.part()))
         };
         accepts(server, client, Side::Client)

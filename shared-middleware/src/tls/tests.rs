@@ -166,7 +166,7 @@ async fn is_broken(end: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
 
 fn look_again(tls: &MeshTls) {
     tls.read_again();
-    tls.open.look(&tls.material(), NOW_S);
+    tls.open.revalidate(&tls.credentials(), NOW_S);
 }
 
 fn closed(part: Part, reason: &str) -> u64 {
@@ -234,12 +234,12 @@ async fn a_connection_ends_with_the_certificate_that_was_shown_on_it() {
     let (_billings, billing) = Files::of(Part::Billing, &authority);
     let (_patients, patient) = Files::of(Part::Patient, &authority);
     let mut joined = Joined::by(&patient, &billing).await;
-    billing.open.look(&billing.material(), NOW_S);
+    billing.open.revalidate(&billing.credentials(), NOW_S);
     joined.carries_bytes().await;
     let before = closed(Part::Billing, "expired");
-    billing.open.look(&billing.material(), AFTER_THE_END_S);
+    billing.open.revalidate(&billing.credentials(), AFTER_THE_END_S);
     is_broken(&mut joined.server).await;
-    patient.open.look(&patient.material(), AFTER_THE_END_S);
+    patient.open.revalidate(&patient.credentials(), AFTER_THE_END_S);
     is_broken(&mut joined.client).await;
     assert_eq!(closed(Part::Billing, "expired"), before + 1);
 }
@@ -266,10 +266,10 @@ async fn what_is_read_during_a_handshake_counts_for_it() {
     let (billings, billing) = Files::of(Part::Billing, &old);
     let (_patients, patient) = Files::of(Part::Patient, &old);
     billings.write("ca.pem", &new.pem);
-    let before = billing.material();
+    let before = billing.credentials();
     look_again(&billing);
     // As one that began before, and ends after everybody was looked at.
-    billing.material.store(before);
+    billing.credentials.store(before);
     let mut joined = Joined::by(&patient, &billing).await;
     look_again(&billing);
     is_broken(&mut joined.server).await;
@@ -285,9 +285,9 @@ async fn a_list_that_its_authority_did_not_sign_changes_nothing() {
     let half = authority.revoke(&[&patients.serial_number]);
     for broken in [&*forged, &half[..half.len() / 2], "-----BEGIN X509 CRL-----"] {
         billings.write("crl.pem", broken);
-        let before = billing.material();
+        let before = billing.credentials();
         look_again(&billing);
-        assert!(Arc::ptr_eq(&before, &billing.material()), "{broken}");
+        assert!(Arc::ptr_eq(&before, &billing.credentials()), "{broken}");
         joined.carries_bytes().await;
         Joined::by(&patient, &billing).await.carries_bytes().await;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use super::{Verifier, feed::fetch_always, issuer::Issuer};
-use crate::outside;
+use crate::external_http;
 
 /// No key set of anybody is as long.
 const KEY_SET_BYTES_MAX: usize = 256 << 10;
@@ -18,7 +18,7 @@ pub async fn follow_externals(verifier: Arc<Verifier>) {
 async fn follow_one(issuer: &Issuer) {
     let Some(about) = issuer.about() else { return };
     let fetch = || async {
-        Ok(outside::get(&about.jwks_url, about.ca.as_deref(), KEY_SET_BYTES_MAX).await?)
+        Ok(external_http::get(&about.jwks_url, about.ca.as_deref(), KEY_SET_BYTES_MAX).await?)
     };
     fetch_always(issuer, &about.issuer, fetch).await;
 }

@@ -13,7 +13,7 @@ use http::Uri;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{KeySet, RevocationPage, Verifier, issuer::Issuer};
-use crate::{client, error::causes, identity::Part, outside, tls::MeshTls};
+use crate::{client, error::causes, external_http, identity::Part, tls::MeshTls};
 
 /// How long auth may hold a poll before it answers that nothing happened.
 pub const POLL_HELD_S_MAX: u64 = 5;
@@ -61,7 +61,7 @@ pub(super) enum FeedError {
     #[error(transparent)]
     Client(#[from] client::ClientError),
     #[error(transparent)]
-    Outside(#[from] outside::OutsideError),
+    Outside(#[from] external_http::ExternalFetchError),
     #[error("cannot read {1}")]
     File(#[source] std::io::Error, PathBuf),
     #[error("the answer is not what was expected")]

@@ -1,4 +1,4 @@
-//! The audit trail: searched by those who may, and handed in by the mesh's parts.
+//! The audit log: searched by those who may, and handed in by the mesh's parts.
 
 use axum::{
     Extension, Json,
@@ -7,14 +7,14 @@ use axum::{
 };
 use jiff::Timestamp;
 use kit::{
-    audit::copies::{Copies as _, CopyError, Page, Taken},
-    fields::{Faults, Fields},
+    audit::replication::{AuditReplica as _, CopyError, Page, Taken},
+    fields::{FieldErrors, RequestFields},
     http::QueryFields,
     page::{self, Cursor, NOT_OURS},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shared_middleware::{
-    audit::{ACTIONS, ANONYMOUS, Entry, Outcome, SHELL, SYSTEM, Shown, refusals},
+    audit::{ACTIONS, ANONYMOUS, Entry, Outcome, SHELL, SYSTEM, Shown, denials},
     error::{ErrorCode, Failure, causes},
     identity::{Part, Peer},
     listen::Connection,
@@ -52,7 +52,7 @@ pub(super) struct AuditQuery {
     /// `allowed`, `refused` or `failed`.
     #[param(value_type = Option<String>, pattern = "^(allowed|refused|failed)$")]
     outcome: Option<String>,
-    /// Which part's trail.
+    /// Which part's audit log.
     #[param(value_type = Option<String>,
         pattern = "^(auth|patient|billing|analytics|notification)$")]
     part: Option<String>,
@@ -119,7 +119,7 @@ pub(super) struct EntriesBody {
     next_cursor: Option<String>,
 }
 
-/// Search the audit trail
+/// Search the audit log
 ///
 /// Who did what to which record, when, from where, and what came of it; reads and searches
 /// included. An entry appears within about a second.
@@ -137,7 +137,7 @@ pub(super) async fn search(
     QueryFields(query): QueryFields,
 ) -> Result<(Extension<Shown>, Json<EntriesBody>), Failure> {
     let (wanted, size) = asked(&api, query).await?;
-    // Who looks up who treats whom is in the trail, too.
+    // Who looks up who treats whom is in the audit log, too.
     let about = Shown(wanted.patient.into_iter().collect());
     let mut found = api.app.audit_entries(wanted, size + 1).await?;
     let more = found.len() > size as usize;
@@ -148,7 +148,7 @@ pub(super) async fn search(
     Ok((Extension(about), Json(EntriesBody { entries, next_cursor })))
 }
 
-/// Takes a page of a part's trail. Which part's is said by its certificate alone.
+/// Takes a page of a part's audit log. Which part's is said by its certificate alone.
 pub(super) async fn take(
     State(api): State<Api>,
     Extension(connection): Extension<Connection>,
@@ -174,11 +174,11 @@ pub(super) async fn refused(
     body: Body,
 ) -> Result<Json<serde_json::Value>, Failure> {
     let entries: Vec<Entry> = from_part(body).await?;
-    let fits = entries.len() <= refusals::BATCH_MAX && entries.iter().all(refusals::is_told);
+    let fits = entries.len() <= denials::BATCH_MAX && entries.iter().all(denials::is_told);
     if !fits {
         return Err(Failure::new(ErrorCode::Invalid, "not refusals, or too many at once"));
     }
-    api.trail.keep_all(entries).await.map_err(Error::from)?;
+    api.audit_log.keep_all(entries).await.map_err(Error::from)?;
     Ok(Json(serde_json::json!({})))
 }
 
@@ -191,12 +191,12 @@ async fn from_part<T: DeserializeOwned>(body: Body) -> Result<T, Failure> {
 
 /// Which entries, and how many in a page. A condition that nothing can meet is refused: an empty
 /// list would read as if nothing had been done.
-async fn asked(api: &Api, mut query: Fields) -> Result<(Wanted, u32), Failure> {
+async fn asked(api: &Api, mut query: RequestFields) -> Result<(Wanted, u32), Failure> {
     let names = ["user", "patientId", "action", "outcome", "part", "from", "to", "cursor"];
     let [user, patient, action, outcome, part, from, to, cursor] =
         names.map(|name| query.text(name));
     let size = query.number("size");
-    let mut faults = Faults::new(query.end());
+    let mut faults = FieldErrors::new(query.end());
     let actor = match user {
         Some(text) => actor(api, text).await?.map(Some),
         None => Ok(None),
@@ -229,15 +229,15 @@ async fn asked(api: &Api, mut query: Fields) -> Result<(Wanted, u32), Failure> {
 }
 
 fn known_action(text: String) -> Result<String, &'static str> {
-    // Where a route has no name in the trail, a refusal has its path.
+    // Where a route has no name in the audit log, a refusal has its path.
     let known = ACTIONS.contains(&&*text) || text.starts_with('/');
     let known = known && text.chars().count() <= TEXT_CHARS_MAX;
-    if known { Ok(text) } else { Err("must be an action of the trail, such as patient.read") }
+    if known { Ok(text) } else { Err("must be an action of the audit log, such as patient.read") }
 }
 
-/// Who is meant, as the trail names them.
+/// Who is meant, as the audit log names them.
 async fn actor(api: &Api, text: String) -> Result<Result<String, &'static str>, Failure> {
-    const NOBODY: &str = "names nobody whom the trail knows: give an id, a part's SPIFFE id, \
+    const NOBODY: &str = "names nobody whom the audit log knows: give an id, a part's SPIFFE id, \
                           anonymous, shell or system";
     let named = [ANONYMOUS, SHELL, SYSTEM].contains(&&*text)
         || text.strip_prefix("spiffe://medisync/").is_some_and(|part| part.parse::<Part>().is_ok());

@@ -4,11 +4,11 @@
 //! them. Both come from the same list, so none is undocumented but what is for the mesh alone.
 
 mod audit;
+mod dto;
 mod pages;
 mod service_accounts;
 mod sign_in;
 mod users;
-mod words;
 
 #[cfg(test)]
 mod tests;
@@ -20,13 +20,13 @@ use axum::{
     routing::{get, post},
 };
 use kit::{
-    audit::{Trail, copies},
+    audit::{AuditLog, replication},
     page::Cursors,
     service::{BearerAuth, DOCUMENT_RULE, document, with_problems},
 };
 use shared_middleware::{
     access::{Access, Rule},
-    audit::refusals,
+    audit::denials,
     peers,
     permission::Permission,
 };
@@ -51,12 +51,12 @@ pub(crate) struct Api {
     pub(crate) keys: Arc<Keys>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) cursors: Arc<Cursors>,
-    pub(crate) trail: Trail,
+    pub(crate) audit_log: AuditLog,
     pub(crate) copies: Arc<CopyKeeper>,
 }
 
 /// The feed: for the mesh alone, and so not in the document; as are the routes by which parts hand
-/// in their audit trails.
+/// in their audit logs.
 const REVOCATIONS: &str = "/.well-known/revocations";
 
 const SIGN_IN: Access = Access::Parts(peers::SIGN_IN);
@@ -75,8 +75,8 @@ pub(crate) const RULES: &[Rule] = &[
     Rule::new("GET",    "/me",                    Access::AnyUser),
     Rule::new("GET",    "/.well-known/jwks.json", Access::Open),
     Rule::new("GET",    REVOCATIONS,              Access::Parts(peers::REVOCATIONS)),
-    Rule::new("POST",   copies::PATH,             Access::Parts(peers::AUDIT_COPIES)),
-    Rule::new("POST",   refusals::PATH,           Access::Parts(peers::AUDIT_REFUSALS)),
+    Rule::new("POST",   replication::PATH,             Access::Parts(peers::AUDIT_COPIES)),
+    Rule::new("POST",   denials::PATH,           Access::Parts(peers::AUDIT_REFUSALS)),
     Rule::new("GET",    "/users",                 ADMIN).audited("user.list"),
     Rule::new("POST",   "/users",                 ADMIN).audited("user.create"),
     Rule::new("GET",    "/users/{id}",            ADMIN).audited("user.read"),
@@ -94,8 +94,8 @@ pub(crate) fn routes(api: Api) -> Router {
     let (routes, _) = documented().split_for_parts();
     routes
         .route(REVOCATIONS, get(sign_in::revocations))
-        .route(copies::PATH, post(audit::take))
-        .route(refusals::PATH, post(audit::refused))
+        .route(replication::PATH, post(audit::take))
+        .route(denials::PATH, post(audit::refused))
         .with_state(api)
         .merge(document(openapi()))
 }
@@ -117,7 +117,7 @@ pub fn openapi() -> OpenApi {
 
 /// The routes that clients see, with what the document says of each.
 fn documented() -> OpenApiRouter<Api> {
-    OpenApiRouter::with_openapi(words::title())
+    OpenApiRouter::with_openapi(dto::title())
         .routes(routes!(sign_in::login))
         .routes(routes!(sign_in::refresh))
         .routes(routes!(sign_in::token))

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use kit::{
-    fields::{Faults, Fields},
+    fields::{FieldErrors, RequestFields},
     page::{self, Cursor, NOT_OURS},
 };
 use shared_middleware::error::Failure;
@@ -13,11 +13,11 @@ use crate::store::Place;
 /// This many rows of this list, after this place.
 pub(super) fn asked(
     api: &Api,
-    mut query: Fields,
+    mut query: RequestFields,
     list: &str,
 ) -> Result<(u32, Option<Place>), Failure> {
     let (size, cursor) = (query.number("size"), query.text("cursor"));
-    let mut faults = Faults::new(query.end());
+    let mut faults = FieldErrors::new(query.end());
     let size = faults.field("size", page::size_in_bounds(size));
     let after = cursor.map(|text| place(&api.cursors.unseal(&text, list)?)).transpose();
     let after = faults.field("cursor", after);

@@ -6,13 +6,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::StatusCode;
-use kit::http::{IdInPath, JsonFields, QueryFields};
+use kit::http::{JsonFields, PathId, QueryFields};
 use shared_middleware::{error::Failure, identity::Caller};
 use uuid::Uuid;
 
 use super::{
-    Api, pages,
-    words::{NewServiceAccountBody, PageQuery, ServiceAccountBody, ServiceAccountsBody},
+    Api,
+    dto::{NewServiceAccountBody, PageQuery, ServiceAccountBody, ServiceAccountsBody},
+    pages,
 };
 use crate::domain::NewServiceAccount;
 
@@ -90,7 +91,7 @@ pub(super) async fn create_service_account(
 pub(super) async fn delete_service_account(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    IdInPath(id): IdInPath,
+    PathId(id): PathId,
 ) -> Result<StatusCode, Failure> {
     api.app.delete_service_account(id).await?;
     told(&caller, id, "service account deleted");

@@ -7,7 +7,7 @@ use axum::{
 };
 use http::{HeaderName, StatusCode, header::CACHE_CONTROL};
 use kit::{
-    fields::{Faults, Fields},
+    fields::{FieldErrors, RequestFields},
     http::{JsonFields, QueryFields},
 };
 use secrecy::SecretString;
@@ -18,7 +18,7 @@ use shared_middleware::{
 
 use super::{
     Api,
-    words::{
+    dto::{
         KeyBody, KeySetBody, LoginBody, MeBody, OwnPasswordBody, RefreshBody, ServiceTokenBody,
         TokensBody,
     },
@@ -194,20 +194,20 @@ pub(super) async fn revocations(
     QueryFields(mut query): QueryFields,
 ) -> Result<Json<RevocationPage>, Failure> {
     let (after, keys) = (query.text("after"), query.text("keys").unwrap_or_default());
-    let mut faults = Faults::new(query.end());
+    let mut faults = FieldErrors::new(query.end());
     let after = after.map_or(Ok(0), |text| text.parse::<i64>());
     let after = faults.field("after", after.map_err(|_| "must be a whole number"));
     Ok(Json(api.feed.poll(faults.all(after)?, &keys).await?))
 }
 
-fn secret(body: &mut Fields, name: &'static str) -> Option<SecretString> {
+fn secret(body: &mut RequestFields, name: &'static str) -> Option<SecretString> {
     body.text(name).map(SecretString::from)
 }
 
 /// Of a body that has nothing else.
-fn one_secret(mut body: Fields, name: &'static str) -> Result<SecretString, Failure> {
+fn one_secret(mut body: RequestFields, name: &'static str) -> Result<SecretString, Failure> {
     let secret = secret(&mut body, name);
-    let mut faults = Faults::new(body.end());
+    let mut faults = FieldErrors::new(body.end());
     let secret = faults.field(name, secret.ok_or("is required"));
     faults.all(secret)
 }

@@ -6,14 +6,15 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{StatusCode, header::LOCATION};
-use kit::http::{IdInPath, JsonFields, QueryFields};
+use kit::http::{JsonFields, PathId, QueryFields};
 use secrecy::SecretString;
 use shared_middleware::{error::Failure, identity::Caller};
 use uuid::Uuid;
 
 use super::{
-    Api, pages,
-    words::{ChangeBody, NewUserBody, PageQuery, UserBody, UsersBody},
+    Api,
+    dto::{ChangeBody, NewUserBody, PageQuery, UserBody, UsersBody},
+    pages,
 };
 use crate::domain::{Change, NewUser};
 
@@ -80,7 +81,7 @@ pub(super) async fn create_user(
 )]
 pub(super) async fn get_user(
     State(api): State<Api>,
-    IdInPath(id): IdInPath,
+    PathId(id): PathId,
 ) -> Result<Json<UserBody>, Failure> {
     Ok(Json(api.app.user(id).await?.into()))
 }
@@ -103,7 +104,7 @@ pub(super) async fn get_user(
 pub(super) async fn change_user(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    IdInPath(id): IdInPath,
+    PathId(id): PathId,
     JsonFields(mut body): JsonFields,
 ) -> Result<Json<UserBody>, Failure> {
     let (role, password) = (body.text("role"), body.text("password").map(SecretString::from));
@@ -129,7 +130,7 @@ pub(super) async fn change_user(
 pub(super) async fn delete_user(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    IdInPath(id): IdInPath,
+    PathId(id): PathId,
 ) -> Result<StatusCode, Failure> {
     api.app.delete(id).await?;
     told(&caller, id, "user deleted");

@@ -184,11 +184,11 @@ impl App {
     async fn admit(&self, attempt: &Attempt) -> Result<(Admitted, Whose), Error> {
         let since = self.clock.now() - KNOWN_PLACE_FOR;
         let known = self.store.is_known_place(attempt.place(), since).await?;
-        let whose = if known { Whose::Known } else { Whose::Stranger(attempt.from()) };
+        let whose = if known { Whose::Known } else { Whose::Unknown(attempt.from()) };
         Ok((self.limits.begin(attempt, known).await?, whose))
     }
 
-    /// Whom the trail names when this is what somebody calls them: a user by the address, or
+    /// Whom the audit log names when this is what somebody calls them: a user by the address, or
     /// another issuer's user by the subject of their tokens.
     pub(crate) async fn actor_named(&self, text: String) -> Result<Option<String>, Error> {
         if let Ok(email) = Email::parse(&text)
@@ -199,7 +199,7 @@ impl App {
         Ok(self.store.is_in_trail(text.clone()).await?.then_some(text))
     }
 
-    /// Entries of all audit trails, newest first.
+    /// Entries of all audit logs, newest first.
     pub(crate) async fn audit_entries(
         &self,
         wanted: Wanted,

@@ -37,8 +37,8 @@ pub(crate) struct SignIn {
     pub(super) refreshes: Arc<Limiter<Uuid>>,
 }
 
-/// So often a sign-in is refreshed at most: each time is a row and an entry of the trail. A client
-/// needs it every quarter of an hour, for each window that is open.
+/// So often a sign-in is refreshed at most: each time is a row and an entry of the audit log. A
+/// client needs it every quarter of an hour, for each window that is open.
 const REFRESHES: RateLimit = RateLimit::every(60, 60);
 /// This many sign-ins are distinguished; the rest share one allowance.
 const REFRESHED_TRACKED_MAX: usize = 100_000;
@@ -137,7 +137,7 @@ impl SignIn {
                 self.begin(stored, login.password.clone(), attempt).await
             }
             other => {
-                // The trail knows whose password it was not, and the caller does not learn it.
+                // The audit log knows whose password it was not, and the caller does not learn it.
                 if let (Some(asked), Some(stored)) = (audit::current(), other) {
                     asked.by_user(stored.user.id, Some(stored.user.role));
                 }

@@ -69,7 +69,7 @@ pub(crate) struct Changed {
     pub(crate) ends_sessions: bool,
     /// One enabled ADMIN less; there must be another.
     pub(crate) leaves_admins: bool,
-    /// What is different, as the audit trail says it.
+    /// What is different, as the audit log says it.
     pub(crate) fields: Vec<String>,
 }
 

@@ -9,7 +9,7 @@
 //! folder follow.
 
 mod files;
-mod ring;
+mod key_set;
 
 use std::{
     io,
@@ -27,7 +27,7 @@ use shared_middleware::{
 };
 use tokio::task::spawn_blocking;
 
-use self::ring::Ring;
+use self::key_set::SigningKeySet;
 
 /// A new key is published so long before it signs: replicas find it within half a second, and parts
 /// hear of it within [`HEARD_WITHIN_S`], also when the replica that they listen to hangs.
@@ -38,7 +38,7 @@ pub(crate) struct Keys {
     dir: PathBuf,
     token_ttl_s: i64,
     clock: Clock,
-    ring: ArcSwap<Ring>,
+    ring: ArcSwap<SigningKeySet>,
 }
 
 /// What is wrong with the keys. A file is named, never quoted.
@@ -102,7 +102,7 @@ impl Keys {
             if files::names(&folder)?.is_empty() {
                 files::make(&folder, now_ms, files::When::IfNone)?;
             }
-            Ring::read(&folder, &[], now_ms, token_ttl_s)
+            SigningKeySet::read(&folder, &[], now_ms, token_ttl_s)
         })
         .await??;
         Ok(Self { dir, token_ttl_s, clock, ring: ArcSwap::from_pointee(ring) })
@@ -114,7 +114,7 @@ impl Keys {
         let known = self.ring.load_full();
         let (dir, token_ttl_s) = (self.dir.clone(), self.token_ttl_s);
         let ring = spawn_blocking(move || {
-            let ring = Ring::read(&dir, known.keys(), now_ms, token_ttl_s)?;
+            let ring = SigningKeySet::read(&dir, known.keys(), now_ms, token_ttl_s)?;
             for key in ring.retired() {
                 // It is not published any more; another replica may have been first.
                 if let Err(error) = files::forget(&dir, key.kid()) {

@@ -1,12 +1,13 @@
-//! Copies of every part's audit trail: taken in order, searched.
+//! Copies of every part's audit log: taken in order, searched.
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use kit::{
     audit::{
         AuditKey, COLUMN_COUNT, COLUMNS, Closing, HEADS_TOLD_MAX, Head, Kept, REGISTRY, closing,
-        copies::{Copies, CopyError, Page, Taken},
-        head, heads, start_of,
+        head, heads,
+        replication::{AuditReplica, CopyError, Page, Taken},
+        start_of,
         verify::Links,
     },
     db::{Db, DbError, Engine, Row, Tx, Value},
@@ -25,7 +26,7 @@ const HEAD_CHARS_MAX: usize = 110;
 /// An entry shows a page of patients at most.
 const PATIENTS_MAX: usize = 1000;
 
-/// What is looked for in the trails; all of it must hold.
+/// What is looked for in the audit logs; all of it must hold.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) actor: Option<String>,
@@ -39,7 +40,7 @@ pub(crate) struct Wanted {
     pub(crate) before: Option<Place>,
 }
 
-/// Where an entry stands in a list of all trails.
+/// Where an entry stands in a list of all audit logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) at: Timestamp,
@@ -48,7 +49,7 @@ pub(crate) struct Place {
     pub(crate) seq: i64,
 }
 
-/// An entry of some part's trail.
+/// An entry of some part's audit log.
 #[derive(Clone, Debug)]
 pub(crate) struct Copied {
     pub(crate) writer: String,
@@ -60,7 +61,7 @@ pub(crate) struct Copied {
 // === impl Store ===
 
 impl Store {
-    /// Entries of all trails, newest first.
+    /// Entries of all audit logs, newest first.
     pub(crate) async fn audit_entries(
         &self,
         wanted: Wanted,
@@ -78,8 +79,8 @@ impl Store {
     }
 }
 
-/// Who keeps copies of every part's trail, and knows by their links whether they are of that part
-/// and in their order.
+/// Who keeps copies of every part's audit log, and knows by their links whether they are of that
+/// part and in their order.
 #[derive(Clone)]
 pub(crate) struct CopyKeeper {
     store: Store,
@@ -92,8 +93,8 @@ impl CopyKeeper {
     }
 }
 
-impl Copies for CopyKeeper {
-    /// Takes a page of a part's trail: what follows on what is there.
+impl AuditReplica for CopyKeeper {
+    /// Takes a page of a part's audit log: what follows on what is there.
     fn take(&self, writer: Part, page: Page) -> BoxFuture<'_, Result<Taken, CopyError>> {
         Box::pin(async move {
             if !page.entries.iter().all(is_bounded) {

@@ -3,14 +3,14 @@
 //! Two rules keep concurrent transactions apart, on both engines:
 //!
 //! - Anyone who changes users, or refreshes or ends sign-ins, first takes a turn ([`take_turn`]):
-//!   they run one after another, so nobody counts admins while another leaves, and revocations commit in
-//!   the order of their ids.
+//!   they run one after another, so nobody counts admins while another leaves, and revocations
+//!   commit in the order of their ids.
 //! - Anyone who begins a sign-in first writes the row that its end would have written: one of the
 //!   two waits for the other, and then sees what it did.
 
 pub(crate) mod audit;
 mod email_domains;
-mod places;
+mod known_sources;
 mod service_accounts;
 mod sessions;
 mod users;

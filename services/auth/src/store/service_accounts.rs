@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use kit::{
-    audit::{self, Note},
+    audit::{self, AuditNote},
     db::{DbError, Row, Tx},
     params,
 };
@@ -45,7 +45,7 @@ impl Store {
                 Box::pin(async move {
                     insert(tx, &account, key_hash).await?;
                     let role = vec![format!("role={}", account.role)];
-                    audit::note(tx, Note::of(account.id).setting(role))
+                    audit::note(tx, AuditNote::of(account.id).setting(role))
                 })
             })
             .await;
@@ -119,7 +119,7 @@ impl Store {
                     )
                     .await?;
                     let account = service_account(&row)?;
-                    let note = Note::of(new.id).by(account.id, Some(account.role));
+                    let note = AuditNote::of(new.id).by(account.id, Some(account.role));
                     audit::note(tx, note)?;
                     Ok(Some(account))
                 })
@@ -138,7 +138,7 @@ impl Store {
                     }
                     end_sessions_of(tx, id, until_s).await?;
                     tx.execute("delete from service_accounts where id = $1", params![id]).await?;
-                    Ok(audit::note(tx, Note::of(id))?)
+                    Ok(audit::note(tx, AuditNote::of(id))?)
                 })
             })
             .await

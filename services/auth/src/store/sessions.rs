@@ -2,14 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 use kit::{
-    audit::{self, Note},
+    audit::{self, AuditNote},
     db::{DbError, Tx},
     params,
 };
 use shared_middleware::{identity::Role, token::RevokedSession};
 use uuid::Uuid;
 
-use super::{Demo, Store, places, take_turn, users::parse_role};
+use super::{Demo, Store, known_sources, take_turn, users::parse_role};
 use crate::error::Error;
 
 /// A sign-in to be.
@@ -83,9 +83,9 @@ impl Store {
                     )
                     .await?;
                     insert_token(tx, new.id, new.token).await?;
-                    places::note(tx, new.user_id, new.place, new.now).await?;
+                    known_sources::note(tx, new.user_id, new.place, new.now).await?;
                     let role = parse_role(&row.get::<String>(0)?)?;
-                    audit::note(tx, Note::of(new.id).by(new.user_id, Some(role)))?;
+                    audit::note(tx, AuditNote::of(new.id).by(new.user_id, Some(role)))?;
                     Ok(Some(role))
                 })
             })
@@ -110,7 +110,7 @@ impl Store {
                 Box::pin(async move {
                     take_turn(tx).await?;
                     end_session(tx, session, until_s).await?;
-                    audit::note(tx, Note::of(session))
+                    audit::note(tx, AuditNote::of(session))
                 })
             })
             .await
@@ -193,7 +193,7 @@ where
     let before = if spent == 0 { successor(tx, &hash, now, reuse).await? } else { None };
     if spent == 0 && before.is_none() {
         end_session(tx, session, until_s).await?;
-        audit::note(tx, Note::of(session).by(user_id, None).refused())?;
+        audit::note(tx, AuditNote::of(session).by(user_id, None).refused())?;
         return Ok(Refreshed::Spent { session });
     }
     // The role of today, not of the sign-in.
@@ -214,7 +214,7 @@ where
             made
         }
     };
-    audit::note(tx, Note::of(session).by(user_id, Some(role)))?;
+    audit::note(tx, AuditNote::of(session).by(user_id, Some(role)))?;
     Ok(Refreshed::Done { successor })
 }
 

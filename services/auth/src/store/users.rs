@@ -2,14 +2,14 @@
 
 use jiff::Timestamp;
 use kit::{
-    audit::{self, Note},
+    audit::{self, AuditNote},
     db::{DbError, Row, Tx, Value},
     params,
 };
 use shared_middleware::identity::Role;
 use uuid::Uuid;
 
-use super::{Demo, Store, places, sessions::end_sessions_of, take_turn};
+use super::{Demo, Store, known_sources, sessions::end_sessions_of, take_turn};
 use crate::{
     domain::{Change, Changed, Email, User},
     error::Error,
@@ -144,9 +144,9 @@ impl Store {
                         end_sessions_of(tx, id, until_s).await?;
                     }
                     if password_hash.is_some() {
-                        places::forget(tx, id).await?;
+                        known_sources::forget(tx, id).await?;
                     }
-                    audit::note(tx, Note::of(id).setting(changed.fields.clone()))?;
+                    audit::note(tx, AuditNote::of(id).setting(changed.fields.clone()))?;
                     Ok(changed)
                 })
             })
@@ -175,9 +175,9 @@ impl Store {
                         .await?;
                     if replaced == 1 {
                         end_sessions_of(tx, id, until_s).await?;
-                        places::forget(tx, id).await?;
+                        known_sources::forget(tx, id).await?;
                         let changed = vec!["password".to_owned()];
-                        audit::note(tx, Note::of(id).setting(changed))?;
+                        audit::note(tx, AuditNote::of(id).setting(changed))?;
                     }
                     Ok(replaced == 1)
                 })
@@ -202,7 +202,7 @@ impl Store {
                     }
                     end_sessions_of(tx, id, until_s).await?;
                     tx.execute("delete from users where id = $1", params![id]).await?;
-                    Ok(audit::note(tx, Note::of(id))?)
+                    Ok(audit::note(tx, AuditNote::of(id))?)
                 })
             })
             .await
@@ -243,7 +243,7 @@ impl Store {
                     for id in &ids {
                         end_sessions_of(tx, *id, until_s).await?;
                         tx.execute("delete from users where id = $1", params![*id]).await?;
-                        audit::note(tx, Note::of(id))?;
+                        audit::note(tx, AuditNote::of(id))?;
                     }
                     Ok(ids.len() as u64)
                 })
@@ -253,8 +253,8 @@ impl Store {
 }
 
 /// A user was added, who has this role.
-fn added(id: Uuid, role: Role) -> Note {
-    Note::of(id).setting(vec![format!("role={role}")])
+fn added(id: Uuid, role: Role) -> AuditNote {
+    AuditNote::of(id).setting(vec![format!("role={role}")])
 }
 
 /// The demo's users, held until the transaction ends.

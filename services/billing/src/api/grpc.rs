@@ -10,7 +10,7 @@ use proto::billing::v1::{
     billing_service_server::{BillingService, BillingServiceServer},
 };
 use shared_middleware::{
-    audit::{self, Asked, Outcome},
+    audit::{self, AuditContext, Outcome},
     error::{ErrorCode, Failure},
     trace_context::TraceContext,
 };
@@ -123,7 +123,7 @@ impl Calls {
     async fn open(
         &self,
         new: New,
-        asked: Option<Asked>,
+        asked: Option<AuditContext>,
     ) -> Result<CreateBillingAccountResponse, Status> {
         let account = self.0.store.open(new, asked).await.map_err(failure)?;
         Ok(CreateBillingAccountResponse {

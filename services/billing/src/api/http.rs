@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::{Extension, Json, Router, extract::State};
 use jiff::Timestamp;
 use kit::{
-    fields::Faults,
-    http::{IdInPath, QueryFields},
+    fields::FieldErrors,
+    http::{PathId, QueryFields},
     page::{self, Cursor, NOT_OURS},
     service::{BearerAuth, document, with_problems},
 };
@@ -108,7 +108,7 @@ async fn list_accounts(
 ) -> Result<(Extension<Shown>, Json<AccountsOut>), Failure> {
     let (patient_id, size) = (query.text("patientId"), query.number("size"));
     let cursor = query.text("cursor");
-    let mut faults = Faults::new(query.end());
+    let mut faults = FieldErrors::new(query.end());
     let patient_id = patient_id.map(|text| text.parse::<Uuid>().map_err(|_| "must be a UUID"));
     let patient_id = faults.field("patientId", patient_id.transpose()).flatten();
     let size = faults.field("size", page::size_in_bounds(size));
@@ -152,7 +152,7 @@ async fn list_accounts(
 )]
 async fn get_account(
     State(api): State<Arc<Api>>,
-    IdInPath(id): IdInPath,
+    PathId(id): PathId,
 ) -> Result<(Extension<Shown>, Json<AccountOut>), Failure> {
     let found = api.store.get(id).await.map_err(Error::from)?;
     let account = found.ok_or(Error::NotFound)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use testbed::proxy::{Behaviour, Proxy};
 
 use super::{
-    Head, Kept, REGISTRY, Trail, after,
+    AuditLog, Head, Kept, REGISTRY, after,
     tests::{entries, entry, heads, tamper, verdict},
     verify::{Fault, Place, Verdict},
 };
@@ -16,26 +16,26 @@ use crate::{
 };
 
 /// What a process has of a store.
-async fn process(store: &TestStore) -> (Db, Trail) {
+async fn process(store: &TestStore) -> (Db, AuditLog) {
     let db = store.open(Migrations::none()).await;
-    let trail = store.trail(&db).await;
-    (db, trail)
+    let audit_log = store.audit_log(&db).await;
+    (db, audit_log)
 }
 
-async fn append(trail: &Trail, numbers: std::ops::Range<u32>) {
+async fn append(audit_log: &AuditLog, numbers: std::ops::Range<u32>) {
     for n in numbers {
-        trail.keep(entry(n)).await.unwrap();
+        audit_log.keep(entry(n)).await.unwrap();
     }
 }
 
 /// A store in which three processes have written: of the first two nobody knows whether they live.
-async fn written_by_three(store: &TestStore) -> (Db, Trail) {
+async fn written_by_three(store: &TestStore) -> (Db, AuditLog) {
     for (first, last) in [(0, 5), (5, 12)] {
         append(&process(store).await.1, first..last).await;
     }
-    let (db, trail) = process(store).await;
-    append(&trail, 12..15).await;
-    (db, trail)
+    let (db, audit_log) = process(store).await;
+    append(&audit_log, 12..15).await;
+    (db, audit_log)
 }
 
 fn place(chain: i64, seq: i64) -> Place {
@@ -107,13 +107,13 @@ async fn two_chains_whose_entries_were_exchanged_are_seen() {
 async fn a_living_process_does_not_continue_what_was_cut_off() {
     for engine in engines() {
         let store = TestStore::on(engine).await;
-        let (db, trail) = written_by_three(&store).await;
+        let (db, audit_log) = written_by_three(&store).await;
         tamper(&db, &["delete from audit where chain = 3 and seq > 1"]).await;
         let own = db.appended().unwrap();
         assert_eq!((own.chain, own.seq), (3, 3));
         let found = verdict(&db, &[own]).await;
         assert_eq!(found, Verdict::Broken(Fault::CutOff(place(3, 2))));
-        append(&trail, 15..16).await;
+        append(&audit_log, 15..16).await;
         assert_eq!(verdict(&db, &[]).await, Verdict::Broken(Fault::Removed(place(3, 2))));
     }
 }
@@ -137,10 +137,11 @@ async fn the_last_chain_of_all_that_goes_with_its_opening_is_known_by_copies_and
 async fn a_chain_of_before_the_registry_is_adopted() {
     for engine in engines() {
         let store = TestStore::on(engine).await;
-        let (db, trail) = process(&store).await;
+        let (db, audit_log) = process(&store).await;
         let write = db.write(move |tx| {
             Box::pin(async move {
-                let (chain, mut head) = (&trail.0.ledger.chain, Head::before_first(1, Vec::new()));
+                let (chain, mut head) =
+                    (&audit_log.0.ledger.chain, Head::before_first(1, Vec::new()));
                 let mut rows = Vec::new();
                 for n in 0..8 {
                     head = chain.next(&head, &entry(n));
@@ -171,19 +172,19 @@ async fn a_connection_that_breaks_at_any_byte_leaves_good_chains() {
         let statement = Duration::from_secs(20);
         let config = DbConfig { statement, ..store.behind(proxy.port()) };
         let behind = Db::open(&config, Migrations::none()).await.unwrap();
-        let trail = store.trail(&behind).await;
-        append(&trail, 0..1).await;
+        let audit_log = store.audit_log(&behind).await;
+        append(&audit_log, 0..1).await;
         let (mut acknowledged, mut failed) = (vec![0], 0);
         // Up to what a flight takes both ways.
         for (n, bytes) in (0..1200).step_by(25).enumerate() {
             let n = u32::try_from(n).unwrap() + 1;
             proxy.set(Behaviour::TruncateAfter(bytes)).unwrap();
-            match trail.keep(entry(n)).await {
+            match audit_log.keep(entry(n)).await {
                 Ok(()) => acknowledged.push(n),
                 Err(_) => failed += 1,
             }
             proxy.set(Behaviour::Pass).unwrap();
-            while trail.keep(entry(1000 + n)).await.is_err() {}
+            while audit_log.keep(entry(1000 + n)).await.is_err() {}
             acknowledged.push(1000 + n);
         }
         assert!(failed > 10, "{failed}");
@@ -208,11 +209,11 @@ async fn processes_that_begin_at_once_have_chains_of_their_own() {
         for _ in 0..6 {
             processes.push(process(&store).await);
         }
-        let writers = processes.iter().enumerate().map(|(writer, (_, trail))| {
-            let trail = trail.clone();
+        let writers = processes.iter().enumerate().map(|(writer, (_, audit_log))| {
+            let audit_log = audit_log.clone();
             tokio::spawn(async move {
                 let first = u32::try_from(writer).unwrap() * 100;
-                append(&trail, first..first + 20).await;
+                append(&audit_log, first..first + 20).await;
             })
         });
         for writer in writers.collect::<Vec<_>>() {
@@ -226,7 +227,7 @@ async fn processes_that_begin_at_once_have_chains_of_their_own() {
 
 /// A log that was broken in three ways, and closed while one of its processes lived on.
 async fn closed(store: &TestStore) -> (Db, Vec<Head>) {
-    let (db, trail) = written_by_three(store).await;
+    let (db, audit_log) = written_by_three(store).await;
     let known = heads(&db).await;
     let changes = [
         "update audit set actor = 'x' where chain = 1 and seq = 3",
@@ -237,7 +238,7 @@ async fn closed(store: &TestStore) -> (Db, Vec<Head>) {
     assert!(matches!(verdict(&db, &known).await, Verdict::Broken(_)));
     let (_, command) = process(store).await;
     command.close(known.clone(), "restored by hand".to_owned()).await.unwrap();
-    append(&trail, 15..18).await;
+    append(&audit_log, 15..18).await;
     append(&process(store).await.1, 18..20).await;
     (db, known)
 }
@@ -283,14 +284,14 @@ async fn a_verification_meanwhile_takes_the_first_opening_for_what_it_is() {
     for engine in engines() {
         for _ in 0..12 {
             let store = TestStore::on(engine).await;
-            let (db, trail) = process(&store).await;
+            let (db, audit_log) = process(&store).await;
             let verifying = async {
                 for _ in 0..40 {
                     let found = verdict(&db, &[]).await;
                     assert!(matches!(found, Verdict::Intact(_)), "{found:?}");
                 }
             };
-            tokio::join!(verifying, append(&trail, 0..20));
+            tokio::join!(verifying, append(&audit_log, 0..20));
         }
     }
 }

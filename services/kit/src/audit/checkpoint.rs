@@ -1,5 +1,5 @@
-//! Signed statements of how far a chain had come: kept elsewhere, they show a trail that was cut
-//! off, or written anew by somebody who has the key.
+//! Signed statements of how far a chain had come: kept elsewhere, they show an audit log that was
+//! cut off, or written anew by somebody who has the key.
 //!
 //! Signed by Ed25519 (RFC 8032) with a key derived from the audit key, so that anyone who keeps one
 //! can check it by the public key alone.
@@ -20,7 +20,7 @@ const PURPOSE: &str = "medisync audit checkpoint 1";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Checkpoint {
-    /// Whose trail.
+    /// Whose audit log.
     pub writer: String,
     /// The number of its chain. Statements of before there were several have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
-//! The audit trail, as it is kept: one table in each service's store, which only grows.
+//! The audit log, as it is kept: one table in each service's store, which only grows.
 //!
-//! - here: what is recorded, in the transaction of its effect ([`note`]) or by itself ([`Trail`]);
+//! - here: what is recorded, in the transaction of its effect ([`note`]) or by itself
+//!   ([`AuditLog`]);
 //! - `chain`: each entry is sealed with a keyed link to the one before;
 //! - `append_lock`: each process writes a chain of its own, whose head it has in memory;
 //! - `registry`: which chains there are, itself a chain;
@@ -22,10 +23,10 @@ mod chain;
 #[cfg(test)]
 mod chains_tests;
 pub mod checkpoint;
-pub mod copies;
 #[cfg(test)]
 mod model_tests;
 mod registry;
+pub mod replication;
 pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,7 @@ use futures_util::future::BoxFuture;
 use prometheus::IntCounterVec;
 use ring::digest::{SHA256, digest};
 use shared_middleware::{
-    audit::{Asked, Entry, Outcome, Record, SYSTEM, layer::not_recorded},
+    audit::{AuditContext, AuditSink, Entry, Outcome, SYSTEM, layer::not_recorded},
     clock::Clock,
     error::{Failure, causes},
     identity::{Part, Role},
@@ -67,24 +68,24 @@ use crate::{
 const BATCH_MAX: usize = 256;
 /// What it is called that a log was closed.
 const CLOSE: &str = "audit.close";
-/// The name under which a store keeps which key its trail is chained with.
+/// The name under which a store keeps which key its audit log is chained with.
 const KEY_NAME: &str = "audit-key-id";
 
 static ENTRIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let labels = &["service", "outcome"];
-    counter("audit_entries_total", "Entries of the audit trail, by outcome.", labels)
+    counter("audit_entries_total", "Entries of the audit log, by outcome.", labels)
 });
 static FAILURES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let help = "Entries that could not be kept; what they were about was refused.";
     counter("audit_failures_total", help, &["service"])
 });
 
-/// A service's trail.
+/// A service's audit log.
 #[derive(Clone)]
-pub struct Trail(Arc<Inner>);
+pub struct AuditLog(Arc<Inner>);
 
 /// What a transaction needs to record something.
-pub(crate) struct Ledger {
+pub(crate) struct AuditState {
     key: AuditKey,
     chain: Chain,
     clock: Clock,
@@ -92,20 +93,20 @@ pub(crate) struct Ledger {
     grown: Notify,
     /// How far auth's copies of the chains had come when it last took of them.
     taken: Mutex<BTreeMap<i64, Head>>,
-    /// Wakes anyone who verifies: auth knows something else than the trail says.
+    /// Wakes anyone who verifies: auth knows something else than the audit log says.
     doubted: Notify,
 }
 
 struct Inner {
     db: Db,
-    ledger: Arc<Ledger>,
+    ledger: Arc<AuditState>,
     /// Entries of reads; told whether theirs is on disk.
     single: Batch<Entry, bool>,
 }
 
-/// What a transaction did, as the trail tells it.
+/// What a transaction did, as the audit log tells it.
 #[derive(Debug)]
-pub struct Note {
+pub struct AuditNote {
     record: String,
     patients: Vec<Uuid>,
     by: Option<(String, Option<Role>)>,
@@ -114,17 +115,21 @@ pub struct Note {
 }
 
 /// Records what the running request does, in the transaction of its effect: when all else in it has
-/// worked, so that nobody waits for the trail longer than it takes to commit.
-pub fn note(tx: &mut Tx<'_>, note: Note) -> Result<(), DbError> {
+/// worked, so that nobody waits for the audit log longer than it takes to commit.
+pub fn note(tx: &mut Tx<'_>, note: AuditNote) -> Result<(), DbError> {
     let (asked, _) = tx.ledger()?;
     note_for(tx, asked, note)
 }
 
 /// The same, where a transaction does what several requests asked for: this one.
-pub fn note_for(tx: &mut Tx<'_>, asked: Option<Asked>, note: Note) -> Result<(), DbError> {
+pub fn note_for(
+    tx: &mut Tx<'_>,
+    asked: Option<AuditContext>,
+    note: AuditNote,
+) -> Result<(), DbError> {
     let (_, ledger) = tx.ledger()?;
-    let asked = asked.unwrap_or_else(|| Asked::by_system(SYSTEM));
-    let Note { record, patients, by, outcome, changed } = note;
+    let asked = asked.unwrap_or_else(|| AuditContext::by_system(SYSTEM));
+    let AuditNote { record, patients, by, outcome, changed } = note;
     if let Some((user, role)) = by {
         asked.by_user(user, role);
     }
@@ -146,9 +151,9 @@ pub(crate) async fn append_recorded(tx: &mut Tx<'_>) -> Result<(), DbError> {
     rows::append(tx, &ledger.chain, ledger.clock.now(), &entries).await
 }
 
-// === impl Note ===
+// === impl AuditNote ===
 
-impl Note {
+impl AuditNote {
     /// Something was done to this record.
     pub fn of(record: impl ToString) -> Self {
         let (record, outcome) = (record.to_string(), Outcome::Allowed);
@@ -176,10 +181,10 @@ impl Note {
     }
 }
 
-// === impl Trail ===
+// === impl AuditLog ===
 
-impl Trail {
-    /// The trail in this store. From now on its transactions can record ([`note`]).
+impl AuditLog {
+    /// The audit log in this store. From now on its transactions can record ([`note`]).
     pub async fn open(writer: Part, db: Db, key: &AuditKey, clock: Clock) -> Result<Self, DbError> {
         for outcome in [Outcome::Allowed, Outcome::Refused, Outcome::Failed] {
             // There from the start, so that alerts find them.
@@ -190,7 +195,7 @@ impl Trail {
         let chain = Chain::new(writer, key);
         let (key, taken) = (key.clone(), Mutex::default());
         let (grown, doubted) = (Notify::new(), Notify::new());
-        let ledger = Arc::new(Ledger { key, chain, clock, grown, taken, doubted });
+        let ledger = Arc::new(AuditState { key, chain, clock, grown, taken, doubted });
         db.keep_ledger(Arc::clone(&ledger));
         let (writing, written) = (db.clone(), Arc::clone(&ledger));
         // A chain is appended to by one at a time.
@@ -218,7 +223,7 @@ impl Trail {
     /// far its chains have come as others know. The reason is told in an entry of its own.
     pub async fn close(&self, known: Vec<Head>, reason: String) -> Result<(), DbError> {
         let ledger = Arc::clone(&self.0.ledger);
-        let asked = Asked::by_shell(CLOSE);
+        let asked = AuditContext::by_shell(CLOSE);
         let entry = asked.entry(ledger.clock.now(), Outcome::Allowed, Some(reason), Vec::new());
         let close = self.0.db.write(move |tx| {
             Box::pin(async move { rows::close(tx, &ledger.chain, &entry, known).await })
@@ -233,7 +238,7 @@ impl Trail {
 }
 
 /// Keeps entries that no effect of ours caused.
-async fn keep_all(db: &Db, ledger: &Ledger, entries: Vec<Entry>) -> Result<(), DbError> {
+async fn keep_all(db: &Db, ledger: &AuditState, entries: Vec<Entry>) -> Result<(), DbError> {
     let outcomes: Vec<_> = entries.iter().map(|entry| entry.outcome).collect();
     let entries = Arc::<[Entry]>::from(entries);
     let kept = db.write_trail(move |tx| {
@@ -247,21 +252,21 @@ async fn keep_all(db: &Db, ledger: &Ledger, entries: Vec<Entry>) -> Result<(), D
         Ok(()) => outcomes.into_iter().for_each(|outcome| ledger.counted(outcome)),
         Err(error) => {
             FAILURES.with_label_values(&[ledger.chain.writer().as_str()]).inc();
-            tracing::error!(error = causes(error), "the audit trail cannot be written");
+            tracing::error!(error = causes(error), "the audit log cannot be written");
         }
     }
     kept
 }
 
-impl Record for Trail {
+impl AuditSink for AuditLog {
     fn record(&self, entry: Entry) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(self.keep(entry))
     }
 }
 
-// === impl Ledger ===
+// === impl AuditState ===
 
-impl Ledger {
+impl AuditState {
     /// How far auth's copies have come, by chain, as far as was heard of them.
     fn taken(&self) -> MutexGuard<'_, BTreeMap<i64, Head>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)

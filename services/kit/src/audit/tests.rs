@@ -1,17 +1,17 @@
-//! A trail on every engine: appended to by many at once, and changed by somebody who may not.
+//! An audit log on every engine: appended to by many at once, and changed by somebody who may not.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use shared_middleware::{
-    audit::{Asked, Entry, Outcome},
+    audit::{AuditContext, Entry, Outcome},
     clock::Clock,
     identity::{Part, Role},
 };
 use uuid::Uuid;
 
 use super::{
-    AuditKey, Head, Note, REGISTRY, Trail,
+    AuditKey, AuditLog, AuditNote, Head, REGISTRY,
     checkpoint::Checkpoint,
     note,
     verify::{Fault, Place, Verdict, verify},
@@ -24,14 +24,14 @@ use crate::{
 
 const KEY: AuditKey = audit_key();
 
-async fn trail(store: &TestStore) -> (Db, Trail) {
+async fn audit_log(store: &TestStore) -> (Db, AuditLog) {
     let db = store.open(Migrations::none()).await;
-    let trail = store.trail(&db).await;
-    (db, trail)
+    let audit_log = store.audit_log(&db).await;
+    (db, audit_log)
 }
 
 pub(super) fn entry(n: u32) -> Entry {
-    let asked = Asked::new("patient.read", None, None, None);
+    let asked = AuditContext::new("patient.read", None, None, None);
     asked.by_user(format!("user-{n}"), Some(Role::Clinician));
     let patient = Uuid::from_u128(n.into());
     let at = Timestamp::from_microsecond(1_800_000_000_000_000 + i64::from(n)).unwrap();
@@ -42,14 +42,14 @@ pub(super) fn entry(n: u32) -> Entry {
 }
 
 async fn trail_again(store: &TestStore) {
-    let (_, again) = trail(store).await;
+    let (_, again) = audit_log(store).await;
     again.keep(entry(5)).await.unwrap();
 }
 
-async fn filled(store: &TestStore, count: u32) -> (Db, Trail) {
-    let (db, trail) = trail(store).await;
-    trail.keep_all((1..=count).map(entry).collect()).await.unwrap();
-    (db, trail)
+async fn filled(store: &TestStore, count: u32) -> (Db, AuditLog) {
+    let (db, audit_log) = audit_log(store).await;
+    audit_log.keep_all((1..=count).map(entry).collect()).await.unwrap();
+    (db, audit_log)
 }
 
 /// Does what only somebody who has the whole store can.
@@ -97,12 +97,12 @@ pub(super) async fn entries(db: &Db) -> i64 {
 async fn ten_thousand_entries_of_many_at_once_make_one_unbroken_chain() {
     for engine in engines() {
         let store = TestStore::on(engine).await;
-        let (db, trail) = trail(&store).await;
+        let (db, audit_log) = audit_log(&store).await;
         let writers = (0..100).map(|writer| {
-            let trail = trail.clone();
+            let audit_log = audit_log.clone();
             tokio::spawn(async move {
                 for n in 0..100 {
-                    trail.keep(entry(writer * 100 + n)).await.unwrap();
+                    audit_log.keep(entry(writer * 100 + n)).await.unwrap();
                 }
             })
         });
@@ -117,14 +117,14 @@ async fn ten_thousand_entries_of_many_at_once_make_one_unbroken_chain() {
 async fn an_effect_and_its_entry_commit_together_or_not_at_all() {
     for engine in engines() {
         let store = TestStore::on(engine).await;
-        let (db, _trail) = trail(&store).await;
-        let asked = Asked::by_shell("user.create");
+        let (db, _trail) = audit_log(&store).await;
+        let asked = AuditContext::by_shell("user.create");
         for fails in [true, false] {
             let write = db.write(move |tx| {
                 Box::pin(async move {
                     let sql = "insert into secret (name, value) values ('thing', $1)";
                     tx.execute(sql, params![vec![1_u8]]).await?;
-                    note(tx, Note::of("thing"))?;
+                    note(tx, AuditNote::of("thing"))?;
                     if fails { Err(DbError::Corrupt("a failure")) } else { Ok(()) }
                 })
             });
@@ -194,8 +194,8 @@ async fn a_trail_written_anew_is_not_the_one_that_a_checkpoint_knows() {
         let (store, other) = (TestStore::on(engine).await, TestStore::on(engine).await);
         let (db, _trail) = filled(&store, 5).await;
         let before = heads(&db).await;
-        let (anew, trail) = filled(&other, 4).await;
-        trail.keep(entry(99)).await.unwrap();
+        let (anew, audit_log) = filled(&other, 4).await;
+        audit_log.keep(entry(99)).await.unwrap();
         assert!(matches!(verdict(&anew, &[]).await, Verdict::Intact(_)));
         let opening = Place { chain: Some(REGISTRY), seq: 1 };
         assert_eq!(verdict(&anew, &before).await, Verdict::Broken(Fault::Rewritten(opening)));
@@ -224,7 +224,7 @@ async fn the_stores_own_role_may_not_change_what_is_there() {
 async fn handed_to_another_role_the_trail_grows_and_its_old_owner_cannot_have_it_back() {
     for engine in engines().into_iter().filter(|engine| *engine == Engine::Postgres) {
         let store = TestStore::of_its_own_role(engine).await;
-        let (db, trail) = filled(&store, 3).await;
+        let (db, audit_log) = filled(&store, 3).await;
         let role = db
             .read(|tx| {
                 Box::pin(async move {
@@ -239,7 +239,7 @@ async fn handed_to_another_role_the_trail_grows_and_its_old_owner_cannot_have_it
                 "alter table audit owner to current_user; grant select, insert on audit to {role}"
             ))
             .await;
-        trail.keep(entry(4)).await.unwrap();
+        audit_log.keep(entry(4)).await.unwrap();
         for sql in ["grant all on audit to current_user", "delete from audit"] {
             // The server tells of a grant that gave nothing by a warning.
             let _ = db.write(move |tx| Box::pin(async move { tx.execute(sql, &[]).await })).await;
@@ -259,7 +259,7 @@ async fn a_store_keeps_to_the_key_that_its_trail_was_begun_with() {
         let store = TestStore::on(engine).await;
         let (db, _trail) = filled(&store, 1).await;
         let other = AuditKey::new([8; 32]);
-        let refused = Trail::open(Part::Patient, db.clone(), &other, Clock::system()).await;
+        let refused = AuditLog::open(Part::Patient, db.clone(), &other, Clock::system()).await;
         assert!(matches!(refused, Err(DbError::AnotherAuditKey)));
         let opening = Place { chain: Some(REGISTRY), seq: 1 };
         let verdict = verify(Part::Patient, &db, &other, &[]).await.unwrap();
@@ -274,9 +274,9 @@ async fn a_store_keeps_to_the_key_that_its_trail_was_begun_with() {
 async fn what_cannot_be_recorded_is_refused() {
     for engine in engines() {
         let store = TestStore::on(engine).await;
-        let (db, trail) = filled(&store, 1).await;
+        let (db, audit_log) = filled(&store, 1).await;
         tamper(&db, &["drop table audit"]).await;
-        let refused = Arc::new(trail).keep(entry(2)).await.unwrap_err();
+        let refused = Arc::new(audit_log).keep(entry(2)).await.unwrap_err();
         assert_eq!(refused.code(), shared_middleware::error::ErrorCode::Unavailable);
     }
 }

@@ -7,7 +7,7 @@ use shared_middleware::{audit::Entry, error::causes, identity::Part};
 use tokio::time::sleep;
 
 use super::{
-    Trail,
+    AuditLog,
     chain::{AuditKey, Chain},
     registry::REGISTRY,
     rows::{Head, Kept},
@@ -24,12 +24,13 @@ const VERIFIED_EVERY: Duration = Duration::from_secs(3600);
 const AGAIN_MAX: u64 = 1_000_000;
 
 static INTACT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-    let options = opts!("audit_trail_intact", "1 when the trail verified last; 0 when it did not.");
+    let options =
+        opts!("audit_trail_intact", "1 when the audit log verified last; 0 when it did not.");
     register_int_gauge_vec!(options, &["service"]).expect("the name is registered once")
 });
 
 static COPY_INTACT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-    let help = "1 when auth's copy of a part's trail verified last; 0 when it did not.";
+    let help = "1 when auth's copy of a part's audit log verified last; 0 when it did not.";
     register_int_gauge_vec!(opts!("audit_copy_intact", help), &["service"])
         .expect("the name is registered once")
 });
@@ -206,10 +207,10 @@ impl Watch {
 
 /// The task that verifies a running service's own log, also against what auth has of it and what
 /// this process has appended: at its start, every hour, and when one of them has something else.
-pub fn task(trail: Trail) -> Task {
+pub fn task(audit_log: AuditLog) -> Task {
     Task::new("audit verification", move |stop| async move {
-        let (db, ledger) = (&trail.0.db, &trail.0.ledger);
-        let service = trail.writer();
+        let (db, ledger) = (&audit_log.0.db, &audit_log.0.ledger);
+        let service = audit_log.writer();
         let mut watch = Watch::new(service, ledger.key.clone(), None);
         loop {
             let taken: Vec<_> = ledger.taken().values().cloned().collect();
@@ -217,12 +218,14 @@ pub fn task(trail: Trail) -> Task {
             match watch.look(db, &known).await {
                 Ok(Verdict::Broken(fault)) => {
                     INTACT.with_label_values(&[service.as_str()]).set(0);
-                    tracing::error!(%service, "the audit trail is broken: {fault}");
+                    tracing::error!(%service, "the audit log is broken: {fault}");
                 }
                 // The gauge is not there before it is known: it would be 0 until then.
                 Ok(_) => INTACT.with_label_values(&[service.as_str()]).set(1),
                 // Not known is no verdict: the last one stands.
-                Err(error) => tracing::warn!(error = causes(&error), "the trail is not verified"),
+                Err(error) => {
+                    tracing::warn!(error = causes(&error), "the audit log is not verified")
+                }
             }
             tokio::select! {
                 () = sleep(VERIFIED_EVERY) => {}
@@ -244,7 +247,7 @@ pub fn copies_task(auth: Db, key: AuditKey, writers: Vec<Part>) -> Task {
                 match watch.look(&auth, &[]).await {
                     Ok(Verdict::Broken(fault)) => {
                         intact.set(0);
-                        tracing::error!(%service, "the copy of the audit trail is broken: {fault}");
+                        tracing::error!(%service, "the copy of the audit log is broken: {fault}");
                     }
                     Ok(_) => intact.set(1),
                     Err(error) => {

@@ -49,7 +49,7 @@ use self::{
     sqlite::Sqlite,
     tx::{TxInner, recording},
 };
-use crate::audit::{AppendLock, Ledger, rows::Head};
+use crate::audit::{AppendLock, AuditState, rows::Head};
 
 /// What can go wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -69,9 +69,9 @@ pub enum DbError {
     /// A value in the store is not what the code wrote.
     #[error("the store holds {0}")]
     Corrupt(&'static str),
-    /// The trail would have two kinds of links, and could not be verified.
+    /// The audit log would have two kinds of links, and could not be verified.
     #[error(
-        "the audit key (audit.key) is not the one that this store's trail was begun with: all \
+        "the audit key (audit.key) is not the one that this store's audit log was begun with: all \
          replicas and commands need the same"
     )]
     AnotherAuditKey,
@@ -99,16 +99,16 @@ struct Store {
     metrics: Arc<Metrics>,
     pool_connections_max: u32,
     engine: Inner,
-    ledger: OnceLock<Arc<Ledger>>,
+    ledger: OnceLock<Arc<AuditState>>,
     append_lock: Arc<AppendLock>,
 }
 
 /// What is written for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+enum WriteClass {
     Anything,
-    /// An entry of the audit trail that no effect depends on. A full disk has room for it.
-    Trail,
+    /// An entry of the audit log that no effect depends on. A full disk has room for it.
+    AuditLog,
     /// What is made again from elsewhere when it is lost.
     Remake,
 }
@@ -163,8 +163,8 @@ impl Db {
     }
 
     /// From now on transactions can record what they do ([`crate::audit::note`]).
-    pub(crate) fn keep_ledger(&self, ledger: Arc<Ledger>) {
-        // A second trail of the same store is the same.
+    pub(crate) fn keep_ledger(&self, ledger: Arc<AuditState>) {
+        // A second audit log of the same store is the same.
         let _ = self.0.ledger.set(ledger);
     }
 
@@ -192,7 +192,7 @@ impl Db {
         E: From<DbError> + Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
     {
-        self.write_for(Purpose::Anything, work).await
+        self.write_for(WriteClass::Anything, work).await
     }
 
     /// As [`Self::write`], for what is made again from elsewhere when it is lost, such as the
@@ -205,10 +205,10 @@ impl Db {
         E: From<DbError> + Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
     {
-        self.write_for(Purpose::Remake, work).await
+        self.write_for(WriteClass::Remake, work).await
     }
 
-    /// As [`Self::write`], for entries of the audit trail alone: on SQLite also when the disk is
+    /// As [`Self::write`], for entries of the audit log alone: on SQLite also when the disk is
     /// full, as long as what is kept for them lasts.
     pub(crate) async fn write_trail<F>(&self, work: F) -> Result<(), DbError>
     where
@@ -217,15 +217,15 @@ impl Db {
             + Clone
             + 'static,
     {
-        let first = self.write_for(Purpose::Trail, work.clone()).await;
+        let first = self.write_for(WriteClass::AuditLog, work.clone()).await;
         if self.engine() == Engine::Sqlite && matches!(first, Err(DbError::Unavailable(_))) {
             // What found the disk full has made room.
-            return self.write_for(Purpose::Trail, work).await;
+            return self.write_for(WriteClass::AuditLog, work).await;
         }
         first
     }
 
-    async fn write_for<T, E, F>(&self, purpose: Purpose, work: F) -> Result<T, E>
+    async fn write_for<T, E, F>(&self, purpose: WriteClass, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
@@ -235,7 +235,7 @@ impl Db {
         let work = recording(audit::current(), self.0.ledger.get().cloned(), work);
         let done = match &self.0.engine {
             Inner::Sqlite(sqlite) => sqlite.write(purpose, work).await,
-            Inner::Postgres(postgres) if purpose == Purpose::Remake => {
+            Inner::Postgres(postgres) if purpose == WriteClass::Remake => {
                 postgres.write_soon(work).await
             }
             Inner::Postgres(postgres) => postgres.write(work).await,
@@ -284,15 +284,15 @@ impl Db {
     /// One query that takes a few pages by their keys. SQLite's readers do it on the caller's
     /// thread: to hand it to another takes longer than to do it. PostgreSQL is asked without a
     /// transaction around it.
-    pub async fn look_up<T, E, F>(&self, work: F) -> Result<T, E>
+    pub async fn read_by_key<T, E, F>(&self, work: F) -> Result<T, E>
     where
         E: From<DbError>,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,
     {
         let started = Instant::now();
         let done = match &self.0.engine {
-            Inner::Sqlite(sqlite) => sqlite.look_up(work).await,
-            Inner::Postgres(postgres) => postgres.look_up(work).await,
+            Inner::Sqlite(sqlite) => sqlite.read_by_key(work).await,
+            Inner::Postgres(postgres) => postgres.read_by_key(work).await,
         };
         self.0.metrics.read(started.elapsed());
         done

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use shared_middleware::audit::{Asked, Entry};
+use shared_middleware::audit::{AuditContext, Entry};
 
 use super::{DbError, Engine, Metrics, Row, Value, postgres, sqlite};
-use crate::audit::{self, Ledger, rows::Head};
+use crate::audit::{self, AuditState, rows::Head};
 
 /// A transaction on either engine.
 pub struct Tx<'c> {
@@ -15,7 +15,7 @@ pub struct Tx<'c> {
     failed: bool,
     metrics: &'c Metrics,
     /// What the task that writes was asked to do, and where that is recorded.
-    audit: (Option<Asked>, Option<Arc<Ledger>>),
+    audit: (Option<AuditContext>, Option<Arc<AuditState>>),
     /// What is recorded of it, when all else has worked.
     recorded: Vec<Entry>,
     /// Rows that PostgreSQL gets with the commit.
@@ -49,12 +49,12 @@ impl<'c> Tx<'c> {
     }
 
     /// What is done here, if anybody asked for it, and where that is recorded.
-    pub(crate) fn ledger(&self) -> Result<(Option<Asked>, Arc<Ledger>), DbError> {
+    pub(crate) fn ledger(&self) -> Result<(Option<AuditContext>, Arc<AuditState>), DbError> {
         let (asked, ledger) = self.audit.clone();
-        Ok((asked, ledger.ok_or(DbError::Corrupt("no audit trail"))?))
+        Ok((asked, ledger.ok_or(DbError::Corrupt("no audit log"))?))
     }
 
-    /// Has an entry appended to the audit trail, when all else has worked.
+    /// Has an entry appended to the audit log, when all else has worked.
     pub(crate) fn record(&mut self, entry: Entry) {
         self.recorded.push(entry);
     }
@@ -182,8 +182,8 @@ impl<'c> Tx<'c> {
 /// The same work, in a transaction that knows what its task was asked to do (on SQLite it runs on
 /// another thread), and after it what is recorded of it.
 pub(super) fn recording<T, E, F>(
-    asked: Option<Asked>,
-    ledger: Option<Arc<Ledger>>,
+    asked: Option<AuditContext>,
+    ledger: Option<Arc<AuditState>>,
     work: F,
 ) -> impl for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>> + Send + 'static
 where

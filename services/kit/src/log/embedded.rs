@@ -11,7 +11,7 @@ use shared_middleware::clock::Clock;
 use tokio::sync::watch;
 
 use super::{
-    Batch, Delivered, EventLog, LogError, Positions, Progress, Record, Start, Subscription,
+    Batch, ConsumedRecord, EventLog, LogError, Positions, Progress, Record, Start, Subscription,
 };
 use crate::{
     db::{Db, DbConfig, DbError, DbUrl, Migrations, Tx},
@@ -206,7 +206,7 @@ async fn read(
         let published_at =
             Timestamp::from_millisecond(published_at_ms).ok().filter(|_| published_at_ms > 0);
         let partition = PARTITION;
-        records.push(Delivered { partition, position: next, offset, published_at, record });
+        records.push(ConsumedRecord { partition, position: next, offset, published_at, record });
         next = offset + 1;
     }
     // Positions are shared by all topics: what is between belongs to others.

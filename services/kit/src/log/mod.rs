@@ -54,7 +54,7 @@ pub struct Record {
 
 /// A record as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Delivered {
+pub struct ConsumedRecord {
     /// Which partition of the topic.
     pub partition: i64,
     /// The position that it was read from: its offset, or less where the log has a gap before it.
@@ -82,7 +82,7 @@ pub struct Progress {
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// In order within each partition.
-    pub records: Vec<Delivered>,
+    pub records: Vec<ConsumedRecord>,
     /// Every partition that this reader has now, as soon as it is known where it ends.
     pub progress: Vec<Progress>,
 }
@@ -151,7 +151,7 @@ pub trait Subscription: Send {
 
 /// The log of a process that has nothing to do with events.
 #[derive(Clone, Copy, Debug)]
-pub struct Absent;
+pub struct NoEventLog;
 
 // === impl Record ===
 
@@ -216,10 +216,10 @@ impl LogError {
     }
 }
 
-// === impl Absent ===
+// === impl NoEventLog ===
 
 #[async_trait]
-impl EventLog for Absent {
+impl EventLog for NoEventLog {
     async fn publish(&self, _: &str, _: Vec<Record>) -> Result<(), LogError> {
         Err(LogError::absent())
     }

@@ -35,7 +35,7 @@ use testbed::{
 use tokio_postgres::NoTls;
 
 use crate::{
-    audit::{AuditKey, Trail},
+    audit::{AuditKey, AuditLog},
     db::{Db, DbConfig, DbUrl, Engine, Migrations, PostgresUrl},
     log::{EVENT_ID, EventLog, LogError, Positions, Record, Start, Subscription},
 };
@@ -73,7 +73,7 @@ pub struct TestStore {
     made: Option<(String, String)>,
 }
 
-/// The key of tests' audit trails.
+/// The key of tests' audit logs.
 pub const fn audit_key() -> AuditKey {
     AuditKey::new([7; 32])
 }
@@ -152,17 +152,17 @@ impl TestStore {
         Self { engine, config, folder, made }
     }
 
-    /// Opens it, once or again, with an audit trail.
+    /// Opens it, once or again, with an audit log.
     pub async fn open(&self, migrations: Migrations) -> Db {
         let db = Db::open(&self.config, migrations).await.expect("the store can be opened");
-        self.trail(&db).await;
+        self.audit_log(&db).await;
         db
     }
 
-    /// Its audit trail.
-    pub async fn trail(&self, db: &Db) -> Trail {
-        let opened = Trail::open(Part::Patient, db.clone(), &audit_key(), Clock::system()).await;
-        opened.expect("the trail can be opened")
+    /// Its audit log.
+    pub async fn audit_log(&self, db: &Db) -> AuditLog {
+        let opened = AuditLog::open(Part::Patient, db.clone(), &audit_key(), Clock::system()).await;
+        opened.expect("the audit log can be opened")
     }
 
     /// Does what only the server's superuser may; on SQLite, nothing.

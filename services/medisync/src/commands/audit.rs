@@ -1,7 +1,7 @@
-//! `medisync audit`: whether the trails are what was written, and how far they have come.
+//! `medisync audit`: whether the audit logs are what was written, and how far they have come.
 //!
 //! Works beside a running mesh, on the stores that this configuration names. Auth's copies are
-//! looked at as well, where auth's store can be: a trail that was cut off is known by them.
+//! looked at as well, where auth's store can be: an audit log that was cut off is known by them.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use anyhow::{Context as _, anyhow, bail};
 use futures_util::future::OptionFuture;
 use kit::{
     audit::{
-        AuditKey, Head, Trail,
+        AuditKey, AuditLog, Head,
         checkpoint::Checkpoint,
         verify::{Verdict, untold, verify, verify_copy},
     },
@@ -29,20 +29,21 @@ const REASON_CHARS_MAX: usize = 300;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Verify trails; names the first entry that was changed, moved, removed, inserted or cut off
+    /// Verify audit logs; names the first entry that was changed, moved, removed, inserted or cut
+    /// off
     ///
-    /// Each part has a trail in its own store; auth keeps copies of all, by which it is known how
-    /// far the others had come. Exits with 1 when any is not what was written.
+    /// Each part has an audit log in its own store; auth keeps copies of all, by which it is known
+    /// how far the others had come. Exits with 1 when any is not what was written.
     Verify {
         /// Of these parts only
         #[arg(value_name = "PART")]
         parts: Vec<Part>,
         /// A file with what `audit checkpoint` printed before, kept where nobody here could write:
-        /// the trails must still have those entries
+        /// the audit logs must still have those entries
         #[arg(long = "checkpoint", value_name = "FILE")]
         checkpoints: Option<PathBuf>,
     },
-    /// Print a signed statement of how far each trail has come, to be kept elsewhere
+    /// Print a signed statement of how far each audit log has come, to be kept elsewhere
     ///
     /// A line of JSON for each, which `audit verify --checkpoint` reads.
     Checkpoint {
@@ -50,13 +51,13 @@ pub(crate) enum AuditCommand {
         #[arg(value_name = "PART")]
         parts: Vec<Part>,
     },
-    /// Close a trail that was found broken: from then on it is verified from there
+    /// Close an audit log that was found broken: from then on it is verified from there
     ///
     /// First find out what happened, and keep a copy of the store: what is before is not verified
-    /// any more. Stop the part's processes meanwhile. The reason, and that the trail was closed,
-    /// are entries of the trail themselves.
+    /// any more. Stop the part's processes meanwhile. The reason, and that the audit log was
+    /// closed, are entries of the audit log themselves.
     Close {
-        /// Whose trail
+        /// Whose audit log
         part: Part,
         /// Why, in a few words without anybody's name: auditors read it
         #[arg(long, value_parser = reason)]
@@ -71,11 +72,11 @@ fn reason(text: &str) -> Result<String, &'static str> {
     if is_short && is_readable { Ok(text.to_owned()) } else { Err("must be 1 to 300 characters") }
 }
 
-/// Parts that have a store, and so a trail.
+/// Parts that have a store, and so an audit log.
 pub(crate) const WRITERS: [Part; 5] =
     [Part::Auth, Part::Patient, Part::Billing, Part::Analytics, Part::Notification];
 
-/// What others know of the trails.
+/// What others know of the audit logs.
 type AllKnown = HashMap<Part, Vec<Head>>;
 
 pub(crate) fn command(context: &Context, command: &AuditCommand) -> anyhow::Result<()> {
@@ -121,7 +122,7 @@ async fn verify_all(
         // They are in two stores, so both are read at the same time.
         let copy = OptionFuture::from(auth.as_ref().map(|auth| verify_copy(part, auth, key)));
         let (verdict, copy) = tokio::join!(verify(part, &db, key, known), copy);
-        let verdict = verdict.with_context(|| format!("trail of {part}"))?;
+        let verdict = verdict.with_context(|| format!("audit log of {part}"))?;
         if let Verdict::Broken(fault) = &verdict {
             broken += 1;
             say!("{part}: BROKEN: {fault}")?;
@@ -139,7 +140,7 @@ async fn verify_all(
         bail!("there is no store here (--data-dir says where to look)");
     }
     if broken > 0 {
-        bail!("{broken} of {seen} trails and their copies are not what was written");
+        bail!("{broken} of {seen} audit logs and their copies are not what was written");
     }
     Ok(())
 }
@@ -152,7 +153,7 @@ async fn state(config: &Config, key: &AuditKey, parts: &[Part]) -> anyhow::Resul
         seen += 1;
         let heads = untold(part, &db, key)
             .await?
-            .map_err(|fault| anyhow!("the trail of {part} is broken: {fault}"))?;
+            .map_err(|fault| anyhow!("the audit log of {part} is broken: {fault}"))?;
         for head in heads {
             let stated = Checkpoint::sign(part, &head, Clock::system().now(), key);
             say!("{}", serde_json::to_string(&stated)?)?;
@@ -164,7 +165,7 @@ async fn state(config: &Config, key: &AuditKey, parts: &[Part]) -> anyhow::Resul
     Ok(())
 }
 
-/// Closes a trail that is broken, as it is or as auth has it.
+/// Closes an audit log that is broken, as it is or as auth has it.
 async fn close(config: &Config, key: &AuditKey, part: Part, reason: &str) -> anyhow::Result<()> {
     let Some(db) = open(config, part).await? else {
         bail!("the store of {part} is not at {:?}", config.database(part).url);
@@ -177,11 +178,11 @@ async fn close(config: &Config, key: &AuditKey, part: Part, reason: &str) -> any
     }
     let found = [Some(verify(part, &db, key, &known).await?), copy];
     let Some(fault) = found.into_iter().flatten().find_map(Verdict::fault) else {
-        bail!("the trail of {part} is intact: there is nothing to close");
+        bail!("the audit log of {part} is intact: there is nothing to close");
     };
-    let trail = Trail::open(part, db, key, Clock::system()).await?;
-    trail.close(known, reason.to_owned()).await?;
-    say!("{part}: closed. Not spoken of any more: {fault}")?;
+    let audit_log = AuditLog::open(part, db, key, Clock::system()).await?;
+    audit_log.close(known, reason.to_owned()).await?;
+    say!("{part}: closed. No longer reported: {fault}")?;
     Ok(())
 }
 

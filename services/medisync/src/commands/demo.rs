@@ -2,13 +2,13 @@
 //!
 //! Users carry a mark in auth's store. Patients are known by their ids, which nobody else is given,
 //! and so are their accounts, messages and counts. With the demo off nobody of it signs in or is
-//! served; `medisync demo remove` takes all of it out. What stays: entries of the audit trails, and
+//! served; `medisync demo remove` takes all of it out. What stays: entries of the audit logs, and
 //! events that are in the log already.
 
 use anyhow::Context as _;
 use kit::{db::DbError, service::MachineClock};
 use shared_middleware::{
-    audit::Asked,
+    audit::AuditContext,
     clock::{Clock, Ids},
     identity::Part,
 };
@@ -65,7 +65,7 @@ async fn remove(config: &Config) -> anyhow::Result<()> {
             (messages, "messages"),
         ])
     };
-    let removed = Asked::by_shell("demo.remove").scope(removed).await?;
+    let removed = AuditContext::by_shell("demo.remove").scope(removed).await?;
     let stores = removed.iter().filter_map(|(count, what)| Some((*count.as_ref()?, *what)));
     let stores: Vec<_> = stores.collect();
     if stores.iter().all(|(count, _)| *count == 0) {

@@ -85,7 +85,7 @@ enum Command {
     /// Events: watch them, deal with those that could not be handled, replay them
     #[command(subcommand)]
     Events(EventsCommand),
-    /// The audit trails: whether they are what was written, how far they have come
+    /// The audit logs: whether they are what was written, how far they have come
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Write a backup of the embedded default into a new folder, also while the mesh is running

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use auth::App;
 use secrecy::SecretString;
 use shared_middleware::{
-    audit::Asked,
+    audit::AuditContext,
     clock::{Clock, Ids},
     identity::{Part, Role},
 };
@@ -66,12 +66,12 @@ async fn execute(app: &App, command: &UserCommand) -> anyhow::Result<()> {
     match command {
         UserCommand::Add { email, role } => {
             let added = app.add_user(email, password()?, *role);
-            Asked::by_shell("user.create").scope(added).await.map_err(told)?;
+            AuditContext::by_shell("user.create").scope(added).await.map_err(told)?;
             say!("added {email} as {role}")?;
         }
         UserCommand::Passwd { email } => {
             let set = app.set_password(email, password()?);
-            Asked::by_shell("user.update").scope(set).await.map_err(told)?;
+            AuditContext::by_shell("user.update").scope(set).await.map_err(told)?;
             say!("set the password of {email}; signed out everywhere")?;
         }
         UserCommand::Disable { email } => {
@@ -79,7 +79,7 @@ async fn execute(app: &App, command: &UserCommand) -> anyhow::Result<()> {
                 bail!("{email} is disabled already");
             }
             let disabled = app.disable_user(email);
-            Asked::by_shell("user.update").scope(disabled).await.map_err(told)?;
+            AuditContext::by_shell("user.update").scope(disabled).await.map_err(told)?;
             say!("disabled {email}")?;
         }
         UserCommand::List => {

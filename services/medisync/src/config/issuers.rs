@@ -9,7 +9,7 @@ use shared_middleware::{
     token::{ExternalIssuer, ISSUER},
 };
 
-use super::{Sources, forms::is_for_keys, settings::TOKEN_ISSUERS};
+use super::{Sources, settings::TOKEN_ISSUERS, value_parsers::is_for_keys};
 
 const ISSUERS_MAX: usize = 16;
 /// Names of issuers, audiences and claims are no longer.

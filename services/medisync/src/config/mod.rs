@@ -1,12 +1,12 @@
 //! The one reader of flags, environment and file; everybody else gets plain values.
 
 mod demo;
-mod forms;
 mod issuers;
 mod parse;
 mod settings;
 mod show;
 mod sources;
+mod value_parsers;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -30,10 +30,10 @@ use shared_middleware::{
 };
 
 pub(crate) use self::{
-    forms::{log_filter, log_format},
     parse::read,
     show::show,
-    sources::{FILE_VARIABLE, Faults, Sources},
+    sources::{ConfigErrors, FILE_VARIABLE, Sources},
+    value_parsers::{log_filter, log_format},
 };
 
 /// Parts that have a store.
@@ -113,7 +113,7 @@ pub(crate) struct Gateway {
     pub(crate) clients_tracked_max: usize,
     pub(crate) in_flight_per_client_max: u32,
     pub(crate) in_flight_per_user_max: u32,
-    pub(crate) patience: Patience,
+    pub(crate) patience: ClientTimeouts,
     pub(crate) connect: Duration,
     pub(crate) upstream: Duration,
     pub(crate) health_every: Duration,
@@ -122,7 +122,7 @@ pub(crate) struct Gateway {
 
 /// How much of the gateway clients may take up.
 #[derive(Clone)]
-pub(crate) struct Patience {
+pub(crate) struct ClientTimeouts {
     pub(crate) connections_max: usize,
     pub(crate) connections_per_client_max: usize,
     pub(crate) head: Duration,

@@ -16,21 +16,21 @@ use secrecy::SecretString;
 use shared_middleware::{clock, identity::Part, listen::Mode, token::KeySource};
 
 use super::{
-    Auth, Config, EventLogConfig, Faults, Gateway, Limits, Mesh, Notification, Patience, Patient,
-    SERVICES, Sources, Traces, demo,
-    forms::{
+    Auth, ClientTimeouts, Config, ConfigErrors, EventLogConfig, Gateway, Limits, Mesh,
+    Notification, Patient, SERVICES, Sources, Traces, demo,
+    issuers::token_issuers,
+    sources::Origin,
+    value_parsers::{
         self, address, at_least_one, audit_key, from_to, hosts, jwks, limit, log_filter,
         log_format, networks, origins, port, time_zone, topic_prefix, urls, urls_of_grpc,
     },
-    issuers::token_issuers,
-    sources::Origin,
 };
 
 /// Understands all settings for a process that runs these parts.
 ///
 /// # Errors
 /// Every fault.
-pub(crate) fn read(mut sources: Sources, parts: &[Part], up: bool) -> Result<Config, Faults> {
+pub(crate) fn read(mut sources: Sources, parts: &[Part], up: bool) -> Result<Config, ConfigErrors> {
     let config = understand(&mut sources, parts, up);
     match config {
         Some(config) if sources.faults().is_none() => Ok(config),
@@ -44,7 +44,7 @@ fn understand(s: &mut Sources, parts: &[Part], up: bool) -> Option<Config> {
     let urls = per_part(s, &SERVICES, url_key, urls);
     let databases = per_part(s, &SERVICES, database_key, DbUrl::from_str);
     let events = events(s);
-    let asked_demo = s.read("demo", forms::demo);
+    let asked_demo = s.read("demo", value_parsers::demo);
     let time_zone = optional(s, "clinic.time_zone", time_zone);
     let drain = seconds(s, "drain_seconds");
     let leave = leave(s, drain, parts);
@@ -177,13 +177,13 @@ fn gateway(s: &mut Sources) -> Option<Gateway> {
     })
 }
 
-fn patience(s: &mut Sources) -> Option<Patience> {
+fn patience(s: &mut Sources) -> Option<ClientTimeouts> {
     let connections_max = s.read("gateway.connections_max", at_least_one);
     let per_client = s.read("gateway.connections_per_client_max", |text| from_to(text, 0, 1 << 30));
     let [head, body, client, keep_alive] =
         ["gateway.head_ms", "gateway.body_ms", "gateway.client_ms", "gateway.keep_alive_ms"]
             .map(|key| milliseconds(s, key));
-    Some(Patience {
+    Some(ClientTimeouts {
         connections_max: connections_max?,
         connections_per_client_max: usize::try_from(per_client?).ok()?,
         head: head?,

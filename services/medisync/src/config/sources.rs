@@ -11,9 +11,9 @@ use std::{
 use serde_json::json;
 
 use super::{
-    forms::log_filter,
     settings::{self, DERIVED, SETTINGS, TOKEN_ISSUERS},
     show,
+    value_parsers::log_filter,
 };
 
 const PREFIX: &str = "MEDISYNC_";
@@ -49,7 +49,7 @@ pub(crate) struct Fault {
 
 /// All that is wrong with the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Faults(Vec<Fault>);
+pub(crate) struct ConfigErrors(Vec<Fault>);
 
 /// All that was given, and what was wrong with it so far.
 #[derive(Debug)]
@@ -87,18 +87,18 @@ impl fmt::Display for Fault {
     }
 }
 
-// === impl Faults ===
+// === impl ConfigErrors ===
 
-impl Faults {
+impl ConfigErrors {
     /// Whether nothing is wrong.
     pub(crate) const fn is_none(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for ConfigErrors {}
 
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the configuration is not valid:")?;
         self.0.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
@@ -175,8 +175,8 @@ impl Sources {
     }
 
     /// All that was wrong.
-    pub(crate) fn faults(&self) -> Faults {
-        Faults(self.faults.clone())
+    pub(crate) fn faults(&self) -> ConfigErrors {
+        ConfigErrors(self.faults.clone())
     }
 
     /// What is not as it should be, and no reason to do nothing.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use proptest::prelude::*;
 use shared_middleware::identity::Part;
 
-use super::{Config, Faults, Sources, read, show};
+use super::{Config, ConfigErrors, Sources, read, show};
 
 fn gather(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Sources {
     let mut toml = tempfile::NamedTempFile::new().unwrap();
@@ -15,7 +15,7 @@ fn gather(file: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str
     Sources::gather(Some(toml.path()), environment, flags)
 }
 
-fn up(sources: Sources) -> Result<Config, Faults> {
+fn up(sources: Sources) -> Result<Config, ConfigErrors> {
     read(sources, &Part::ALL, true)
 }
 

@@ -1,4 +1,4 @@
-//! The key that audit trails are sealed with: given, or a file that is made at the first start.
+//! The key that audit logs are sealed with: given, or a file that is made at the first start.
 
 use std::path::Path;
 

@@ -7,10 +7,10 @@ use axum::Router;
 use http::Uri;
 use kit::{
     audit::{
-        copies::{self, AtAuth, Copies},
+        replication::{self, AuditReplica, AuthReplica},
         verify,
     },
-    log::{Absent, EmbeddedLog, EventLog, KafkaConfig, KafkaLog},
+    log::{EmbeddedLog, EventLog, KafkaConfig, KafkaLog, NoEventLog},
     service::{Kit, Service},
 };
 use shared_middleware::{
@@ -39,8 +39,8 @@ pub(crate) struct Launched {
     pub(crate) services: Vec<Service>,
     pub(crate) auth: Option<Arc<auth::App>>,
     pub(crate) patient: Option<Arc<patient::App>>,
-    /// Who keeps copies of audit trails, where auth is in this process.
-    copies: Option<Arc<dyn Copies>>,
+    /// Who keeps copies of audit logs, where auth is in this process.
+    copies: Option<Arc<dyn AuditReplica>>,
 }
 
 // === impl Addresses ===
@@ -68,7 +68,7 @@ pub(crate) async fn event_log<'p>(
     mut parts: impl Iterator<Item = &'p Part>,
 ) -> anyhow::Result<Arc<dyn EventLog>> {
     if !parts.any(|part| WITH_EVENTS.contains(part)) {
-        return Ok(Arc::new(Absent));
+        return Ok(Arc::new(NoEventLog));
     }
     let failed = "cannot open the event log (events.log)";
     Ok(match &config.events {
@@ -148,10 +148,10 @@ impl Launched {
         // Auth is built before anyone who hands entries to it.
         let copies = self.copies.clone().unwrap_or_else(|| {
             let (urls, tls) = (addresses.urls(config, Part::Auth), Arc::clone(&kit.tls));
-            Arc::new(AtAuth { urls, tls })
+            Arc::new(AuthReplica { urls, tls })
         });
-        service.tasks.push(copies::task(service.trail.clone(), copies));
-        service.tasks.push(verify::task(service.trail.clone()));
+        service.tasks.push(replication::task(service.audit_log.clone(), copies));
+        service.tasks.push(verify::task(service.audit_log.clone()));
         self.services.push(service);
         Ok(())
     }

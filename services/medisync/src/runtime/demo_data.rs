@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use anyhow::Context as _;
 use prometheus::IntGauge;
-use shared_middleware::audit::Asked;
+use shared_middleware::audit::AuditContext;
 
 use crate::config::Config;
 
@@ -26,7 +26,7 @@ pub(crate) async fn make(
     let users = async {
         match auth {
             Some(auth) => {
-                let made = Asked::by_system("user.create").scope(auth.ensure_demo_users());
+                let made = AuditContext::by_system("user.create").scope(auth.ensure_demo_users());
                 made.await.map(drop).context("cannot make demo users")
             }
             None => Ok(()),
@@ -35,7 +35,8 @@ pub(crate) async fn make(
     let patients = async {
         match patient {
             Some(patient) => {
-                let made = Asked::by_system("patient.create").scope(patient.ensure_demo_patients());
+                let made =
+                    AuditContext::by_system("patient.create").scope(patient.ensure_demo_patients());
                 made.await.context("cannot make demo patients")
             }
             None => Ok(()),

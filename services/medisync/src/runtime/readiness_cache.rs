@@ -51,7 +51,7 @@ impl Readiness for StoresReady {
         })
     }
 
-    fn is_leaving(&self) -> bool {
+    fn is_draining(&self) -> bool {
         self.health.stage() == Stage::Draining
     }
 }

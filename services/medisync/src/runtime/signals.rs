@@ -53,20 +53,20 @@ impl Signals {
     }
 
     /// Waits for either: whether it was to stop, or to read again what may have changed.
-    pub(crate) async fn next(&mut self) -> Told {
+    pub(crate) async fn next(&mut self) -> Action {
         tokio::select! {
             biased;
-            _ = self.interrupt.recv() => Told::Stop,
-            _ = self.terminate.recv() => Told::Stop,
-            _ = self.quit.recv() => Told::Stop,
-            _ = self.hang_up.recv() => Told::ReadAgain,
+            _ = self.interrupt.recv() => Action::Stop,
+            _ = self.terminate.recv() => Action::Stop,
+            _ = self.quit.recv() => Action::Stop,
+            _ = self.hang_up.recv() => Action::Reload,
         }
     }
 }
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Action {
     Stop,
-    ReadAgain,
+    Reload,
 }

@@ -17,8 +17,8 @@ use gateway::PublicTls;
 use kit::{files::make_folder, log::EventLog, service::Service};
 use shared_middleware::{
     audit::{
-        Record,
-        refusals::{self, Refusals},
+        AuditSink,
+        denials::{self, DenialQueue},
     },
     clock::{Clock, Ids},
     identity::Part,
@@ -42,7 +42,7 @@ use crate::{
         process_metrics::{ProcessMetrics, enough_descriptors},
         readiness_cache::StoresReady,
         reload::Reload,
-        signals::{Signals, Told},
+        signals::{Action, Signals},
         supervisor::Running,
         telemetry,
         tokio_metrics::Runtimes,
@@ -154,8 +154,8 @@ async fn serve(
     let ended = loop {
         tokio::select! {
             told = signals.next() => match told {
-                Told::Stop => break None,
-                Told::ReadAgain => reload.now(context),
+                Action::Stop => break None,
+                Action::Reload => reload.now(context),
             },
             ended = running.tasks.join_next() => break ended,
         }
@@ -288,11 +288,11 @@ async fn start(
     let health = Arc::new(health.with_certificates(tls.values()));
     let mut running = Running::new();
     running.background(config, tls, &verifier, &addresses);
-    let (refusals, untold) = refusals::queue();
+    let (refusals, untold) = denials::queue();
     let admin_address = bound.admin.address()?;
     let runtimes = Arc::new(Runtimes::default());
     runtimes.add("services", vec![tokio::runtime::Handle::current()]);
-    let told = admin::Told {
+    let told = admin::AdminState {
         health: Arc::clone(&health),
         runtimes: Arc::clone(&runtimes),
         process: ProcessMetrics::register(&clock),
@@ -342,9 +342,9 @@ async fn start(
 }
 
 /// Where is recorded what an operator does to this process.
-fn audit_of(services: &[Service], refusals: &Refusals) -> Arc<dyn Record> {
+fn audit_of(services: &[Service], refusals: &DenialQueue) -> Arc<dyn AuditSink> {
     match services.first() {
-        Some(service) => Arc::new(service.trail.clone()),
+        Some(service) => Arc::new(service.audit_log.clone()),
         None => Arc::new(refusals.clone()),
     }
 }

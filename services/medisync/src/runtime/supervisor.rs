@@ -127,7 +127,7 @@ impl Running {
                 service: service.part,
                 rules: service.rules,
                 verifier: Arc::clone(verifier),
-                trail: Arc::new(service.trail.clone()),
+                audit_log: Arc::new(service.audit_log.clone()),
                 clock: Clock::system(),
                 readiness: Arc::clone(readiness),
                 in_flight_max: config.limits.in_flight_max,

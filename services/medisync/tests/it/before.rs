@@ -21,7 +21,7 @@ pub(crate) fn write(data: &Path) {
     }
 }
 
-/// The key of its audit trails.
+/// The key of its audit logs.
 pub(crate) fn write_key(data: &Path) {
     fs::create_dir_all(data.join("audit")).unwrap();
     fs::copy(format!("{FOLDER}/audit.key"), data.join("audit/key")).unwrap();

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::{
     certs::{Authority, Identity},
-    world::World,
+    test_mesh::TestMesh,
 };
 
 const FORMS: &str = include_str!("../data/certificates.toml");
@@ -49,7 +49,7 @@ struct Form {
 }
 
 /// All of which this is expected, as this part's.
-pub(crate) fn forms(world: &World, part: &str, expected: Expected) -> Vec<Shown> {
+pub(crate) fn forms(world: &TestMesh, part: &str, expected: Expected) -> Vec<Shown> {
     let corpus: Corpus = toml::from_str(FORMS).unwrap();
     let forms = corpus.certificate.iter().filter(|form| form.expected == expected);
     let made: Vec<_> = forms.map(|form| form.make(world, part)).collect();
@@ -68,7 +68,7 @@ fn mesh() -> String {
 // === impl Form ===
 
 impl Form {
-    fn make(&self, world: &World, part: &str) -> Shown {
+    fn make(&self, world: &TestMesh, part: &str) -> Shown {
         let capitals = part.to_uppercase();
         let named = |uri: &String| uri.replace("{part}", part).replace("{PART}", &capitals);
         let uris: Vec<String> = self.uris.iter().map(named).collect();
@@ -110,7 +110,7 @@ impl Form {
 }
 
 /// What a part had until a moment ago: it has another one by now.
-fn revoked(world: &World, part: &str) -> Identity {
+fn revoked(world: &TestMesh, part: &str) -> Identity {
     let identity = Identity::of(world, part);
     world.command(&["pki", "revoke", part], "");
     world.command(&["pki", "issue", part], "");

@@ -21,7 +21,7 @@ use tokio_rustls::{
     },
 };
 
-use crate::world::World;
+use crate::test_mesh::TestMesh;
 
 /// A certificate and its key, PEM.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ pub(crate) struct Authority {
 
 impl Identity {
     /// What the mesh has issued to itself: a part's, or the authority's own (`ca`).
-    pub(crate) fn of(world: &World, name: &str) -> Self {
+    pub(crate) fn of(world: &TestMesh, name: &str) -> Self {
         let read = |ending| fs::read_to_string(pki(world).join(format!("{name}.{ending}")));
         Self { pem: read("pem").unwrap(), key: read("key").unwrap() }
     }
@@ -60,7 +60,7 @@ impl Identity {
 
 impl Authority {
     /// The mesh's own, whose key somebody got hold of.
-    pub(crate) fn of(world: &World) -> Self {
+    pub(crate) fn of(world: &TestMesh) -> Self {
         Self::by(&Identity::of(world, "ca"))
     }
 
@@ -71,7 +71,7 @@ impl Authority {
     }
 
     /// One with the name of the mesh's, and another key.
-    pub(crate) fn impostor(world: &World) -> Self {
+    pub(crate) fn impostor(world: &TestMesh) -> Self {
         let Identity { pem, .. } = Identity::of(world, "ca");
         let issuer = Issuer::from_ca_cert_pem(&pem, KeyPair::generate().unwrap()).unwrap();
         Self { issuer, pem }
@@ -128,7 +128,7 @@ fn leaf(common_name: &str, uris: &[&str]) -> CertificateParams {
 }
 
 /// A client that trusts the mesh's authority and shows this, or no, certificate.
-pub(crate) fn client(world: &World, identity: Option<&Identity>) -> Client {
+pub(crate) fn client(world: &TestMesh, identity: Option<&Identity>) -> Client {
     let trusted = Identity::of(world, "ca").pem;
     let trusted = reqwest::Certificate::from_pem_bundle(trusted.as_bytes()).unwrap();
     let mut client = Client::builder().tls_certs_only(trusted);
@@ -144,7 +144,7 @@ pub(crate) const HTTP_2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\
 
 /// Shakes hands with the port of a URL, as a client that offers only these versions and protocols.
 pub(crate) async fn handshake(
-    world: &World,
+    world: &TestMesh,
     url: &str,
     identity: Option<&Identity>,
     versions: &[&'static SupportedProtocolVersion],
@@ -179,12 +179,12 @@ pub(crate) async fn taken(handshake: io::Result<TlsStream<TcpStream>>) -> bool {
 }
 
 /// The certificate that a part's port shows to a new connection.
-pub(crate) async fn shown(world: &World, part: &str) -> Vec<u8> {
+pub(crate) async fn shown(world: &TestMesh, part: &str) -> Vec<u8> {
     let stream = handshake(world, world.url(part), None, &[&TLS13], &[]).await.unwrap();
     stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
 }
 
 /// Where the mesh keeps its certificates.
-pub(crate) fn pki(world: &World) -> PathBuf {
+pub(crate) fn pki(world: &TestMesh) -> PathBuf {
     world.data().join("pki")
 }

@@ -3,7 +3,7 @@
 use reqwest::Client;
 use shared_middleware::clock::Ids;
 
-use crate::world::World;
+use crate::test_mesh::TestMesh;
 
 pub(crate) const CREATE: &str = "/medisync.billing.v1.BillingService/CreateBillingAccount";
 
@@ -16,14 +16,14 @@ pub(crate) fn a_patient_id() -> String {
     Ids::system().next().to_string()
 }
 
-pub(crate) async fn health(world: &World, client: &Client, service: &[u8]) -> Vec<u8> {
+pub(crate) async fn health(world: &TestMesh, client: &Client, service: &[u8]) -> Vec<u8> {
     let told = grpc(world, client, "/grpc.health.v1.Health/Check", "5S", service).await;
     told.map_or_else(|_| Vec::new(), |told| told[5..].to_vec())
 }
 
 /// Calls with a message; the answer's body, or the status of one that was refused in its head.
 pub(crate) async fn grpc(
-    world: &World,
+    world: &TestMesh,
     client: &Client,
     path: &str,
     deadline: &str,

@@ -14,12 +14,12 @@ use tokio_rustls::{
 
 use crate::{
     caller::Caller,
-    world::{ADMIN, World},
+    test_mesh::{ADMIN, TestMesh},
 };
 
 /// A mesh of one process, with a certificate for `localhost`.
 pub(crate) struct Https {
-    pub(crate) world: World,
+    pub(crate) world: TestMesh,
     pub(crate) port: u16,
     trusted: CertificateDer<'static>,
     _files: TempDir,
@@ -40,7 +40,7 @@ impl Https {
             ("MEDISYNC_GATEWAY__TLS__CERT", chain.to_str().unwrap()),
             ("MEDISYNC_GATEWAY__TLS__KEY", key.to_str().unwrap()),
         ];
-        let world = World::embedded_with(&[environment, &tls].concat()).await;
+        let world = TestMesh::embedded_with(&[environment, &tls].concat()).await;
         let port = world.url("gateway").rsplit_once(':').unwrap().1.parse().unwrap();
         Self { world, port, trusted: cert.der().clone(), _files: files }
     }

@@ -6,10 +6,10 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a story that cannot go on fails")]
 
+mod background_load;
 mod before;
 #[path = "../common/caller.rs"]
 mod caller;
-mod canary;
 mod certificate_forms;
 mod certs;
 #[path = "../common/containers.rs"]
@@ -24,17 +24,17 @@ mod https;
 mod issuer;
 #[path = "../../../../shared-middleware/tests/common/key_server.rs"]
 mod key_server;
-mod meanwhile;
 mod mesh;
+mod pii_scan;
 #[path = "../common/processes.rs"]
 mod processes;
 mod prometheus;
 mod servers;
 mod sessions;
 mod shared;
+mod test_mesh;
 mod waiting;
 mod wire;
-mod world;
 
 /// What is the same on every stack, or chooses its own: played once, on the embedded default.
 mod once {
@@ -43,24 +43,24 @@ mod once {
     mod audit;
     mod backup;
     mod bad_servers;
-    mod bombs;
-    mod canary;
     mod clinic_days;
     mod commands;
-    mod crowds;
+    mod connection_floods;
     mod cut_off;
     mod descriptors;
     mod drain;
+    mod external_scanners;
     mod hanging;
     mod nothing_there;
     mod observability;
     mod openapi;
-    mod outsiders;
+    mod payload_bombs;
+    mod pii_scan;
     mod processes;
     mod public_tls;
+    mod repository_rules;
     mod rolling;
     mod slow_bodies;
-    mod tidy;
     mod unix_signals;
     mod upgrade;
     mod wrong_certificates;
@@ -72,16 +72,16 @@ mod once {
 mod rules {
     mod accounts;
     mod admin;
-    mod allowance;
     mod cors;
     mod every_fault;
     mod external_issuers;
-    mod front;
-    mod gate;
+    mod login_limits;
     mod mesh;
     mod metrics;
     mod patients;
     mod policy;
+    mod request_smuggling;
+    mod response_headers;
     mod shift_change;
     mod sign_in;
     mod tokens;

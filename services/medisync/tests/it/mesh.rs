@@ -6,7 +6,7 @@ use std::{collections::HashMap, path::PathBuf};
 use tempfile::TempDir;
 
 use crate::{
-    canary,
+    pii_scan,
     processes::{PARTS, Process},
     servers::Servers,
 };
@@ -69,7 +69,7 @@ impl Mesh {
 impl Drop for Mesh {
     fn drop(&mut self) {
         self.processes.iter_mut().for_each(Process::kill);
-        let seen = canary::seen_in_folder(self.folder.path());
+        let seen = pii_scan::seen_in_folder(self.folder.path());
         let named = format!("people are named:\n{}", seen.join("\n"));
         if std::thread::panicking() && !seen.is_empty() {
             eprintln!("{named}");

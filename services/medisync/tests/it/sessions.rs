@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::Value;
 use shared_middleware::clock::Clock;
 
-use crate::world::{Caller, World, by};
+use crate::test_mesh::{Caller, TestMesh, by};
 
 /// How soon what was ended must be refused everywhere.
 const CUT_OFF_WITHIN: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ pub(crate) fn part(token: &str, n: usize) -> Value {
 
 /// The token is refused at the gateway and at the patient service's own port, soon. Each part hears
 /// of it by itself.
-pub(crate) async fn cut_off(world: &World, caller: &Caller) {
+pub(crate) async fn cut_off(world: &TestMesh, caller: &Caller) {
     let latest = Instant::now() + CUT_OFF_WITHIN;
     let own_port = world.at("patient").with(caller.token.as_ref().unwrap());
     for (caller, path) in
@@ -41,7 +41,7 @@ pub(crate) async fn refused_by(latest: Instant, caller: &Caller, path: &str) {
 }
 
 /// At the gateway and at two services' own ports, and as the same refusal.
-pub(crate) async fn refused_everywhere(world: &World, what: &str, token: &str) {
+pub(crate) async fn refused_everywhere(world: &TestMesh, what: &str, token: &str) {
     for (part, path) in
         [("gateway", "/auth/validate"), ("patient", "/patients"), ("auth", "/validate")]
     {

@@ -12,12 +12,12 @@ use std::{
 
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::{mesh::Mesh, world::World};
+use crate::{mesh::Mesh, test_mesh::TestMesh};
 
 static RUNNING: Mutex<Weak<Meshes>> = Mutex::new(Weak::new());
 
 /// A mesh that others may be using, too: nothing can be done to its processes.
-pub(crate) struct Shared(World);
+pub(crate) struct Shared(TestMesh);
 
 /// The shared ones. Every test that has a mesh, of its own even, has them: so they do not end
 /// between two tests that use them, and do with the last test.
@@ -30,16 +30,16 @@ pub(crate) struct Meshes {
 // === impl Shared ===
 
 impl Deref for Shared {
-    type Target = World;
+    type Target = TestMesh;
 
-    fn deref(&self) -> &World {
+    fn deref(&self) -> &TestMesh {
         &self.0
     }
 }
 
-// === impl World ===
+// === impl TestMesh ===
 
-impl World {
+impl TestMesh {
     /// For stories that add what is their own.
     pub(crate) async fn shared() -> Shared {
         let meshes = Meshes::running();
@@ -70,9 +70,9 @@ impl Meshes {
 async fn started(mesh: &AsyncMutex<Option<Arc<Mesh>>>) -> Shared {
     let mut mesh = mesh.lock().await;
     if let Some(mesh) = &*mesh {
-        return Shared(World::of(Arc::clone(mesh)));
+        return Shared(TestMesh::of(Arc::clone(mesh)));
     }
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     *mesh = Some(world.mesh());
     Shared(world)
 }

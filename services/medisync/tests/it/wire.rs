@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::world::Answer;
+use crate::test_mesh::Answer;
 
 /// A connection that is still open then, stays open.
 const CLOSED_WITHIN: Duration = Duration::from_secs(10);

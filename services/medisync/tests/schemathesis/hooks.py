@@ -45,8 +45,8 @@ NOT_IN_A_SCHEMA = {
     "must not be before 1850",
     "must not be before the birth",
     # who is there, or what all parts call what is done.
-    "names nobody whom the trail knows: give an id, a part's SPIFFE id, anonymous, shell or system",
-    "must be an action of the trail, such as patient.read",
+    "names nobody whom the audit log knows: give an id, a part's SPIFFE id, anonymous, shell or system",
+    "must be an action of the audit log, such as patient.read",
 }
 CODES_NOT_IN_A_SCHEMA = {"idempotency_key_reused", "precondition_failed"}
 

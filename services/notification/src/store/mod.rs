@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 use kit::{
     db::{Db, DbConfig, DbError, Migrations, Row, Tx},
-    log::Delivered,
+    log::ConsumedRecord,
     params,
 };
 use proto::demo;
@@ -45,7 +45,7 @@ pub(crate) struct New<'a> {
     pub(crate) event: Event,
     pub(crate) medium: Medium,
     pub(crate) at: Timestamp,
-    pub(crate) delivered: &'a Delivered,
+    pub(crate) delivered: &'a ConsumedRecord,
 }
 
 /// A notification as it is listed.
@@ -145,7 +145,7 @@ impl Store {
 pub(crate) async fn insert(tx: &mut Tx<'_>, all: &[New<'_>]) -> Result<(), DbError> {
     let mut rows = Vec::with_capacity(13 * all.len());
     for new in all {
-        let Delivered { partition, offset, record, .. } = new.delivered;
+        let ConsumedRecord { partition, offset, record, .. } = new.delivered;
         let headers = serde_json::to_string(&record.headers).expect("pairs of texts are JSON");
         rows.extend_from_slice(params![
             new.id,
@@ -182,7 +182,7 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, all: &[New<'_>]) -> Result<(), DbErr
 
 /// Makes the notification of an event that was given up due again; returns whether there was one.
 pub(crate) async fn revive(tx: &mut Tx<'_>, again: &New<'_>) -> Result<bool, DbError> {
-    let Delivered { partition, offset, record, .. } = again.delivered;
+    let ConsumedRecord { partition, offset, record, .. } = again.delivered;
     let headers = serde_json::to_string(&record.headers).expect("pairs of texts are JSON");
     let revived = tx
         .execute(

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 use kit::{
     db::{DbError, Row, Tx, many},
-    dead_letter::{self, Burial},
+    dead_letter::{self, NewDeadLetter},
     params,
 };
 use proto::patient_events::TOPIC;
@@ -278,7 +278,9 @@ async fn keep(
         tx.execute(sql, values).await?;
     }
     match verdict {
-        Verdict::Failed { reason } if kept == 1 => bury(tx, pending, reason, now).await,
+        Verdict::Failed { reason } if kept == 1 => {
+            insert_dead_letter(tx, pending, reason, now).await
+        }
         _ => Ok(()),
     }
 }
@@ -297,7 +299,7 @@ async fn put_off(
 }
 
 /// An event that was read nobody knows where cannot be read again: then there is only the topic.
-async fn bury(
+async fn insert_dead_letter(
     tx: &mut Tx<'_>,
     pending: &Pending,
     error: &str,
@@ -307,8 +309,9 @@ async fn bury(
         return Ok(());
     };
     let headers = &pending.headers;
-    let burial = Burial { group: GROUP, topic: TOPIC, partition, offset, headers, error, at };
-    dead_letter::bury(tx, burial).await
+    let burial =
+        NewDeadLetter { group: GROUP, topic: TOPIC, partition, offset, headers, error, at };
+    dead_letter::insert_dead_letter(tx, burial).await
 }
 
 // === impl Pending ===

@@ -6,7 +6,8 @@ use kit::{
     consumer::{Consumer, Handler as _},
     dead_letter::Retried,
     log::{
-        Delivered, EventLog, Record, SOURCE_GROUP, SOURCE_OFFSET, SOURCE_PARTITION, SOURCE_TOPIC,
+        ConsumedRecord, EventLog, Record, SOURCE_GROUP, SOURCE_OFFSET, SOURCE_PARTITION,
+        SOURCE_TOPIC,
     },
     testing::engines,
 };
@@ -122,7 +123,7 @@ async fn what_was_given_up_is_sent_when_it_is_retried_and_only_once() {
         // At the offset that the log gives it.
         let nobody = PatientEvent { email: "nowhere".to_owned(), ..event(1, 7, PATIENT_CREATED) };
         world.log.publish(TOPIC, vec![record(&nobody)]).await.unwrap();
-        let delivered = Delivered {
+        let delivered = ConsumedRecord {
             partition: 0,
             position: 0,
             offset: 1,
@@ -160,7 +161,7 @@ async fn a_retry_of_what_was_sent_sends_nothing() {
         let world = World::with_files(engine).await;
         world.handle(&event(1, 7, PATIENT_CREATED)).await.unwrap();
         world.deliver().await;
-        let delivered = Delivered {
+        let delivered = ConsumedRecord {
             partition: 0,
             position: 0,
             offset: 1,

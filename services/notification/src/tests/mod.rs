@@ -21,7 +21,7 @@ use kit::{
     consumer::{Handler as _, HandlerError},
     db::{DbError, Engine},
     dead_letter::DeadLetters,
-    log::{Delivered, EVENT_ID, EmbeddedLog, EventLog, Record},
+    log::{ConsumedRecord, EVENT_ID, EmbeddedLog, EventLog, Record},
     page::Cursors,
     testing::{FromTheStart, TestEngine, TestStore},
 };
@@ -170,12 +170,12 @@ impl World {
     }
 
     /// Each at an offset of its own, made of its event's id.
-    fn delivered(&self, event_id: u128, record: Record) -> Delivered {
+    fn delivered(&self, event_id: u128, record: Record) -> ConsumedRecord {
         let offset = 100 + i64::try_from(event_id).unwrap();
-        Delivered { partition: 3, position: offset, offset, published_at: None, record }
+        ConsumedRecord { partition: 3, position: offset, offset, published_at: None, record }
     }
 
-    async fn apply(&self, delivered: Delivered) -> Result<(), HandlerError> {
+    async fn apply(&self, delivered: ConsumedRecord) -> Result<(), HandlerError> {
         let handler = Arc::clone(&self.handler);
         self.store
             .db()

@@ -12,7 +12,7 @@ use http::{
     header::{CONTENT_TYPE, ETAG, LINK, LOCATION},
 };
 use kit::{
-    http::{IdInPath, JsonFields, QueryFields},
+    http::{JsonFields, PathId, QueryFields},
     page::Cursors,
     service::{BearerAuth, document, with_problems},
 };
@@ -26,7 +26,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     etag,
-    query::{Asked, ListQuery, Page, SearchIn},
+    query::{ListQuery, ListRequest, Page, SearchIn},
     wire::{self, Known, NewPatientIn, OfVersion, PatientIn, PatientOut, PatientsOut, Repeatable},
 };
 use crate::{
@@ -94,7 +94,7 @@ async fn list_patients(
     State(api): State<Arc<Api>>,
     QueryFields(query): QueryFields,
 ) -> Result<Response, Failure> {
-    page(&api, Asked::read(query, "search")).await
+    page(&api, ListRequest::read(query, "search")).await
 }
 
 /// Searches patients by part of a name or email, without putting it into a URL.
@@ -118,7 +118,7 @@ async fn search_patients(
     State(api): State<Arc<Api>>,
     JsonFields(body): JsonFields,
 ) -> Result<Response, Failure> {
-    page(&api, Asked::read(body, "query")).await
+    page(&api, ListRequest::read(body, "query")).await
 }
 
 /// One patient.
@@ -144,7 +144,7 @@ async fn search_patients(
 )]
 async fn get_patient(
     State(api): State<Arc<Api>>,
-    IdInPath(id): IdInPath,
+    PathId(id): PathId,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let patient = api.app.get(id).await?;
@@ -188,7 +188,7 @@ async fn register_patient(
     let registered = api.app.register(wire::input(body), key, json).await;
     let (id, answer) = match registered.map_err(refused)? {
         Registered::New(patient) => (patient.id, json(&patient)),
-        Registered::Before { patient_id, answer } => (patient_id, answer),
+        Registered::Replayed { patient_id, answer } => (patient_id, answer),
     };
     let shown = Extension(Shown(vec![id]));
     let mut response = (StatusCode::CREATED, shown, answer).into_response();
@@ -228,7 +228,7 @@ async fn register_patient(
 )]
 async fn update_patient(
     State(api): State<Arc<Api>>,
-    IdInPath(id): IdInPath,
+    PathId(id): PathId,
     headers: HeaderMap,
     JsonFields(body): JsonFields,
 ) -> Result<Response, Failure> {
@@ -254,14 +254,14 @@ async fn update_patient(
 )]
 async fn delete_patient(
     State(api): State<Arc<Api>>,
-    IdInPath(id): IdInPath,
+    PathId(id): PathId,
     headers: HeaderMap,
 ) -> Result<StatusCode, Failure> {
     api.app.remove(id, etag::condition(&headers)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn page(api: &Api, asked: Asked) -> Result<Response, Failure> {
+async fn page(api: &Api, asked: ListRequest) -> Result<Response, Failure> {
     let page = Page::parse(asked, &api.cursors)?;
     let mut found = api.app.list(page.list.clone()).await?;
     let more = found.len() > page.size as usize;

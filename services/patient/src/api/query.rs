@@ -1,7 +1,7 @@
 //! What a client asks of the list, and the cursor that goes on with it.
 
 use kit::{
-    fields::{Faults, Fields},
+    fields::{FieldErrors, RequestFields},
     page::{self, Cursor, Cursors, NOT_OURS},
 };
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ const SEARCH_CHARS_MAX: usize = 100;
 #[derive(Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "a document of what `Asked` reads")]
+#[expect(dead_code, reason = "a document of what `ListRequest` reads")]
 pub(super) struct ListQuery {
     /// Patients in a page, 1 to 200; 20 when absent.
     #[param(minimum = 1, maximum = 200, default = 20)]
@@ -45,7 +45,7 @@ pub(super) struct ListQuery {
 /// Which page, asked by body: keeps names out of URLs.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "a document of what `Asked` reads")]
+#[expect(dead_code, reason = "a document of what `ListRequest` reads")]
 pub(super) struct SearchIn {
     /// Words that are parts of a name or an email, in any order, and without regard to case,
     /// accents, hyphens, apostrophes and the like: `oneill` finds `O’Neill`.
@@ -88,7 +88,7 @@ enum OrderName {
 }
 
 /// Which page, asked in either way: every field as it came, if it came.
-pub(super) struct Asked {
+pub(super) struct ListRequest {
     /// What its text to search for is called.
     searched_by: &'static str,
     size: Option<u32>,
@@ -129,10 +129,10 @@ struct Opened {
     after: (After, uuid::Uuid),
 }
 
-// === impl Asked ===
+// === impl ListRequest ===
 
-impl Asked {
-    pub(super) fn read(mut fields: Fields, searched_by: &'static str) -> Self {
+impl ListRequest {
+    pub(super) fn read(mut fields: RequestFields, searched_by: &'static str) -> Self {
         Self {
             searched_by,
             size: fields.number("size"),
@@ -152,9 +152,9 @@ impl Page {
     ///
     /// # Errors
     /// Every field that is wrong, not only the first.
-    pub(super) fn parse(asked: Asked, cursors: &Cursors) -> Result<Self, Failure> {
-        let Asked { searched_by, .. } = asked;
-        let mut faults = Faults::new(asked.refused);
+    pub(super) fn parse(asked: ListRequest, cursors: &Cursors) -> Result<Self, Failure> {
+        let ListRequest { searched_by, .. } = asked;
+        let mut faults = FieldErrors::new(asked.refused);
         let size = faults.field("size", page::size_in_bounds(asked.size));
         let searched = faults.field(searched_by, search(asked.search));
         let sorted = faults.field("sort", asked.sort.as_deref().map(sort).transpose());

@@ -1,7 +1,7 @@
 //! What goes over the wire: JSON, camelCase.
 
 use jiff::{Timestamp, civil::Date};
-use kit::fields::Fields;
+use kit::fields::RequestFields;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -171,7 +171,7 @@ pub(super) struct PatientsOut {
 }
 
 /// Reads a [`NewPatientIn`] or a [`PatientIn`], and what is wrong with it.
-pub(super) fn input(mut fields: Fields) -> Input {
+pub(super) fn input(mut fields: RequestFields) -> Input {
     Input {
         name: fields.text("name"),
         email: fields.text("email"),

@@ -19,7 +19,7 @@ use shared_middleware::{
 use tokio::time::{Duration, Instant, timeout_at};
 use tonic::{Status, transport::Channel};
 
-use super::{CallBilling, may_pass};
+use super::{CallBilling, is_transient};
 use crate::domain::Patient;
 
 /// Billing opens no more by one call.
@@ -76,7 +76,7 @@ async fn answers(client: Client, wanted: Vec<Wanted>) -> Vec<Answer> {
     }
     match together(&client, &wanted).await {
         Ok(accounts) if accounts.len() == wanted.len() => accounts.into_iter().map(Ok).collect(),
-        Err(status) if may_pass(status.code()) => {
+        Err(status) if is_transient(status.code()) => {
             wanted.iter().map(|_| Err(status.clone())).collect()
         }
         // One that billing refuses must not take the others along; and a billing of an earlier

@@ -38,12 +38,12 @@ static CONFIRMED: LazyLock<IntCounter> = LazyLock::new(|| {
 /// Where billing is and how patient we are.
 pub(crate) struct BillingConfig {
     pub(crate) urls: Vec<Uri>,
-    pub(crate) patience: Patience,
+    pub(crate) retry_policy: RetryPolicy,
 }
 
 /// How long and how often billing is asked.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct RetryPolicy {
     /// One call takes no longer.
     pub(crate) call: Duration,
     /// All calls and the pauses between them take no longer.
@@ -81,36 +81,36 @@ pub(crate) trait CallBilling: Send + Sync {
 }
 
 /// Asks until there is an answer or no time left; leaves a billing that keeps failing alone.
-pub(crate) struct Insistent<C> {
+pub(crate) struct RetryingBilling<C> {
     billing: C,
     breaker: Breaker,
-    patience: Patience,
+    retry_policy: RetryPolicy,
     ids: Ids,
 }
 
 /// Billing as the service uses it.
-pub(crate) fn billing(config: BillingConfig, kit: &Kit) -> Insistent<GrpcBilling> {
-    let channel = channel(Part::Billing, config.urls, kit.tls.clone(), config.patience.call);
+pub(crate) fn billing(config: BillingConfig, kit: &Kit) -> RetryingBilling<GrpcBilling> {
+    let channel = channel(Part::Billing, config.urls, kit.tls.clone(), config.retry_policy.call);
     let billing = GrpcBilling::new(BillingServiceClient::new(channel));
-    Insistent::new(billing, config.patience, kit.ids.clone())
+    RetryingBilling::new(billing, config.retry_policy, kit.ids.clone())
 }
 
-// === impl Insistent ===
+// === impl RetryingBilling ===
 
-impl<C: CallBilling> Insistent<C> {
-    pub(crate) fn new(billing: C, patience: Patience, ids: Ids) -> Self {
+impl<C: CallBilling> RetryingBilling<C> {
+    pub(crate) fn new(billing: C, retry_policy: RetryPolicy, ids: Ids) -> Self {
         // There from the start, so that a dashboard finds it.
         LazyLock::force(&CONFIRMED);
         let breaker = Breaker::new(Part::Billing.as_str(), BREAKER);
-        Self { billing, breaker, patience, ids }
+        Self { billing, breaker, retry_policy, ids }
     }
 
     async fn try_once(&self, patient: &Patient, until: Instant) -> Result<Uuid, BillingError> {
         self.breaker.admit()?;
         let left = until.saturating_duration_since(Instant::now());
-        let deadline = self.patience.call.min(left);
+        let deadline = self.retry_policy.call.min(left);
         let answer = self.billing.create_account(patient, deadline).await;
-        if answer.as_ref().is_err_and(unwell) {
+        if answer.as_ref().is_err_and(counts_as_failure) {
             self.breaker.failed();
         } else {
             self.breaker.succeeded();
@@ -129,9 +129,9 @@ impl<C: CallBilling> Insistent<C> {
 }
 
 #[async_trait]
-impl<C: CallBilling> OpenAccount for Insistent<C> {
+impl<C: CallBilling> OpenAccount for RetryingBilling<C> {
     async fn open(&self, patient: &Patient) -> Result<Uuid, BillingError> {
-        let until = Instant::now() + self.patience.total;
+        let until = Instant::now() + self.retry_policy.total;
         let mut tried = 1;
         loop {
             let error = match self.try_once(patient, until).await {
@@ -141,9 +141,9 @@ impl<C: CallBilling> OpenAccount for Insistent<C> {
                 }
                 Err(error) => error,
             };
-            let again = matches!(error, BillingError::Status(code) if may_pass(code));
+            let again = matches!(error, BillingError::Status(code) if is_transient(code));
             let pause = self.pause(tried);
-            if !again || tried >= self.patience.tries_max || Instant::now() + pause >= until {
+            if !again || tried >= self.retry_policy.tries_max || Instant::now() + pause >= until {
                 return Err(error);
             }
             tried += 1;
@@ -153,11 +153,11 @@ impl<C: CallBilling> OpenAccount for Insistent<C> {
 }
 
 /// Whether the answer says that billing is not well, rather than that it did not like the question.
-fn unwell(status: &Status) -> bool {
-    may_pass(status.code()) || matches!(status.code(), Code::Internal | Code::Unknown)
+fn counts_as_failure(status: &Status) -> bool {
+    is_transient(status.code()) || matches!(status.code(), Code::Internal | Code::Unknown)
 }
 
-const fn may_pass(code: Code) -> bool {
+const fn is_transient(code: Code) -> bool {
     matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted)
 }
 
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use crate::testing::patient;
 
-    const PATIENCE: Patience = Patience {
+    const PATIENCE: RetryPolicy = RetryPolicy {
         call: Duration::from_millis(500),
         total: Duration::from_millis(1500),
         tries_max: 3,
@@ -196,8 +196,8 @@ mod tests {
             Self { script, deadlines: Arc::default() }
         }
 
-        fn insistent(&self) -> Insistent<Self> {
-            Insistent::new(self.clone(), PATIENCE, Ids::system())
+        fn insistent(&self) -> RetryingBilling<Self> {
+            RetryingBilling::new(self.clone(), PATIENCE, Ids::system())
         }
 
         fn calls(&self) -> usize {

@@ -7,7 +7,7 @@ use kit::{
 };
 use uuid::Uuid;
 
-use super::{Change, FirstAnswer, IdempotencyKey, Opened, Registration, Store, migrations};
+use super::{Change, IdempotencyKey, IdempotencyOutcome, Opened, Registration, Store, migrations};
 use crate::{
     domain::{Billing, Condition, Details, Patient},
     error::Error,
@@ -39,7 +39,7 @@ impl World {
 
     pub(super) async fn add(&self, patient: &Patient) {
         let added = self.store.register(registration(patient, None)).await.unwrap();
-        assert!(matches!(added, FirstAnswer::Now));
+        assert!(matches!(added, IdempotencyOutcome::Now));
     }
 
     pub(super) async fn remove(&self, id: Uuid) {
@@ -59,8 +59,8 @@ impl World {
         let patient = Patient { created_at: NOW + after, ..patient(id) };
         let key = IdempotencyKey { fingerprint: asked.to_vec(), ..key() };
         match self.store.register(registration(&patient, Some(key))).await? {
-            FirstAnswer::Now => Ok("new".to_owned()),
-            FirstAnswer::Before { patient_id, answer, is_final } => {
+            IdempotencyOutcome::Now => Ok("new".to_owned()),
+            IdempotencyOutcome::Before { patient_id, answer, is_final } => {
                 assert_eq!(patient_id, Uuid::from_u128(1));
                 Ok(if is_final { answer } else { format!("{answer}, not final") })
             }
@@ -95,7 +95,7 @@ async fn a_registration_keeps_the_row_the_event_and_the_first_answer_together() 
         let world = World::on(engine).await;
         let jane = patient(1);
         let added = world.store.register(registration(&jane, Some(key()))).await.unwrap();
-        assert!(matches!(added, FirstAnswer::Now));
+        assert!(matches!(added, IdempotencyOutcome::Now));
         assert_eq!(world.rows().await, [1, 1, 1]);
         assert!(world.store.get(jane.id).await.unwrap() == Some(jane));
     }
@@ -307,8 +307,8 @@ async fn of_requests_with_one_key_at_once_one_registers() {
         let mut added = 0;
         for result in adding {
             match result.await.unwrap() {
-                Ok(FirstAnswer::Now) => added += 1,
-                Ok(FirstAnswer::Before { is_final, .. }) => assert!(!is_final),
+                Ok(IdempotencyOutcome::Now) => added += 1,
+                Ok(IdempotencyOutcome::Before { is_final, .. }) => assert!(!is_final),
                 Err(error) => assert!(matches!(error, Error::InProgress), "{error:?}"),
             }
         }
@@ -323,7 +323,7 @@ async fn keys_are_of_their_caller_and_old_ones_are_swept() {
         assert_eq!(world.again(1, b"asked", SignedDuration::ZERO).await.unwrap(), "new");
         let other = IdempotencyKey { caller: "u2".to_owned(), ..key() };
         let added = world.store.register(registration(&patient(2), Some(other))).await.unwrap();
-        assert!(matches!(added, FirstAnswer::Now));
+        assert!(matches!(added, IdempotencyOutcome::Now));
         world.store.forget_answers(NOW).await.unwrap();
         assert_eq!(world.rows().await[2], 2);
         world.store.forget_answers(NOW + SignedDuration::from_micros(1)).await.unwrap();

@@ -7,20 +7,20 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::FutureExt as _;
 use kit::{
-    audit::{Note, note_for},
+    audit::{AuditNote, note_for},
     batch::Batch,
     db::{Db, DbError, Engine, Tx, many},
     outbox,
 };
 use serde_json::json;
-use shared_middleware::audit::{self, Asked, scope};
+use shared_middleware::audit::{self, AuditContext, scope};
 use uuid::Uuid;
 
-use super::{FirstAnswer, Registration, idempotency, patients};
+use super::{IdempotencyOutcome, Registration, idempotency, patients};
 use crate::{error::Error, store::IdempotencyKey};
 
 /// A registration, and the request that asked for it.
-type Requested = (Registration, Option<Asked>);
+type Requested = (Registration, Option<AuditContext>);
 
 /// What billing answered.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ pub(crate) struct Opened {
 
 #[derive(Clone)]
 pub(super) struct Groups {
-    registrations: Batch<Requested, Result<FirstAnswer, Error>>,
+    registrations: Batch<Requested, Result<IdempotencyOutcome, Error>>,
     accounts: Batch<Opened, Result<(), DbError>>,
 }
 
@@ -55,7 +55,11 @@ impl Groups {
     }
 
     /// Registers a patient with its event, unless its key was used before.
-    pub(super) async fn register(&self, db: &Db, new: Registration) -> Result<FirstAnswer, Error> {
+    pub(super) async fn register(
+        &self,
+        db: &Db,
+        new: Registration,
+    ) -> Result<IdempotencyOutcome, Error> {
         let asked = audit::current();
         match db.engine() {
             Engine::Sqlite => register(db.clone(), (new, asked)).await,
@@ -73,11 +77,14 @@ impl Groups {
 }
 
 /// One by itself.
-async fn register(db: Db, (new, asked): Requested) -> Result<FirstAnswer, Error> {
+async fn register(db: Db, (new, asked): Requested) -> Result<IdempotencyOutcome, Error> {
     scope(asked, db.write(move |tx| Box::pin(patients::register(tx, new)))).await
 }
 
-async fn register_all(db: Db, all: Arc<[Requested]>) -> Result<Vec<Option<FirstAnswer>>, DbError> {
+async fn register_all(
+    db: Db,
+    all: Arc<[Requested]>,
+) -> Result<Vec<Option<IdempotencyOutcome>>, DbError> {
     db.write(move |tx| Box::pin(register_together(tx, all))).await
 }
 
@@ -85,7 +92,7 @@ async fn register_all(db: Db, all: Arc<[Requested]>) -> Result<Vec<Option<FirstA
 async fn register_together(
     tx: &mut Tx<'_>,
     group: Arc<[Requested]>,
-) -> Result<Vec<Option<FirstAnswer>>, DbError> {
+) -> Result<Vec<Option<IdempotencyOutcome>>, DbError> {
     let new: Vec<_> = group.iter().map(|(new, _)| new).collect();
     let keyed: Vec<_> = new.iter().filter(|new| new.key.is_some()).copied().collect();
     if idempotency::begin_all(tx, &keyed).await? < keyed.len() as u64 {
@@ -106,9 +113,9 @@ async fn register_together(
         let id = new.patient.id;
         if there.contains(&id) {
             outbox::append(tx, new.event.clone()).await?;
-            note_for(tx, asked.clone(), Note::of(id).concerning(id))?;
+            note_for(tx, asked.clone(), AuditNote::of(id).concerning(id))?;
         }
-        done.push(there.contains(&id).then_some(FirstAnswer::Now));
+        done.push(there.contains(&id).then_some(IdempotencyOutcome::Now));
     }
     Ok(done)
 }

@@ -11,7 +11,7 @@ use testbed::proxy::{Behaviour, Proxy};
 use uuid::Uuid;
 
 use super::{
-    FirstAnswer, IdempotencyKey, Opened, Registration, Store,
+    IdempotencyKey, IdempotencyOutcome, Opened, Registration, Store,
     conformance::{World, registration},
     migrations,
 };
@@ -34,7 +34,7 @@ fn key(name: u128, asked: &[u8]) -> IdempotencyKey {
 async fn register_all(
     store: &Store,
     all: impl IntoIterator<Item = Registration>,
-) -> Vec<Result<FirstAnswer, Error>> {
+) -> Vec<Result<IdempotencyOutcome, Error>> {
     join_all(all.into_iter().map(|new| store.register(new))).await
 }
 
@@ -59,7 +59,7 @@ async fn of_many_at_once_only_those_are_refused_that_must_be() {
         // An id that is there, as demo data has it that another replica brings.
         all.push(registration(&someone(1, 1), None));
         let done = register_all(&world.store, all).await;
-        let new = done.iter().filter(|it| matches!(it, Ok(FirstAnswer::Now))).count();
+        let new = done.iter().filter(|it| matches!(it, Ok(IdempotencyOutcome::Now))).count();
         // SQLite keeps any text.
         let kept = usize::from(engine == Engine::Sqlite);
         assert_eq!(new, 60 + kept, "{engine:?}");
@@ -67,7 +67,7 @@ async fn of_many_at_once_only_those_are_refused_that_must_be() {
         let is_taken = |it: &&Result<_, _>| matches!(it, Err(Error::EmailTaken | Error::IdTaken));
         assert_eq!(done.iter().filter(is_taken).count(), 3);
         assert!(is_taken(&&done[65]), "{engine:?}");
-        assert!(matches!(done[63], Ok(FirstAnswer::Before { .. })));
+        assert!(matches!(done[63], Ok(IdempotencyOutcome::Before { .. })));
         assert!(matches!(done[64], Err(Error::KeyReused)));
         let there = i64::try_from(62 + kept).unwrap();
         assert_eq!(count(&world.db, "select count(*) from patient").await, there);
@@ -120,10 +120,10 @@ async fn accounts_that_are_opened_at_once_are_kept_with_their_answers() {
         assert_eq!(count(&world.db, kept).await, 50);
         let again = registration(&someone(500, 500), Some(key(8, b"asked")));
         match world.store.register(again).await.unwrap() {
-            FirstAnswer::Before { answer, is_final, .. } => {
+            IdempotencyOutcome::Before { answer, is_final, .. } => {
                 assert_eq!((&*answer, is_final), ("final 8", true));
             }
-            FirstAnswer::Now => panic!("the key was used"),
+            IdempotencyOutcome::Now => panic!("the key was used"),
         }
     }
 }
@@ -136,7 +136,7 @@ async fn a_group_that_was_not_heard_of_is_not_done_again() {
         let proxy = Proxy::start(world.kept().server().unwrap(), 7).unwrap();
         let config = DbConfig { pool_connections_max: 2, ..world.kept().behind(proxy.port()) };
         let db = Db::open(&config, migrations()).await.unwrap();
-        world.kept().trail(&db).await;
+        world.kept().audit_log(&db).await;
         let store = Store::new(db);
         let (mut acknowledged, mut unheard) = (BTreeSet::new(), 0);
         for (round, bytes) in (0..12).map(|n| (3000 * n) << (n / 4)).enumerate() {

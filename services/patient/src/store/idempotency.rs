@@ -10,7 +10,7 @@ use kit::{
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{FirstAnswer, Registration};
+use super::{IdempotencyOutcome, Registration};
 use crate::error::Error;
 
 /// How long a key is remembered.
@@ -29,7 +29,7 @@ pub(super) async fn first_answer(
     tx: &mut Tx<'_>,
     key: &IdempotencyKey,
     now: Timestamp,
-) -> Result<FirstAnswer, Error> {
+) -> Result<IdempotencyOutcome, Error> {
     let found = tx
         .query_opt(
             "select fingerprint, patient_id, answer, finished, created_at from idempotency
@@ -37,7 +37,7 @@ pub(super) async fn first_answer(
             params![&key.caller, &key.key],
         )
         .await?;
-    let Some(row) = found else { return Ok(FirstAnswer::Now) };
+    let Some(row) = found else { return Ok(IdempotencyOutcome::Now) };
     let age = now.duration_since(row.get::<Timestamp>(4)?);
     if age > KEPT {
         tx.execute(
@@ -45,14 +45,14 @@ pub(super) async fn first_answer(
             params![&key.caller, &key.key],
         )
         .await?;
-        return Ok(FirstAnswer::Now);
+        return Ok(IdempotencyOutcome::Now);
     }
     if row.get::<Vec<u8>>(0)? != key.fingerprint {
         return Err(Error::KeyReused);
     }
     let is_final = row.get::<i64>(3)? == 1;
     let answer = row.get::<Option<String>>(2)?.ok_or(Error::Removed)?;
-    Ok(FirstAnswer::Before { patient_id: row.get(1)?, answer, is_final })
+    Ok(IdempotencyOutcome::Before { patient_id: row.get(1)?, answer, is_final })
 }
 
 /// Keeps the answer as it is before billing's.

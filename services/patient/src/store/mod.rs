@@ -79,7 +79,7 @@ pub(crate) struct Change {
 }
 
 /// Whether a registration is the first with its key.
-pub(crate) enum FirstAnswer {
+pub(crate) enum IdempotencyOutcome {
     /// It is, or has no key: the patient was registered.
     Now,
     /// It is not: the first response, or what it would have been before billing answered.
@@ -115,7 +115,7 @@ impl Store {
     }
 
     /// Registers a patient with its event, unless its key was used before.
-    pub(crate) async fn register(&self, new: Registration) -> Result<FirstAnswer, Error> {
+    pub(crate) async fn register(&self, new: Registration) -> Result<IdempotencyOutcome, Error> {
         self.groups.register(&self.db, new).await
     }
 
@@ -150,7 +150,7 @@ impl Store {
     }
 
     pub(crate) async fn get(&self, id: Uuid) -> Result<Option<Patient>, DbError> {
-        self.db.look_up(move |tx| Box::pin(patients::get(tx, id))).await
+        self.db.read_by_key(move |tx| Box::pin(patients::get(tx, id))).await
     }
 
     pub(crate) async fn list(&self, list: List) -> Result<Vec<Patient>, DbError> {

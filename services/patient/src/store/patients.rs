@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use kit::{
-    audit::{self, Note},
+    audit::{self, AuditNote},
     db::{DbError, Engine, Row, Tx, Value, many},
     outbox, params,
 };
 use uuid::Uuid;
 
-use super::{Change, FirstAnswer, Registration, idempotency, search::text_of};
+use super::{Change, IdempotencyOutcome, Registration, idempotency, search::text_of};
 use crate::{
     domain::{Billing, Details, Invalid, Patient, Text},
     error::Error,
@@ -31,19 +31,22 @@ const INSERTED: &str = "id, name, sort_key, email, email_key, address, date_of_b
     registered_date, version, created_at, updated_at, search";
 const INSERT_SEARCH: &str = "insert into patient_search (rowid, search) values ($1, $2)";
 
-pub(super) async fn register(tx: &mut Tx<'_>, new: Registration) -> Result<FirstAnswer, Error> {
+pub(super) async fn register(
+    tx: &mut Tx<'_>,
+    new: Registration,
+) -> Result<IdempotencyOutcome, Error> {
     let Registration { patient, event, answer, key } = new;
     if let Some(key) = key {
         let before = idempotency::first_answer(tx, &key, patient.created_at).await?;
-        if matches!(before, FirstAnswer::Before { .. }) {
+        if matches!(before, IdempotencyOutcome::Before { .. }) {
             return Ok(before);
         }
         idempotency::begin(tx, key, patient.id, answer, patient.created_at).await?;
     }
     insert(tx, &patient).await?;
     outbox::append(tx, event).await?;
-    audit::note(tx, Note::of(patient.id).concerning(patient.id))?;
-    Ok(FirstAnswer::Now)
+    audit::note(tx, AuditNote::of(patient.id).concerning(patient.id))?;
+    Ok(IdempotencyOutcome::Now)
 }
 
 /// What changes nothing leaves the version as it is, and no event is published.
@@ -55,7 +58,7 @@ pub(super) async fn update(
 ) -> Result<Patient, Error> {
     let before = locked(tx, &change).await?;
     if before.details == details {
-        audit::note(tx, Note::of(before.id).concerning(before.id))?;
+        audit::note(tx, AuditNote::of(before.id).concerning(before.id))?;
         return Ok(before);
     }
     if details.date_of_birth > before.registered_date {
@@ -82,7 +85,7 @@ pub(super) async fn update(
     index_again(tx, std::slice::from_ref(&after)).await?;
     let event = events::event(event, change.event_id, &after, version, change.now, change.trace);
     outbox::append(tx, event).await?;
-    audit::note(tx, Note::of(after.id).concerning(after.id))?;
+    audit::note(tx, AuditNote::of(after.id).concerning(after.id))?;
     Ok(after)
 }
 
@@ -104,7 +107,7 @@ pub(super) async fn remove(
     let version = before.version + 1;
     let event = events::event(event, change.event_id, &before, version, change.now, change.trace);
     outbox::append(tx, event).await?;
-    audit::note(tx, Note::of(before.id).concerning(before.id))?;
+    audit::note(tx, AuditNote::of(before.id).concerning(before.id))?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! What brokers are told: quick to start, quick to notice each other's death, else as in earnest.
+//! Settings of brokers: quick to start, quick to notice each other's death, else as in earnest.
 
 use std::{fmt::Write as _, io, path::Path};
 

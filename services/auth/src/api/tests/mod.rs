@@ -60,7 +60,7 @@ impl Front {
             service: Part::Auth,
             rules: RULES,
             verifier: Arc::clone(&verifier),
-            trail: Arc::new(world.auth.service.trail.clone()),
+            audit_log: Arc::new(world.auth.service.audit_log.clone()),
             clock: world.hand.clock(),
             readiness: Arc::new(AlwaysReady),
             in_flight_max: 100,

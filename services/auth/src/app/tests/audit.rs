@@ -1,18 +1,17 @@
-//! Copies of the mesh's audit trails: each entry once, in its place, and never another in it.
+//! Copies of the mesh's audit logs: each entry once, in its place, and never another in it.
 
 use jiff::Timestamp;
 use kit::{
     audit::{
-        Head, Kept, after,
-        copies::{CopyError, Page},
-        heads,
+        Head, Kept, after, heads,
+        replication::{CopyError, Page},
         verify::{Fault, Links, Verdict, verify_copy},
     },
     db::{Db, DbError, Engine, Migrations},
     testing::TestStore,
 };
 use shared_middleware::{
-    audit::{Asked, Entry, Outcome},
+    audit::{AuditContext, Entry, Outcome},
     identity::Part,
 };
 
@@ -20,14 +19,14 @@ use super::*;
 use crate::store::audit::{Copied, Wanted};
 
 /// The entries of a part that shows a patient again and again.
-fn trail() -> Vec<Kept> {
+fn audit_log() -> Vec<Kept> {
     trail_of(Part::Patient, |_, _| {})
 }
 
 /// The same, of another part, or with something else in its entries.
 fn trail_of(writer: Part, change: impl Fn(i64, &mut Entry)) -> Vec<Kept> {
     let patient = Uuid::from_u128(7);
-    let asked = Asked::new("patient.read", Some(patient.to_string()), None, None);
+    let asked = AuditContext::new("patient.read", Some(patient.to_string()), None, None);
     let links = Links::of(writer, &audit_key());
     // As before there was a registry.
     let mut head = Head::before_first(1, Vec::new());
@@ -56,11 +55,11 @@ async fn of_the_patient(world: &World) -> Vec<i64> {
 #[tokio::test]
 async fn entries_that_are_handed_in_again_are_there_once() {
     for engine in engines() {
-        let (world, trail) = (World::new(engine).await, trail());
+        let (world, audit_log) = (World::new(engine).await, audit_log());
         assert_eq!(hand_in(&world, &[]).await.unwrap(), 0);
-        assert_eq!(hand_in(&world, &trail[..80]).await.unwrap(), 80);
-        assert_eq!(hand_in(&world, &trail[..80]).await.unwrap(), 80);
-        assert_eq!(hand_in(&world, &trail[70..]).await.unwrap(), 100);
+        assert_eq!(hand_in(&world, &audit_log[..80]).await.unwrap(), 80);
+        assert_eq!(hand_in(&world, &audit_log[..80]).await.unwrap(), 80);
+        assert_eq!(hand_in(&world, &audit_log[70..]).await.unwrap(), 100);
         assert_eq!(hand_in(&world, &[]).await.unwrap(), 100);
         assert_eq!(of_the_patient(&world).await, (1..=100).collect::<Vec<_>>());
     }
@@ -69,9 +68,9 @@ async fn entries_that_are_handed_in_again_are_there_once() {
 #[tokio::test]
 async fn what_does_not_follow_waits_for_what_is_missing() {
     for engine in engines() {
-        let (world, trail) = (World::new(engine).await, trail());
-        assert_eq!(hand_in(&world, &trail[1..]).await.unwrap(), 0);
-        let with_a_gap = [&trail[..10], &trail[11..]].concat();
+        let (world, audit_log) = (World::new(engine).await, audit_log());
+        assert_eq!(hand_in(&world, &audit_log[1..]).await.unwrap(), 0);
+        let with_a_gap = [&audit_log[..10], &audit_log[11..]].concat();
         assert_eq!(hand_in(&world, &with_a_gap).await.unwrap(), 10);
         assert_eq!(of_the_patient(&world).await, (1..=10).collect::<Vec<_>>());
     }
@@ -80,9 +79,9 @@ async fn what_does_not_follow_waits_for_what_is_missing() {
 #[tokio::test]
 async fn another_entry_under_a_known_number_is_refused_with_all_that_came_with_it() {
     for engine in engines() {
-        let (world, trail) = (World::new(engine).await, trail());
-        hand_in(&world, &trail[..10]).await.unwrap();
-        let mut changed = trail.clone();
+        let (world, audit_log) = (World::new(engine).await, audit_log());
+        hand_in(&world, &audit_log[..10]).await.unwrap();
+        let mut changed = audit_log.clone();
         changed[4].link = b"another".into();
         assert!(matches!(hand_in(&world, &changed).await, Err(CopyError::Differs)));
         assert_eq!(hand_in(&world, &[]).await.unwrap(), 10);
@@ -99,9 +98,9 @@ async fn what_the_part_has_not_written_is_not_taken() {
                 entry.actor = "x".repeat(3 << 20);
             }
         });
-        let mut changed = trail();
+        let mut changed = audit_log();
         changed[2].entry.actor = "somebody else".to_owned();
-        let mut moved = trail();
+        let mut moved = audit_log();
         moved.swap(2, 3);
         (moved[2].seq, moved[3].seq) = (3, 4);
         let of_another = trail_of(Part::Billing, |_, _| {});
@@ -111,7 +110,7 @@ async fn what_the_part_has_not_written_is_not_taken() {
             let taken = hand_in(&world, &entries).await;
             assert!(matches!(taken, Err(CopyError::Differs)), "{what}");
         }
-        assert_eq!(hand_in(&world, &trail()).await.unwrap(), 100);
+        assert_eq!(hand_in(&world, &audit_log()).await.unwrap(), 100);
     }
 }
 
@@ -123,7 +122,7 @@ async fn a_copy_that_was_changed_is_found() {
             ("delete from audit_copy where seq = 70", Fault::Removed(70.into())),
         ] {
             let world = World::new(engine).await;
-            hand_in(&world, &trail()).await.unwrap();
+            hand_in(&world, &audit_log()).await.unwrap();
             let db = world.app().store.db();
             let verdict = async || verify_copy(Part::Patient, db, &audit_key()).await.unwrap();
             assert!(verdict().await.entries() == Some(100));
@@ -169,8 +168,8 @@ async fn a_chain_is_taken_after_its_opening_only() {
         let (world, part) = (World::new(engine).await, TestStore::on(engine).await);
         for last in [5, 3] {
             let db = part.open(Migrations::none()).await;
-            let entries = trail()[..last].iter().map(|kept| kept.entry.clone()).collect();
-            part.trail(&db).await.keep_all(entries).await.unwrap();
+            let entries = audit_log()[..last].iter().map(|kept| kept.entry.clone()).collect();
+            part.audit_log(&db).await.keep_all(entries).await.unwrap();
         }
         let chains = chains_of(&part.open(Migrations::none()).await).await;
         assert_eq!(hand_in(&world, &chains[2]).await.unwrap(), 0);
@@ -187,13 +186,13 @@ async fn after_a_closing_a_copy_goes_on_without_what_is_missing() {
     for engine in engines() {
         let (world, part) = (World::new(engine).await, TestStore::on(engine).await);
         let living = part.open(Migrations::none()).await;
-        let trail_of_living = part.trail(&living).await;
+        let trail_of_living = part.audit_log(&living).await;
         let entries = |range: std::ops::Range<usize>| {
-            trail()[range].iter().map(|kept| kept.entry.clone()).collect()
+            audit_log()[range].iter().map(|kept| kept.entry.clone()).collect()
         };
         trail_of_living.keep_all(entries(0..10)).await.unwrap();
         let command = part.open(Migrations::none()).await;
-        let command = part.trail(&command).await;
+        let command = part.audit_log(&command).await;
         command.close(Vec::new(), "a test".to_owned()).await.unwrap();
         trail_of_living.keep_all(entries(10..12)).await.unwrap();
         let chains = chains_of(&living).await;
@@ -212,11 +211,11 @@ async fn after_a_closing_a_copy_goes_on_without_what_is_missing() {
 #[tokio::test]
 async fn replicas_hand_in_the_same_entries_at_once() {
     for engine in engines() {
-        let (world, trail) = (World::new(engine).await, trail());
-        let pages = (0..8).map(|replica| hand_in(&world, &trail[..90 + replica]));
+        let (world, audit_log) = (World::new(engine).await, audit_log());
+        let pages = (0..8).map(|replica| hand_in(&world, &audit_log[..90 + replica]));
         let taken = join_all(pages).await;
         assert!(taken.into_iter().all(|up_to| up_to.unwrap() >= 90));
-        let up_to = hand_in(&world, &trail).await.unwrap();
+        let up_to = hand_in(&world, &audit_log).await.unwrap();
         assert_eq!(up_to, 100);
         assert_eq!(of_the_patient(&world).await, (1..=100).collect::<Vec<_>>());
     }

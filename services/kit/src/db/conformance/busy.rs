@@ -4,7 +4,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
-/// A reader that has begun, and goes on when it is told.
+/// A reader that has begun, and goes on when it is notified.
 async fn reading(
     db: &Db,
     engine: TestEngine,

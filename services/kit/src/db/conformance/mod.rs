@@ -201,7 +201,7 @@ async fn a_panic_in_a_transaction_harms_no_other_and_is_no_outage() {
                 world.db.read(|_| Box::pin(async move { panic!("on purpose") })).await;
             assert!(matches!(panicked, Err(DbError::Statement(_))));
             let panicked: Result<(), DbError> =
-                world.db.look_up(|_| Box::pin(async move { panic!("on purpose") })).await;
+                world.db.read_by_key(|_| Box::pin(async move { panic!("on purpose") })).await;
             assert!(matches!(panicked, Err(DbError::Statement(_))));
         }
         insert(&world.db, "a").await.unwrap();
@@ -246,7 +246,7 @@ async fn whoever_reads_or_looks_up_cannot_write() {
             world.db.read(|tx| Box::pin(insert_in(tx, "a".to_owned()))).await;
         assert!(written.is_err());
         let written: Result<(), DbError> =
-            world.db.look_up(|tx| Box::pin(insert_in(tx, "a".to_owned()))).await;
+            world.db.read_by_key(|tx| Box::pin(insert_in(tx, "a".to_owned()))).await;
         assert!(written.is_err());
         assert_eq!(count(&world.db).await, 0);
     }
@@ -258,7 +258,7 @@ async fn a_look_up_finds_what_was_just_committed() {
         let world = World::on(engine).await;
         for n in 1..=20 {
             insert(&world.db, &n.to_string()).await.unwrap();
-            let found = world.db.look_up(|tx| Box::pin(count_in(tx))).await;
+            let found = world.db.read_by_key(|tx| Box::pin(count_in(tx))).await;
             assert_eq!(found.unwrap(), n);
         }
     }

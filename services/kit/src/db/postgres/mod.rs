@@ -159,7 +159,7 @@ impl Postgres {
     }
 
     /// For one statement: to begin and to end would be two more round trips.
-    pub(super) async fn look_up<T, E, F>(&self, work: F) -> Result<T, E>
+    pub(super) async fn read_by_key<T, E, F>(&self, work: F) -> Result<T, E>
     where
         E: From<DbError>,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,

@@ -3,10 +3,10 @@
 //! WAL with `synchronous=FULL`: a commit is on disk when it is acknowledged. The writer takes all
 //! transactions that wait, runs each in a savepoint, and commits them together: one `fsync` for
 //! many (group commit). An answer goes out only after that commit. On a full disk only the audit
-//! trail is written ([`Reserve`]).
+//! audit log is written ([`DiskReserve`]).
 
+mod disk_reserve;
 mod error;
-mod reserve;
 mod types;
 mod writer;
 
@@ -25,12 +25,14 @@ use tokio::{
 };
 
 use self::{
+    disk_reserve::DiskReserve,
     error::{failed, unavailable},
-    reserve::Reserve,
     types::value,
     writer::{Job, Outcome, write_all},
 };
-use super::{DbConfig, DbError, Metrics, Migrations, Purpose, Row, Tx, TxInner, Value, panicked};
+use super::{
+    DbConfig, DbError, Metrics, Migrations, Row, Tx, TxInner, Value, WriteClass, panicked,
+};
 use crate::{
     audit::{AppendLock, Appending, rows::Head},
     files,
@@ -89,7 +91,7 @@ impl Sqlite {
             let places = Arc::new(Semaphore::new(size));
             let readers = Arc::new(Readers { idle: Mutex::new(idle), places, size });
             let (sender, jobs) = mpsc::channel(WAITING_MAX);
-            let (counted, reserve) = (Arc::clone(&metrics), Reserve::beside(&path));
+            let (counted, reserve) = (Arc::clone(&metrics), DiskReserve::beside(&path));
             thread::Builder::new()
                 .name(format!("db-{owner}"))
                 .spawn(move || {
@@ -104,7 +106,7 @@ impl Sqlite {
         .map_err(unavailable)?
     }
 
-    pub(super) async fn write<T, E, F>(&self, purpose: Purpose, work: F) -> Result<T, E>
+    pub(super) async fn write<T, E, F>(&self, purpose: WriteClass, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
@@ -146,7 +148,7 @@ impl Sqlite {
     }
 
     /// On the caller's thread.
-    pub(super) async fn look_up<T, E, F>(&self, work: F) -> Result<T, E>
+    pub(super) async fn read_by_key<T, E, F>(&self, work: F) -> Result<T, E>
     where
         E: From<DbError>,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Result<T, E>>,

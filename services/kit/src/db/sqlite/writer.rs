@@ -5,12 +5,12 @@ use tokio::sync::mpsc;
 
 use super::{
     control,
+    disk_reserve::DiskReserve,
     error::{failed, unavailable},
-    reserve::Reserve,
 };
 use crate::{
     audit::Appending,
-    db::{DbError, Metrics, Purpose},
+    db::{DbError, Metrics, WriteClass},
 };
 
 /// This many share one commit at most.
@@ -19,7 +19,7 @@ const GROUP_MAX: usize = 64;
 const CHECKPOINT_PAGES: (u32, u32) = (1000, 64);
 /// Work for the writer.
 pub(super) struct Job {
-    pub(super) purpose: Purpose,
+    pub(super) purpose: WriteClass,
     /// Runs in the open transaction, and returns whom to notify of the commit.
     pub(super) work: Work,
 }
@@ -39,7 +39,7 @@ type Tell = Box<dyn FnOnce(Result<(), DbError>) + Send>;
 pub(super) fn write_all(
     mut connection: Connection,
     mut jobs: mpsc::Receiver<Job>,
-    mut reserve: Reserve,
+    mut reserve: DiskReserve,
     mut appending: Appending,
     metrics: &Metrics,
 ) {
@@ -51,7 +51,7 @@ pub(super) fn write_all(
                 checkpoint_at(&connection, CHECKPOINT_PAGES.0);
             } else {
                 // Anyone else who waits is told that the store is not available.
-                group.retain(|job| job.purpose == Purpose::Trail);
+                group.retain(|job| job.purpose == WriteClass::AuditLog);
             }
         }
         let began = control(&connection, "begin immediate").map_err(failed);

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::reader::{Assigned, Where};
-use crate::log::{Delivered, LogError, Record};
+use crate::log::{ConsumedRecord, LogError, Record};
 
 const POLLS_FOR: Duration = Duration::from_millis(50);
 /// An owner that takes nothing for so long is slow: the brokers are to send nothing more until it
@@ -38,7 +38,7 @@ pub(super) struct Poller<C: ConsumerContext> {
     pub(super) consumer: BaseConsumer<C>,
     /// The topic in the cluster.
     pub(super) topic: String,
-    pub(super) queue: mpsc::Sender<Delivered>,
+    pub(super) queue: mpsc::Sender<ConsumedRecord>,
     pub(super) assigned: Arc<Assigned>,
     /// Errors that librdkafka gets over by itself.
     pub(super) bears: fn(RDKafkaErrorCode) -> bool,
@@ -48,7 +48,7 @@ pub(super) struct Poller<C: ConsumerContext> {
 /// What is not handed on yet.
 #[derive(Default)]
 struct Held {
-    records: VecDeque<Delivered>,
+    records: VecDeque<ConsumedRecord>,
     paused: bool,
     /// Some partition was to be read from where the log has nothing.
     astray: bool,
@@ -163,7 +163,7 @@ impl<C: ConsumerContext> Poller<C> {
     }
 }
 
-fn delivered(message: &BorrowedMessage<'_>, assigned: &Assigned) -> Delivered {
+fn delivered(message: &BorrowedMessage<'_>, assigned: &Assigned) -> ConsumedRecord {
     let (partition, offset) = (message.partition(), message.offset());
     let mut partitions = assigned.partitions();
     let position = partitions.get_mut(&partition).map_or(offset, |at| {
@@ -184,5 +184,5 @@ fn delivered(message: &BorrowedMessage<'_>, assigned: &Assigned) -> Delivered {
     let record = Record { key, headers, payload };
     let published_at = message.timestamp().to_millis();
     let published_at = published_at.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    Delivered { partition: partition.into(), position, offset, published_at, record }
+    ConsumedRecord { partition: partition.into(), position, offset, published_at, record }
 }

@@ -29,7 +29,7 @@ use super::{
     member::Member,
     poll::Poller,
 };
-use crate::log::{Batch, Delivered, LogError, Positions, Progress, Start, Subscription};
+use crate::log::{Batch, ConsumedRecord, LogError, Positions, Progress, Start, Subscription};
 
 /// Records that are read ahead at most.
 const READ_AHEAD_MAX: usize = 1024;
@@ -68,7 +68,7 @@ pub(super) struct Where {
 /// A topic's reader.
 pub(super) struct Reader {
     topic: String,
-    queue: Option<mpsc::Receiver<Delivered>>,
+    queue: Option<mpsc::Receiver<ConsumedRecord>>,
     assigned: Arc<Assigned>,
     heard: Arc<Heard>,
     ended: Receiver<()>,
@@ -239,7 +239,7 @@ impl Reader {
         partitions.iter().filter_map(of).collect()
     }
 
-    fn hand_out(&self, delivered: &Delivered) {
+    fn hand_out(&self, delivered: &ConsumedRecord) {
         let mut partitions = self.assigned.partitions();
         let partition = i32::try_from(delivered.partition).unwrap_or(-1);
         if let Some(at) = partitions.get_mut(&partition) {

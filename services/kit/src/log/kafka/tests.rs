@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::{
-    log::{Delivered, EVENT_ID, Progress},
+    log::{ConsumedRecord, EVENT_ID, Progress},
     testing::FromTheStart,
 };
 
@@ -37,15 +37,15 @@ fn record(n: usize) -> Record {
     }
 }
 
-fn numbers(records: &[Delivered]) -> Vec<usize> {
-    let number = |delivered: &Delivered| {
+fn numbers(records: &[ConsumedRecord]) -> Vec<usize> {
+    let number = |delivered: &ConsumedRecord| {
         std::str::from_utf8(&delivered.record.payload).unwrap()[1..].parse().unwrap()
     };
     records.iter().map(number).collect()
 }
 
 /// Reads until there are this many.
-async fn records(subscription: &mut dyn Subscription, count: usize) -> Vec<Delivered> {
+async fn records(subscription: &mut dyn Subscription, count: usize) -> Vec<ConsumedRecord> {
     let mut seen = Vec::new();
     while seen.len() < count {
         seen.extend(subscription.next(100).await.unwrap().records);
@@ -160,7 +160,7 @@ async fn a_member_whose_owner_takes_nothing_keeps_no_other_waiting() {
     }
     let from = || Arc::new(FromTheStart);
     let mut slow = world.log.subscribe("g", TOPIC, from()).await.unwrap();
-    let place = |record: Delivered| (record.partition, record.offset);
+    let place = |record: ConsumedRecord| (record.partition, record.offset);
     let mut seen: BTreeSet<_> = records(&mut *slow, 1).await.into_iter().map(place).collect();
     let mut other = world.log.subscribe("g", TOPIC, from()).await.unwrap();
     let shared = async {

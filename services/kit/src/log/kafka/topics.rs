@@ -28,7 +28,7 @@ const CLUSTERS_DEFAULT: i32 = -1;
 /// The topics that there must be.
 pub(super) struct Topics {
     config: Arc<KafkaConfig>,
-    /// Asked what there is: unlike an admin client it hears why brokers cannot be reached.
+    /// Asks what there is: unlike an admin client it hears why brokers cannot be reached.
     publisher: Arc<Publisher>,
     heard: Arc<Heard>,
 }

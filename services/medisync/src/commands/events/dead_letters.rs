@@ -50,15 +50,15 @@ pub(crate) enum DeadLettersCommand {
     /// Effect and removal are one transaction, so a retry takes effect once, and one of an event
     /// that had its effect already changes nothing. An older event than the patient's latest does
     /// no harm. Exits with 1 when any is still dead.
-    Retry(Chosen),
+    Retry(Selection),
     /// Forget them: the events will never take effect for their group
-    Drop(Chosen),
+    Drop(Selection),
 }
 
 /// Which dead letters a command is for.
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("which").args(["ids", "all"]).required(true)))]
-pub(crate) struct Chosen {
+pub(crate) struct Selection {
     /// Which, such as analytics-3
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<String>,
@@ -74,23 +74,27 @@ pub(crate) struct Chosen {
 const PAGE: u32 = 200;
 
 /// The letters of the groups that a command is about.
-struct Boxes(Vec<(Group, DeadLetters)>);
+struct DeadLetterStores(Vec<(Group, DeadLetters)>);
 
 pub(super) async fn run(config: &Config, command: &DeadLettersCommand) -> anyhow::Result<()> {
     match command {
         DeadLettersCommand::List { group, output } => {
-            list(&Boxes::open(config, *group).await?, *output).await
+            list(&DeadLetterStores::open(config, *group).await?, *output).await
         }
         DeadLettersCommand::Show { id, group, output, with_personal_data } => {
-            let boxes = Boxes::open(config, group.or_else(|| named_group(id))).await?;
+            let boxes = DeadLetterStores::open(config, group.or_else(|| named_group(id))).await?;
             show(&boxes, id, *output, *with_personal_data).await
         }
-        DeadLettersCommand::Retry(chosen) => retry(&Boxes::of(config, chosen).await?, chosen).await,
-        DeadLettersCommand::Drop(chosen) => forget(&Boxes::of(config, chosen).await?, chosen).await,
+        DeadLettersCommand::Retry(chosen) => {
+            retry(&DeadLetterStores::of(config, chosen).await?, chosen).await
+        }
+        DeadLettersCommand::Drop(chosen) => {
+            forget(&DeadLetterStores::of(config, chosen).await?, chosen).await
+        }
     }
 }
 
-async fn list(boxes: &Boxes, output: Output) -> anyhow::Result<()> {
+async fn list(boxes: &DeadLetterStores, output: Output) -> anyhow::Result<()> {
     let head = ["ID", "DIED AT", "TYPE", "EVENT ID", "FROM"];
     if output == Output::Text {
         let [id, at, kind, event, from] = head;
@@ -115,7 +119,12 @@ async fn list(boxes: &Boxes, output: Output) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn show(boxes: &Boxes, id: &str, output: Output, names: bool) -> anyhow::Result<()> {
+async fn show(
+    boxes: &DeadLetterStores,
+    id: &str,
+    output: Output,
+    names: bool,
+) -> anyhow::Result<()> {
     let (group, letters, number) = boxes.place(id)?;
     let letter = letters.find(number).await?.with_context(|| format!("there is no {id}"))?;
     let record = letters.record(&letter).await?;
@@ -138,7 +147,7 @@ async fn show(boxes: &Boxes, id: &str, output: Output, names: bool) -> anyhow::R
     Ok(())
 }
 
-async fn retry(boxes: &Boxes, chosen: &Chosen) -> anyhow::Result<()> {
+async fn retry(boxes: &DeadLetterStores, chosen: &Selection) -> anyhow::Result<()> {
     let (mut done, mut failed) = (0_u64, 0_u64);
     for (group, letters) in &boxes.0 {
         for id in boxes.chosen(*group, letters, chosen).await? {
@@ -171,7 +180,7 @@ async fn retry(boxes: &Boxes, chosen: &Chosen) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn forget(boxes: &Boxes, chosen: &Chosen) -> anyhow::Result<()> {
+async fn forget(boxes: &DeadLetterStores, chosen: &Selection) -> anyhow::Result<()> {
     let mut unknown = 0_u64;
     for (group, letters) in &boxes.0 {
         for id in boxes.chosen(*group, letters, chosen).await? {
@@ -190,9 +199,9 @@ async fn forget(boxes: &Boxes, chosen: &Chosen) -> anyhow::Result<()> {
     Ok(())
 }
 
-// === impl Boxes ===
+// === impl DeadLetterStores ===
 
-impl Boxes {
+impl DeadLetterStores {
     /// Of one group, or of all.
     async fn open(config: &Config, group: Option<Group>) -> anyhow::Result<Self> {
         let log = event_log(config).await?;
@@ -203,7 +212,7 @@ impl Boxes {
         Ok(Self(boxes))
     }
 
-    async fn of(config: &Config, chosen: &Chosen) -> anyhow::Result<Self> {
+    async fn of(config: &Config, chosen: &Selection) -> anyhow::Result<Self> {
         let boxes = Self::open(config, chosen.group).await?;
         // What is written wrong is told before anything is done.
         chosen.ids.iter().try_for_each(|id| boxes.place(id).map(drop))?;
@@ -229,7 +238,7 @@ impl Boxes {
         &self,
         group: Group,
         letters: &DeadLetters,
-        chosen: &Chosen,
+        chosen: &Selection,
     ) -> anyhow::Result<Vec<i64>> {
         let mut ids = Vec::new();
         if !chosen.all {

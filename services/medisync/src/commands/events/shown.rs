@@ -2,7 +2,7 @@
 //! values of headers that are not ours, since anybody may have put anything there.
 
 use kit::log::{
-    CONTENT_TYPE, Delivered, EVENT_ID, EVENT_TYPE, Record, SOURCE_GROUP, SOURCE_OFFSET,
+    CONTENT_TYPE, ConsumedRecord, EVENT_ID, EVENT_TYPE, Record, SOURCE_GROUP, SOURCE_OFFSET,
     SOURCE_PARTITION, SOURCE_TOPIC, TRACEPARENT,
 };
 use prost::Message as _;
@@ -131,13 +131,13 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// A line of text for a record of a topic.
-pub(super) fn line(delivered: &Delivered, with_personal_data: bool) -> String {
+pub(super) fn line(delivered: &ConsumedRecord, with_personal_data: bool) -> String {
     let text = Shown::new(&delivered.record, with_personal_data).text();
     format!("{text} {}/{}", delivered.partition, delivered.offset)
 }
 
 /// The same as an object.
-pub(super) fn object(topic: &str, delivered: &Delivered, with_personal_data: bool) -> Value {
+pub(super) fn object(topic: &str, delivered: &ConsumedRecord, with_personal_data: bool) -> Value {
     let mut fields = Shown::new(&delivered.record, with_personal_data).json();
     fields.insert("topic".to_owned(), topic.into());
     fields.insert("partition".to_owned(), delivered.partition.into());
@@ -149,11 +149,11 @@ pub(super) fn object(topic: &str, delivered: &Delivered, with_personal_data: boo
 mod tests {
     use super::*;
 
-    fn delivered(payload: Vec<u8>) -> Delivered {
+    fn delivered(payload: Vec<u8>) -> ConsumedRecord {
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let headers = vec![header(EVENT_ID, "e-1"), header("who", "Jane Roe")];
         let record = Record { key: "Jane Roe".to_owned(), headers, payload };
-        Delivered { partition: 2, position: 7, offset: 7, published_at: None, record }
+        ConsumedRecord { partition: 2, position: 7, offset: 7, published_at: None, record }
     }
 
     fn event() -> Vec<u8> {

@@ -8,9 +8,9 @@
 //! the messages in `outbox/`, and `backup.json`, which is written last. It holds patients and keys:
 //! it is for its owner alone.
 
-mod cut;
 mod manifest;
 mod restore;
+mod snapshot;
 
 use std::{
     fs::{self, File},
@@ -30,8 +30,8 @@ use shared_middleware::{clock::Clock, hex::hex};
 
 pub(crate) use self::restore::{expect_whole, restore};
 use self::{
-    cut::Cut,
     manifest::{Entry, Manifest},
+    snapshot::StoresSnapshot,
 };
 use crate::{
     config::{Config, EventLogConfig, SERVICES},
@@ -124,7 +124,7 @@ fn begin_partial(dir: &Path) -> anyhow::Result<(PathBuf, File)> {
 fn write(layout: &Layout, dir: &Path) -> anyhow::Result<Manifest> {
     let mut progress = Progress::new("bytes");
     progress.begin("waiting for the stores");
-    let cut = Cut::take(&layout.stores, &layout.outbox, &Clock::system())?;
+    let cut = StoresSnapshot::take(&layout.stores, &layout.outbox, &Clock::system())?;
     let mut manifest = Manifest::new(cut.at);
     let mut done = 0;
     let total = cut.bytes();

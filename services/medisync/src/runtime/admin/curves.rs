@@ -2,7 +2,7 @@
 //! anyone who opens the page sees what has led to now.
 //!
 //! A point is what `medisync status` says of the time since the point before. This many points of
-//! so many lines are kept and no more: some hundred kilobytes at most.
+//! this many lines are kept and no more: some hundred kilobytes at most.
 
 use std::{
     collections::{BTreeMap, VecDeque},

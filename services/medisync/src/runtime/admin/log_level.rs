@@ -8,9 +8,9 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use shared_middleware::audit::{Asked, Outcome, refusals::LOG_LEVEL_CHANGE};
+use shared_middleware::audit::{AuditContext, Outcome, denials::LOG_LEVEL_CHANGE};
 
-use super::Told;
+use super::AdminState;
 use crate::{config::log_filter, runtime::telemetry};
 
 /// Where a request came from.
@@ -26,9 +26,9 @@ pub(super) async fn get() -> Response {
 }
 
 /// Logs this from now on, until the process ends or the level is changed again. What cannot be
-/// recorded in the audit trail is not done.
+/// recorded in the audit log is not done.
 pub(super) async fn put(
-    State(told): State<Arc<Told>>,
+    State(told): State<Arc<AdminState>>,
     Extension(Source(source)): Extension<Source>,
     filter: String,
 ) -> Response {
@@ -41,10 +41,10 @@ pub(super) async fn put(
         return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response();
     }
     // Anyone who reaches this listener is an operator: nobody shows here who they are.
-    let asked = Asked::new(LOG_LEVEL_CHANGE, None, Some(source), None);
+    let asked = AuditContext::new(LOG_LEVEL_CHANGE, None, Some(source), None);
     let entry = asked.entry(told.clock.now(), Outcome::Allowed, None, Vec::new());
     if told.audit.record(entry).await.is_err() {
-        let why = "the change cannot be recorded in the audit trail\n";
+        let why = "the change cannot be recorded in the audit log\n";
         return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
     }
     match telemetry::set_log_level(filter) {

@@ -23,7 +23,7 @@ use axum::{
 use prometheus::{
     IntGauge, IntGaugeVec, TextEncoder, opts, register_int_gauge, register_int_gauge_vec,
 };
-use shared_middleware::{audit::Record, clock::Clock};
+use shared_middleware::{audit::AuditSink, clock::Clock};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 pub(crate) use self::{curves::Curves, listener::AdminListener};
@@ -33,14 +33,14 @@ use crate::runtime::{health::Health, process_metrics::ProcessMetrics, tokio_metr
 const BODY_BYTES_MAX: usize = 8 << 10;
 
 /// What the listener shows.
-pub(crate) struct Told {
+pub(crate) struct AdminState {
     pub(crate) health: Arc<Health>,
     pub(crate) runtimes: Arc<Runtimes>,
     pub(crate) process: ProcessMetrics,
     /// What it was a while ago.
     pub(crate) curves: Curves,
     /// Where a change of what is logged is recorded.
-    pub(crate) audit: Arc<dyn Record>,
+    pub(crate) audit: Arc<dyn AuditSink>,
     pub(crate) clock: Clock,
 }
 
@@ -66,13 +66,13 @@ static FEED_AGE: LazyLock<IntGauge> = LazyLock::new(|| {
     register_int_gauge!("auth_feed_age_seconds", help).expect("the name is registered once")
 });
 static BUILD_INFO: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-    let options = opts!("build_info", "1; the label tells which version runs.");
+    let options = opts!("build_info", "1; the label is the version.");
     register_int_gauge_vec!(options, &["version"]).expect("the name is registered once")
 });
 
-// === impl Told ===
+// === impl AdminState ===
 
-impl Told {
+impl AdminState {
     /// All metrics, brought up to now, in Prometheus' text format.
     fn metrics(&self) -> prometheus::Result<String> {
         let health = &self.health;
@@ -108,7 +108,7 @@ impl Told {
 
 /// Serves for ever; the caller drops the future to stop.
 #[expect(clippy::disallowed_methods, reason = "this listener is no part of the mesh")]
-pub(crate) async fn serve(listener: AdminListener, told: Told, hosts: Arc<[String]>) {
+pub(crate) async fn serve(listener: AdminListener, told: AdminState, hosts: Arc<[String]>) {
     BUILD_INFO.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     let told = Arc::new(told);
     let routes = Router::new()
@@ -117,7 +117,7 @@ pub(crate) async fn serve(listener: AdminListener, told: Told, hosts: Arc<[Strin
         .route("/readyz", get(readyz))
         .route("/healthz", get(readyz))
         .route("/log-level", get(log_level::get).put(log_level::put))
-        .route("/curves", get(async |State(told): State<Arc<Told>>| told.curves.answer()))
+        .route("/curves", get(async |State(told): State<Arc<AdminState>>| told.curves.answer()))
         .merge(page::routes())
         .with_state(Arc::clone(&told))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -128,7 +128,7 @@ pub(crate) async fn serve(listener: AdminListener, told: Told, hosts: Arc<[Strin
     }
 }
 
-async fn metrics(State(told): State<Arc<Told>>) -> Response {
+async fn metrics(State(told): State<Arc<AdminState>>) -> Response {
     match told.metrics() {
         Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => {
@@ -138,7 +138,7 @@ async fn metrics(State(told): State<Arc<Told>>) -> Response {
     }
 }
 
-async fn readyz(State(told): State<Arc<Told>>, RawQuery(query): RawQuery) -> Response {
+async fn readyz(State(told): State<Arc<AdminState>>, RawQuery(query): RawQuery) -> Response {
     let report = told.health.report().await;
     let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let verbose = query.is_some_and(|query| query.split('&').any(|p| p.starts_with("verbose")));

@@ -3,11 +3,11 @@
 use serde_json::Value;
 use shared_middleware::clock::Clock;
 
-use crate::world::World;
+use crate::test_mesh::TestMesh;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn processor_time_is_told_in_fractions_of_a_second() {
-    let world = World::embedded().await;
+    let world = TestMesh::embedded().await;
     let told = world.metrics().await;
     let value = |name: &str| -> f64 {
         let line = told.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));

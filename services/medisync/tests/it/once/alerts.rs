@@ -15,7 +15,7 @@ use crate::{
     certs::Authority,
     processes::{Process, free_port},
     prometheus::{ask, folder},
-    world::{RECEPTIONIST, World, a_patient, until},
+    test_mesh::{RECEPTIONIST, TestMesh, a_patient, until},
 };
 
 /// Waiting for accounts and in the outbox is too long after seconds here, not minutes.
@@ -70,13 +70,13 @@ impl Watch {
     }
 }
 
-fn targets(world: &World) -> Vec<String> {
+fn targets(world: &TestMesh) -> Vec<String> {
     world.admins().values().map(|admin| (*admin).to_owned()).collect()
 }
 
 #[tokio::test]
 async fn billing_down_is_told_by_those_who_need_it() {
-    let mut world = World::of_processes(tempfile::tempdir().unwrap());
+    let mut world = TestMesh::of_processes(tempfile::tempdir().unwrap());
     let clerk = world.sign_in(RECEPTIONIST).await;
     let watch = Watch::over(&targets(&world));
     watch.is_calm().await;
@@ -93,7 +93,7 @@ async fn kafka_away_is_told_and_so_is_what_waits_for_it() {
     let kafka = Kafka::start(1, Security::None).unwrap();
     let log = format!("kafka://{}", kafka.bootstrap());
     let environment = [("MEDISYNC_EVENTS__LOG", &*log), ("MEDISYNC_DEMO", "true")];
-    let world = World::embedded_with(&environment).await;
+    let world = TestMesh::embedded_with(&environment).await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     clerk.register(&a_patient()).await;
     let watch = Watch::over(&targets(&world));
@@ -107,7 +107,7 @@ async fn kafka_away_is_told_and_so_is_what_waits_for_it() {
 
 #[tokio::test]
 async fn a_certificate_near_its_end_is_told_before_it_ends() {
-    let world = World::embedded().await;
+    let world = TestMesh::embedded().await;
     let authority = Authority::of(&world);
     // A process that brings its certificate, which so nobody renews: of one hour, and of a day.
     let hours = |hours: i64| {
@@ -123,7 +123,7 @@ async fn a_certificate_near_its_end_is_told_before_it_ends() {
     hours(24);
     let file = |name: &str| world.folder().join(name).display().to_string();
     let auth = world.url("auth").replace("http://", "https://");
-    // A replica: another store would have another audit trail than the one that auth knows.
+    // A replica: another store would have another audit log than the one that auth knows.
     let own = |name: &str| world.data().join(name).display().to_string();
     let environment = [
         ("MEDISYNC_MESH__CA", world.data().join("pki/ca.pem").display().to_string()),

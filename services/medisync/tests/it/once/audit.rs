@@ -1,4 +1,4 @@
-//! What becomes of an audit trail that somebody changes, and of a process that cannot write it.
+//! What becomes of an audit log that somebody changes, and of a process that cannot write it.
 
 use std::{path::PathBuf, process::Output};
 
@@ -7,12 +7,12 @@ use rusqlite::Connection;
 
 use crate::{
     stacks::audit::{all_of, entries},
-    world::{ADMIN, AUDITOR, RECEPTIONIST, World, a_patient},
+    test_mesh::{ADMIN, AUDITOR, RECEPTIONIST, TestMesh, a_patient},
 };
 
 #[tokio::test]
 async fn what_the_gateway_refused_last_is_recorded_before_it_goes() {
-    let mut world = World::embedded().await;
+    let mut world = TestMesh::embedded().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     for _ in 0..20 {
         clerk.get("/api/users").await.refused(403, "forbidden");
@@ -25,7 +25,7 @@ async fn what_the_gateway_refused_last_is_recorded_before_it_goes() {
     assert_eq!(refused.len(), 20);
 }
 
-fn run(world: &World, arguments: &[&str]) -> Output {
+fn run(world: &TestMesh, arguments: &[&str]) -> Output {
     world.command_line(arguments).output().unwrap()
 }
 
@@ -38,7 +38,7 @@ fn says(output: &Output) -> String {
 }
 
 /// Does to a store what only somebody who has its file can.
-fn tamper(world: &World, part: &str, sql: &str) {
+fn tamper(world: &TestMesh, part: &str, sql: &str) {
     let path: PathBuf = world.data().join(format!("{part}.db"));
     let store = Connection::open(path).unwrap();
     store.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
@@ -57,7 +57,7 @@ async fn whoever_changes_a_trail_is_found_out_by_name_of_the_first_entry() {
         ("delete from audit where seq = 7", "entry 7 was removed"),
         ("delete from audit where seq > 12", "entry 13 and all after it were cut off"),
     ] {
-        let world = World::embedded().await;
+        let world = TestMesh::embedded().await;
         let auditor = world.sign_in(AUDITOR).await;
         all_of(&auditor, "action=patient.create&part=patient", 15).await;
         let output = run(&world, &["audit", "verify"]);
@@ -73,7 +73,7 @@ async fn whoever_changes_a_trail_is_found_out_by_name_of_the_first_entry() {
 
 #[tokio::test]
 async fn a_checkpoint_kept_elsewhere_shows_a_trail_that_was_cut_off_everywhere() {
-    let world = World::embedded().await;
+    let world = TestMesh::embedded().await;
     let auditor = world.sign_in(AUDITOR).await;
     all_of(&auditor, "action=patient.create&part=patient", 15).await;
     let stated = run(&world, &["audit", "checkpoint", "patient"]);
@@ -99,7 +99,7 @@ async fn a_checkpoint_kept_elsewhere_shows_a_trail_that_was_cut_off_everywhere()
 
 #[tokio::test]
 async fn a_trail_that_was_broken_can_be_closed_with_a_reason_that_auditors_read() {
-    let world = World::embedded().await;
+    let world = TestMesh::embedded().await;
     let auditor = world.sign_in(AUDITOR).await;
     all_of(&auditor, "action=patient.create&part=patient", 15).await;
     let close = ["audit", "close", "patient", "--reason", "a disk failed, restored by hand"];
@@ -116,7 +116,7 @@ async fn a_trail_that_was_broken_can_be_closed_with_a_reason_that_auditors_read(
     assert!(says(&output).contains("entry 7 was removed"), "{}", says(&output));
     let output = run(&world, &["audit", "verify"]);
     assert!(output.status.success(), "{}", says(&output));
-    // It goes on, in the trail and in its copy.
+    // It goes on, in the audit log and in its copy.
     let admin = world.sign_in(ADMIN).await;
     admin.register(&a_patient()).await;
     all_of(&auditor, "action=patient.create&part=patient", 16).await;
@@ -129,7 +129,7 @@ async fn a_trail_that_was_broken_can_be_closed_with_a_reason_that_auditors_read(
 }
 
 /// The triggers are gone.
-fn tamper_again(world: &World, sql: &str) {
+fn tamper_again(world: &TestMesh, sql: &str) {
     let store = Connection::open(world.data().join("patient.db")).unwrap();
     store.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
     store.execute_batch(sql).unwrap();
@@ -137,7 +137,7 @@ fn tamper_again(world: &World, sql: &str) {
 
 #[tokio::test]
 async fn what_cannot_be_recorded_does_not_happen() {
-    let world = World::embedded().await;
+    let world = TestMesh::embedded().await;
     let admin = world.sign_in(ADMIN).await;
     let id = admin.register(&a_patient()).await;
     let store = Connection::open(world.data().join("patient.db")).unwrap();

@@ -13,10 +13,10 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
+    background_load::Meanwhile,
     heavy,
-    meanwhile::Meanwhile,
     stacks::crash,
-    world::{ADMIN, World, a_patient, medisync},
+    test_mesh::{ADMIN, TestMesh, a_patient, medisync},
 };
 
 const WRITERS: usize = 4;
@@ -24,7 +24,7 @@ const WRITERS: usize = 4;
 /// Patients whose registration was acknowledged, by id.
 type Acknowledged = Arc<Mutex<BTreeMap<String, Value>>>;
 
-async fn register_meanwhile(world: &World) -> (Acknowledged, Vec<Meanwhile>) {
+async fn register_meanwhile(world: &TestMesh) -> (Acknowledged, Vec<Meanwhile>) {
     let acknowledged = Acknowledged::default();
     let admin = world.sign_in(ADMIN).await;
     let writer = |_| {
@@ -58,7 +58,7 @@ fn refused(output: &Output) -> String {
 #[tokio::test]
 async fn a_backup_of_a_busy_mesh_is_a_mesh_with_all_that_was_acknowledged_before() {
     let _turn = heavy::turn().await;
-    let world = World::embedded().await;
+    let world = TestMesh::embedded().await;
     let signed_in = world.anybody().log_in(ADMIN, "password123").await.json();
     let (acknowledged, writers) = register_meanwhile(&world).await;
     let folder = tempfile::tempdir().unwrap();
@@ -81,7 +81,7 @@ async fn a_backup_of_a_busy_mesh_is_a_mesh_with_all_that_was_acknowledged_before
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         let told = String::from_utf8(done.stdout).unwrap();
         assert!(told.contains("next: start the mesh"), "{told}");
-        let other = World::embedded_on(restored);
+        let other = TestMesh::embedded_on(restored);
         crash::check(&other, &before).await;
         // The keys are the same: who was signed in still is.
         let token = signed_in["token"].as_str().unwrap();
@@ -105,7 +105,7 @@ fn a_patient_elsewhere(round: usize) -> Value {
 
 #[tokio::test]
 async fn a_backup_is_for_its_owner_alone_and_one_that_is_damaged_is_refused() {
-    let mut world = World::embedded().await;
+    let mut world = TestMesh::embedded().await;
     // There is no folder of messages before one is sent.
     world.drain_and_send().await;
     let folder = tempfile::tempdir().unwrap();

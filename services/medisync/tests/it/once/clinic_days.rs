@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 use shared_middleware::clock::{Clock, time_zone};
 
-use crate::world::{ADMIN, World, a_patient};
+use crate::test_mesh::{ADMIN, TestMesh, a_patient};
 
 /// The first and the last place on Earth where a day begins: at any time one of them has another
 /// day than UTC has.
@@ -14,7 +14,7 @@ const PLACES: [&str; 2] = ["Pacific/Kiritimati", "Etc/GMT+12"];
 #[tokio::test]
 async fn the_clinics_day_decides_what_is_in_the_future_and_what_today_is() {
     for place in PLACES {
-        let world = World::start_with(&[("MEDISYNC_CLINIC__TIME_ZONE", place)]).await;
+        let world = TestMesh::start_with(&[("MEDISYNC_CLINIC__TIME_ZONE", place)]).await;
         let admin = world.sign_in(ADMIN).await;
         let clock = Clock::system().in_zone(time_zone(place).unwrap());
         let born = |date: jiff::civil::Date| {

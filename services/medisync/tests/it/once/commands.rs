@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::world::{World, medisync};
+use crate::test_mesh::{TestMesh, medisync};
 
 fn run(args: &[&str], environment: &[(&str, &str)]) -> Output {
     medisync().args(args).envs(environment.iter().copied()).output().unwrap()
@@ -230,7 +230,7 @@ fn a_reader_that_has_had_enough_is_no_failure() {
 
 #[tokio::test]
 async fn what_it_keeps_is_for_its_owner_alone() {
-    let world = World::embedded().await;
+    let world = TestMesh::embedded().await;
     for file in ["", "patient.db", "patient.db-wal", "auth.db", "events.db", "keys", "outbox"] {
         let mode = fs::metadata(world.data().join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{file}");

@@ -7,8 +7,8 @@ use tempfile::TempDir;
 
 use crate::{
     processes::{Process, medisync_under},
+    test_mesh::until,
     wire::get,
-    world::until,
 };
 
 const HALF_A_HEAD: &[u8] = b"GET /healthz HTTP/1.1\r\nHost:";

@@ -9,14 +9,14 @@ use std::{
 
 use rustix::fs::OFlags;
 
-use crate::world::{World, until};
+use crate::test_mesh::{TestMesh, until};
 
 /// Not waited for any longer, in case it never ends.
 const FOR_EVER: Duration = Duration::from_secs(40);
 
 #[tokio::test]
 async fn a_process_whose_disk_hangs_ends_within_its_time() {
-    let mut world = World::embedded_with(&[("MEDISYNC_DRAIN_SECONDS", "2")]).await;
+    let mut world = TestMesh::embedded_with(&[("MEDISYNC_DRAIN_SECONDS", "2")]).await;
     // Anyone who reads this key waits until somebody writes it.
     let hanging = world.data().join("keys/1999999999999-00000000.der");
     assert!(Command::new("mkfifo").arg(&hanging).status().unwrap().success());

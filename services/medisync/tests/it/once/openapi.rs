@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::world::medisync;
+use crate::test_mesh::medisync;
 
 #[test]
 fn every_document_stands_by_itself() {

@@ -20,10 +20,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
+    background_load::Meanwhile,
     environment::{PATIENCE, owned},
     heavy,
-    meanwhile::Meanwhile,
-    world::{ADMIN, Answer, Caller, a_patient, medisync, until},
+    test_mesh::{ADMIN, Answer, Caller, a_patient, medisync, until},
 };
 
 /// In the order in which they are started: each needs those before it.

@@ -15,7 +15,7 @@ use crate::{
     caller::Caller,
     https::Https,
     sessions::cut_off,
-    world::{ADMIN, CLINICIAN, a_patient},
+    test_mesh::{ADMIN, CLINICIAN, a_patient},
 };
 
 /// This many requests each service works on at once.

@@ -6,8 +6,8 @@ use reqwest::StatusCode;
 
 use crate::{
     processes::{Process, medisync},
+    test_mesh::until,
     wire::get,
-    world::until,
 };
 
 fn up(args: &[&str], folder: &Path) -> Process {

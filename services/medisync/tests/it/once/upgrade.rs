@@ -6,10 +6,10 @@ use serde_json::json;
 use crate::{
     before::{self, PATIENTS},
     servers::{self, Servers},
-    world::{ADMIN, AUDITOR, World},
+    test_mesh::{ADMIN, AUDITOR, TestMesh},
 };
 
-async fn everything_is_there(world: &World) {
+async fn everything_is_there(world: &TestMesh) {
     let nurse = world.anybody().log_in("nurse@example.com", "violet tram 19 umbrella").await;
     nurse.expect(StatusCode::OK);
     let admin = world.sign_in(ADMIN).await;
@@ -45,7 +45,7 @@ async fn everything_is_there(world: &World) {
 async fn the_stores_of_an_earlier_version_are_opened_with_all_that_was_in_them() {
     let folder = tempfile::tempdir().unwrap();
     before::write(&folder.path().join("data"));
-    let world = World::embedded_on(folder);
+    let world = TestMesh::embedded_on(folder);
     everything_is_there(&world).await;
 }
 
@@ -65,6 +65,6 @@ async fn the_databases_of_an_earlier_version_are_opened_with_all_that_was_in_the
     before::write_events(&folder.path().join("data"));
     let mut ours = servers.databases();
     ours.push(("MEDISYNC_DEMO".to_owned(), "true".to_owned()));
-    let world = World::embedded_on_with(folder, &ours);
+    let world = TestMesh::embedded_on_with(folder, &ours);
     everything_is_there(&world).await;
 }

@@ -30,7 +30,7 @@ use crate::{
     certificate_forms::{Expected, Shown, forms},
     certs::{self, Identity},
     processes::{free_port, issue_certificates},
-    world::{ADMIN, RECEPTIONIST, World, a_patient, medisync, until},
+    test_mesh::{ADMIN, RECEPTIONIST, TestMesh, a_patient, medisync, until},
 };
 
 /// As a client such a certificate is refused; a server is what it is for.
@@ -97,7 +97,7 @@ impl Impostor {
 }
 
 /// All certificates that a server can show, as this part's: those of the part, and the others.
-fn shown_by_servers(world: &World, part: &str) -> (Vec<Shown>, Vec<Shown>) {
+fn shown_by_servers(world: &TestMesh, part: &str) -> (Vec<Shown>, Vec<Shown>) {
     let all = [Expected::Taken, Expected::Denied, Expected::Refused];
     let all = all.into_iter().flat_map(|expected| {
         let forms = forms(world, part, expected).into_iter();
@@ -116,7 +116,7 @@ fn shown_by_servers(world: &World, part: &str) -> (Vec<Shown>, Vec<Shown>) {
 async fn the_gateway_gives_a_users_token_to_nobody_but_the_part() {
     let impostor = Impostor::start().await;
     let url = format!("https://127.0.0.1:{}", impostor.port);
-    let world = World::embedded_with(&[("MEDISYNC_PATIENT__URL", &url)]).await;
+    let world = TestMesh::embedded_with(&[("MEDISYNC_PATIENT__URL", &url)]).await;
     let admin = world.sign_in(ADMIN).await;
     let (right, wrong) = shown_by_servers(&world, "patient");
     assert!(wrong.len() >= 34, "{} certificates", wrong.len());
@@ -144,10 +144,10 @@ async fn the_gateway_gives_a_users_token_to_nobody_but_the_part() {
 }
 
 /// All of the mesh's own connections but the proxy's are made by this function: patient's to
-/// billing, those to auth for keys, sign-outs and audit trails, and the health checks.
+/// billing, those to auth for keys, sign-outs and audit logs, and the health checks.
 #[tokio::test]
 async fn no_other_connection_of_the_mesh_is_made_with_anybody_but_the_part() {
-    let (impostor, world) = (Impostor::start().await, World::embedded().await);
+    let (impostor, world) = (Impostor::start().await, TestMesh::embedded().await);
     let (right, wrong) = shown_by_servers(&world, "billing");
     let pki = certs::pki(&world);
     let file = |name: &str| pki.join(name);
@@ -179,7 +179,7 @@ async fn no_other_connection_of_the_mesh_is_made_with_anybody_but_the_part() {
 async fn whoever_stands_in_for_billing_is_told_nothing() {
     let at = TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
     let url = format!("https://{}", at.local_addr().unwrap());
-    let world = World::embedded_with(&[("MEDISYNC_BILLING__GRPC_URL", &url)]).await;
+    let world = TestMesh::embedded_with(&[("MEDISYNC_BILLING__GRPC_URL", &url)]).await;
     let identity = Identity::of(&world, "analytics");
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
     let config =

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, process::Output};
 
-use crate::world::medisync;
+use crate::test_mesh::medisync;
 
 fn show(flags: &[&str], environment: &[(&[u8], &[u8])]) -> Output {
     let environment =

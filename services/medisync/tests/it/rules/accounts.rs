@@ -3,14 +3,14 @@
 use reqwest::{Client, Method, StatusCode};
 use serde_json::json;
 
-use crate::world::{ADMIN, AUDITOR, Caller, World, fields};
+use crate::test_mesh::{ADMIN, AUDITOR, Caller, TestMesh, fields};
 
 const OLD_PASSWORD: &str = "password123";
 const PASSWORD: &str = "a longer pass phrase";
 
 #[tokio::test]
 async fn what_is_no_service_account_is_refused_field_by_field() {
-    let world = World::untouched().await;
+    let world = TestMesh::untouched().await;
     let admin = world.sign_in(ADMIN).await;
     let good = json!({"name": "a", "role": "BILLING"});
     for (field, odd) in [
@@ -51,7 +51,7 @@ async fn what_is_no_service_account_is_refused_field_by_field() {
 
 #[tokio::test]
 async fn an_account_takes_ten_failures_and_a_flood_does_not_lock_its_user_out() {
-    let world = World::start_with(&[("MEDISYNC_AUTH__RATE_LIMIT__ACCOUNT", "10/600s")]).await;
+    let world = TestMesh::start_with(&[("MEDISYNC_AUTH__RATE_LIMIT__ACCOUNT", "10/600s")]).await;
     let home = from(&world, [127, 0, 0, 1]);
     home.log_in(ADMIN, OLD_PASSWORD).await.expect(StatusCode::OK);
     // The first one came from a place that was new then, and cost nothing: it was right.
@@ -83,7 +83,7 @@ async fn an_account_takes_ten_failures_and_a_flood_does_not_lock_its_user_out() 
 }
 
 /// Nobody, at this address.
-fn from(world: &World, address: [u8; 4]) -> Caller {
+fn from(world: &TestMesh, address: [u8; 4]) -> Caller {
     let client = Client::builder().local_address(Some(address.into())).tls_certs_only([]);
     Caller { client: client.build().unwrap(), ..world.anybody() }
 }

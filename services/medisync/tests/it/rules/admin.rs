@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     heavy,
-    world::{RECEPTIONIST, World, a_patient, until},
+    test_mesh::{RECEPTIONIST, TestMesh, a_patient, until},
 };
 
 /// A phone.
@@ -37,7 +37,7 @@ fn browse(url: &str, more: &[&str]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_draws_curves_in_a_browser() {
     let _turn = heavy::turn().await;
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let asking = tokio::spawn(async move {
         loop {
@@ -81,7 +81,7 @@ async fn the_page_draws_curves_in_a_browser() {
 
 #[tokio::test]
 async fn the_page_loads_nothing_from_elsewhere() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let admin = world.admin_of("gateway");
     let page = admin.get("/").await;
     let policy = page.headers["content-security-policy"].to_str().unwrap();
@@ -95,7 +95,7 @@ async fn the_page_loads_nothing_from_elsewhere() {
 
 #[tokio::test]
 async fn what_is_logged_can_be_changed_while_it_runs() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let admin = world.admin_of("patient");
     let client = Client::builder().tls_certs_only([]).build().unwrap();
     let url = format!("{}/log-level", admin.base);
@@ -125,7 +125,7 @@ async fn what_is_logged_can_be_changed_while_it_runs() {
 
 #[tokio::test]
 async fn a_page_that_has_its_name_lead_here_reads_and_changes_nothing() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let admin = world.admin_of("patient");
     let client = Client::builder().tls_certs_only([]).build().unwrap();
     let evil = ("host", "evil.example:4090");
@@ -143,7 +143,7 @@ async fn a_page_that_has_its_name_lead_here_reads_and_changes_nothing() {
 
 #[tokio::test]
 async fn whoever_turns_the_log_off_is_in_it_and_no_filter_makes_it_tell_tokens_and_people() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let client = Client::builder().tls_certs_only([]).build().unwrap();
     let admins: BTreeSet<_> =
         ["gateway", "auth", "patient"].map(|part| world.admin_of(part).base).into();
@@ -192,7 +192,7 @@ async fn whoever_turns_the_log_off_is_in_it_and_no_filter_makes_it_tell_tokens_a
 
 #[tokio::test]
 async fn whoever_holds_connections_of_the_admin_listener_keeps_nobody_out() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let admin = world.admin_of("gateway");
     let address = admin.base.split_once("://").unwrap().1.to_owned();
     let mut held = Vec::new();

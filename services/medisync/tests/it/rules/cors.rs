@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 
-use crate::world::{ADMIN, Answer, World};
+use crate::test_mesh::{ADMIN, Answer, TestMesh};
 
 const APP: &str = "https://app.example.org";
 const LIST: (&str, &str) = ("MEDISYNC_GATEWAY__CORS_ORIGINS", "https://app.example.org");
@@ -14,7 +14,7 @@ fn allowed(answer: &Answer) -> Option<&str> {
 #[tokio::test]
 async fn a_listed_page_may_use_the_api_and_no_other() {
     let limits = ("MEDISYNC_GATEWAY__RATE_LIMIT__LOGIN", "3/600s");
-    let world = World::start_with(&[LIST, limits]).await;
+    let world = TestMesh::start_with(&[LIST, limits]).await;
     let admin = world.sign_in(ADMIN).await;
     let nobody = world.anybody();
     let path = "/api/patients/123e4567-e89b-12d3-a456-426614174000";

@@ -4,13 +4,13 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::{
+    test_mesh::{ADMIN, BILLING, CLINICIAN, TestMesh, fields},
     waiting::until,
-    world::{ADMIN, BILLING, CLINICIAN, World, fields},
 };
 
 #[tokio::test]
 async fn every_field_of_a_body_that_is_wrong_is_told() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let admin = world.sign_in(ADMIN).await;
     for (path, body, wrong) in [
         (
@@ -54,7 +54,7 @@ async fn every_field_of_a_body_that_is_wrong_is_told() {
 
 #[tokio::test]
 async fn every_parameter_of_a_query_that_is_wrong_is_told() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let (admin, clerk) = (world.sign_in(ADMIN).await, world.sign_in(BILLING).await);
     for (path, wrong) in [
         ("/api/users?size=0&foo=1&cursor=x", &["size", "cursor", "foo"][..]),
@@ -83,7 +83,7 @@ async fn every_parameter_of_a_query_that_is_wrong_is_told() {
 
 #[tokio::test]
 async fn a_search_of_the_trail_that_can_find_nothing_is_refused() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let admin = world.sign_in(ADMIN).await;
     let me = admin.get("/auth/me").await.json()["id"].as_str().unwrap().to_owned();
     for (filter, field) in [

@@ -11,7 +11,7 @@ use crate::{
     key_server::{KeyServer, answer},
     processes::free_port,
     sessions::{now_s, refused_everywhere},
-    world::{ADMIN, World, until},
+    test_mesh::{ADMIN, TestMesh, until},
 };
 
 const WARD: &str = "https://id.example/realms/ward";
@@ -20,7 +20,7 @@ const VARIABLE: &str = "MEDISYNC_TOKENS__ISSUERS";
 
 /// A mesh that trusts two others: one by RS256 with roles deep in its tokens, one by EdDSA.
 struct Trusting {
-    world: World,
+    world: TestMesh,
     ward: Issuer,
     lab: Issuer,
     ward_keys: KeyServer,
@@ -41,7 +41,7 @@ impl Trusting {
             trusted(WARD, &ward_keys, folder.path(), "realm_access.roles"),
             trusted(LAB, &lab_keys, folder.path(), "role"),
         ]);
-        let world = World::start_with(&[(VARIABLE, &issuers.to_string())]).await;
+        let world = TestMesh::start_with(&[(VARIABLE, &issuers.to_string())]).await;
         Self { world, ward, lab, ward_keys, _lab_keys: lab_keys, _folder: folder }
     }
 
@@ -198,7 +198,7 @@ async fn an_issuer_that_is_away_keeps_nobody_else_out() {
     let keys = KeyServer::start(port, key_set(&[&signer])).await;
     let issuers = json!([trusted(LAB, &keys, folder.path(), "role")]);
     drop(keys);
-    let world = World::start_with(&[(VARIABLE, &issuers.to_string())]).await;
+    let world = TestMesh::start_with(&[(VARIABLE, &issuers.to_string())]).await;
     let nurse = world.anybody().with(&signer.token(&of_lab("CLINICIAN")));
     nurse.get("/api/patients").await.refused(503, "unavailable");
     let ours = world.sign_in(ADMIN).await;

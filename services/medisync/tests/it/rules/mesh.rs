@@ -8,13 +8,13 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use crate::{
     certs::{Authority, HTTP_2_PREFACE, Identity, client, handshake, taken},
     grpc::{CREATE, SERVING, a_patient_id, grpc, health},
+    test_mesh::{ADMIN, TestMesh, until},
     wire,
-    world::{ADMIN, World, until},
 };
 
 #[tokio::test]
 async fn billings_grpc_port_speaks_http_2_by_tls_1_3_and_nothing_else() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let url = world.url("billing gRPC");
     assert_eq!(wire::said(url, HTTP_2_PREFACE).await, b"");
     assert_eq!(wire::said(url, b"POST / HTTP/1.1\r\nhost: x\r\n\r\n").await, b"");
@@ -34,7 +34,7 @@ async fn billings_grpc_port_speaks_http_2_by_tls_1_3_and_nothing_else() {
 #[tokio::test]
 async fn grpc_tells_its_health_and_its_services_and_honours_deadlines() {
     let patient = a_patient_id();
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let caller = client(&world, Some(&Identity::of(&world, "patient")));
     const SERVICE: &[u8] = b"medisync.billing.v1.BillingService";
     let named = [&[0x0a, u8::try_from(SERVICE.len()).unwrap()], SERVICE].concat();
@@ -74,7 +74,7 @@ async fn grpc_tells_its_health_and_its_services_and_honours_deadlines() {
 
 #[tokio::test]
 async fn when_permissive_tls_without_a_certificate_needs_a_token() {
-    let world = World::permissive().await;
+    let world = TestMesh::permissive().await;
     let token = world.sign_in(ADMIN).await.token.unwrap();
     let anonymous = client(&world, None);
     for (part, path) in [

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use crate::{
     heavy,
-    world::{ADMIN, World},
+    test_mesh::{ADMIN, TestMesh},
 };
 
 #[tokio::test]
 async fn ten_thousand_paths_that_nobody_has_add_no_series() {
     let _turn = heavy::turn().await;
     const PATHS: u32 = 10_000;
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let admin = world.sign_in(ADMIN).await;
     // Of what requests count: events of the demo data may still be on their way.
     let counted = |line: &&str| line.starts_with("gateway_") || line.starts_with("http_server_");
@@ -36,7 +36,7 @@ fn uuid(n: u32) -> String {
 
 #[tokio::test]
 async fn what_clients_invent_adds_no_series() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let admin = world.sign_in(ADMIN).await;
     let bases = ["gateway", "auth", "patient", "billing", "analytics", "notification"];
     let callers = bases.map(|part| world.at(part).with(admin.token.as_ref().unwrap()));

@@ -3,11 +3,11 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::world::{RECEPTIONIST, World, a_patient, fields};
+use crate::test_mesh::{RECEPTIONIST, TestMesh, a_patient, fields};
 
 #[tokio::test]
 async fn every_wrong_field_is_named_and_nothing_is_done() {
-    let world = World::untouched().await;
+    let world = TestMesh::untouched().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let body = json!({"name": " ", "email": "x", "dateOfBirth": "2999-01-01"});
     let problem = clerk.post("/api/patients", &body).await.refused(400, "invalid");
@@ -37,7 +37,7 @@ async fn every_wrong_field_is_named_and_nothing_is_done() {
 
 #[tokio::test]
 async fn questions_that_make_no_sense_are_refused() {
-    let world = World::untouched().await;
+    let world = TestMesh::untouched().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     for query in
         ["size=0", "size=201", "size=abc", "size=-1", "sort=x", "order=up", "cursor=x", "x=1"]
@@ -53,7 +53,7 @@ async fn questions_that_make_no_sense_are_refused() {
 
 #[tokio::test]
 async fn a_page_is_never_longer_than_allowed() {
-    let world = World::untouched().await;
+    let world = TestMesh::untouched().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     for size in ["0", "-1", "201", "1000000000", "1e9", "abc", "", "99999999999999999999", "1.5"] {
         let answer = clerk.get(&format!("/api/patients?size={size}")).await;

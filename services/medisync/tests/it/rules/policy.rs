@@ -12,7 +12,7 @@ use shared_middleware::clock::Ids;
 use crate::{
     certificate_forms::{Expected, Shown, forms},
     certs::{Identity, client},
-    world::{ADMIN, AUDITOR, Answer, BILLING, CLINICIAN, Caller, RECEPTIONIST, World},
+    test_mesh::{ADMIN, AUDITOR, Answer, BILLING, CLINICIAN, Caller, RECEPTIONIST, TestMesh},
 };
 
 /// A route: method and path at the gateway; who may (`-` is a caller without a token, then the
@@ -96,7 +96,7 @@ fn every_route_of_the_gateway_has_its_line_and_every_line_its_route() {
 
 #[tokio::test]
 async fn at_the_gateway_each_role_may_do_what_its_line_says() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let callers = callers(&world).await;
     for (method, path, allowed, _) in LINES {
         for (who, caller) in &callers {
@@ -113,7 +113,7 @@ async fn at_the_gateway_each_role_may_do_what_its_line_says() {
 
 #[tokio::test]
 async fn at_a_services_own_port_the_token_decides_as_well() {
-    let world = World::permissive().await;
+    let world = TestMesh::permissive().await;
     let callers = callers(&world).await;
     let says_so = [
         ("x-user-id", "123e4567-e89b-12d3-a456-426614174000"),
@@ -146,7 +146,7 @@ async fn at_a_services_own_port_the_token_decides_as_well() {
 
 #[tokio::test]
 async fn whether_a_service_is_ready_is_told_to_whoever_asks_it_and_to_no_client() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let callers = callers(&world).await;
     for part in PARTS.into_iter().filter(|part| *part != "gateway") {
         for name in PARTS {
@@ -181,7 +181,7 @@ async fn whether_a_service_is_ready_is_told_to_whoever_asks_it_and_to_no_client(
 
 #[tokio::test]
 async fn over_rest_a_part_is_called_by_the_gateway_alone() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let token = world.sign_in(ADMIN).await.token.unwrap();
     for name in PARTS {
         let client = client(&world, Some(&Identity::of(&world, name)));
@@ -204,7 +204,7 @@ async fn over_rest_a_part_is_called_by_the_gateway_alone() {
 
 #[tokio::test]
 async fn over_rest_nobody_passes_for_the_gateway() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let token = world.sign_in(ADMIN).await.token.unwrap();
     let routes = [
         ("auth", "/users"),
@@ -234,7 +234,7 @@ async fn over_rest_nobody_passes_for_the_gateway() {
 
 #[tokio::test]
 async fn over_grpc_billing_is_called_by_the_patient_service_alone() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     for name in PARTS {
         let client = client(&world, Some(&Identity::of(&world, name)));
         for rpc in RPCS {
@@ -264,7 +264,7 @@ async fn over_grpc_billing_is_called_by_the_patient_service_alone() {
 
 /// Nobody, one user of each role, and one service account of each that such may have: it may do
 /// what the role may, no more and no less.
-async fn callers(world: &World) -> Vec<(char, Caller)> {
+async fn callers(world: &TestMesh) -> Vec<(char, Caller)> {
     let mut callers = vec![('-', world.anybody())];
     for (letter, email) in ROLES {
         callers.push((letter, world.sign_in(email).await));
@@ -313,7 +313,7 @@ fn decided(answer: Answer, allowed: bool, who: char, what: &str) {
 }
 
 /// Calls with an empty message; what a call that is refused tells in its headers.
-async fn grpc_status(world: &World, client: &Client, rpc: &str) -> Option<String> {
+async fn grpc_status(world: &TestMesh, client: &Client, rpc: &str) -> Option<String> {
     let request = client
         .post(format!("{}{rpc}", world.url("billing gRPC")))
         .header("content-type", "application/grpc")

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use reqwest::StatusCode;
 
-use crate::world::{ADMIN, AUDITOR, BILLING, CLINICIAN, RECEPTIONIST, World};
+use crate::test_mesh::{ADMIN, AUDITOR, BILLING, CLINICIAN, RECEPTIONIST, TestMesh};
 
 const LIMITS: [(&str, &str); 2] = [
     ("MEDISYNC_GATEWAY__RATE_LIMIT__LOGIN", "10/600s"),
@@ -12,7 +12,7 @@ const LIMITS: [(&str, &str); 2] = [
 
 #[tokio::test]
 async fn right_sign_ins_from_one_address_are_not_limited_and_wrong_ones_are() {
-    let world = World::start_with(&LIMITS).await;
+    let world = TestMesh::start_with(&LIMITS).await;
     let nobody = world.anybody();
     // At once and one after the other; the same account again and again.
     let ward = [ADMIN, CLINICIAN, RECEPTIONIST, BILLING, AUDITOR];
@@ -36,7 +36,7 @@ async fn right_sign_ins_from_one_address_are_not_limited_and_wrong_ones_are() {
 
 #[tokio::test]
 async fn many_guesses_at_once_are_no_more_than_one_after_the_other() {
-    let world = World::start_with(&LIMITS).await;
+    let world = TestMesh::start_with(&LIMITS).await;
     let nobody = world.anybody();
     let emails: Vec<_> = (0..40).map(|n| format!("nobody.{n}@test.com")).collect();
     let guesses = emails.iter().map(|email| nobody.log_in(email, "a wrong password"));

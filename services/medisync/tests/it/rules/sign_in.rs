@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{
     heavy,
     sessions::part,
-    world::{ADMIN, AUDITOR, BILLING, CLINICIAN, RECEPTIONIST, World},
+    test_mesh::{ADMIN, AUDITOR, BILLING, CLINICIAN, RECEPTIONIST, TestMesh},
 };
 
 /// Somebody who was shut out.
@@ -21,7 +21,7 @@ const PASSWORD: &str = "password123";
 
 #[tokio::test]
 async fn a_sign_in_gives_a_token_that_names_its_user() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let jwks = world.anybody().get("/auth/.well-known/jwks.json").await.expect(StatusCode::OK);
     let keys = jwks.list("keys");
     for key in &keys {
@@ -66,7 +66,7 @@ async fn a_sign_in_gives_a_token_that_names_its_user() {
 #[tokio::test]
 async fn a_failed_sign_in_does_not_tell_why() {
     let _turn = heavy::turn().await;
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let admin = world.sign_in(ADMIN).await;
     let user = json!({"email": DISABLED, "password": THEIR_PASSWORD, "role": "BILLING"});
     let made = admin.post("/api/users", &user).await.expect(StatusCode::CREATED);

@@ -12,13 +12,13 @@ use crate::{
     heavy,
     issuer::{self, Issuer, base64},
     sessions::{now_s, refused_everywhere},
-    world::{ADMIN, CLINICIAN, World, until},
+    test_mesh::{ADMIN, CLINICIAN, TestMesh, until},
 };
 
 /// A mesh that trusts somebody else's key, by a file.
 struct Foreign {
     issuer: Issuer,
-    world: World,
+    world: TestMesh,
     folder: TempDir,
 }
 
@@ -55,7 +55,7 @@ async fn no_forged_token_is_taken() {
 
 #[tokio::test]
 async fn no_bit_of_a_token_may_be_another() {
-    let world = World::untouched().await;
+    let world = TestMesh::untouched().await;
     let token = world.sign_in(ADMIN).await.token.unwrap();
     let decode = |part: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part);
     let parts: Vec<_> = token.split('.').map(|part| decode(part).unwrap()).collect();
@@ -134,7 +134,7 @@ impl Foreign {
         let path = folder.path().join("jwks.json");
         fs::write(&path, json!({"keys": [issuer.jwk()]}).to_string()).unwrap();
         let source = format!("file:{}", path.display());
-        let world = World::start_with(&[("MEDISYNC_GATEWAY__JWKS", &source)]).await;
+        let world = TestMesh::start_with(&[("MEDISYNC_GATEWAY__JWKS", &source)]).await;
         Self { issuer, world, folder }
     }
 

@@ -2,7 +2,7 @@
 
 use tokio::net::TcpListener;
 
-use crate::world::{RECEPTIONIST, World, a_patient, until};
+use crate::test_mesh::{RECEPTIONIST, TestMesh, a_patient, until};
 
 #[tokio::test]
 async fn a_collector_that_is_away_is_missed_by_nobody() {
@@ -11,7 +11,7 @@ async fn a_collector_that_is_away_is_missed_by_nobody() {
     let url = format!("http://{gone}");
     let environment =
         [("MEDISYNC_TRACES__OTLP_ENDPOINT", url.as_str()), ("MEDISYNC_TRACES__SAMPLE_SHARE", "1")];
-    let mut world = World::start_with(&environment).await;
+    let mut world = TestMesh::start_with(&environment).await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     clerk.register(&a_patient()).await;
     until("spans are counted as lost", || async {
@@ -27,7 +27,7 @@ async fn a_collector_that_is_away_is_missed_by_nobody() {
 
 #[tokio::test]
 async fn without_a_collector_no_trace_is_kept_and_each_is_named_all_the_same() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let nothing = clerk.get("/api/patients/00000000-0000-4000-8000-000000000000").await;
     let id = nothing.json()["traceId"].as_str().unwrap().to_owned();

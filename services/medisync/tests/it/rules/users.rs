@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::world::{ADMIN, AUDITOR, Caller, World, fields};
+use crate::test_mesh::{ADMIN, AUDITOR, Caller, TestMesh, fields};
 
 const PASSWORD: &str = "a longer pass phrase";
 
 #[tokio::test]
 async fn what_is_no_user_is_refused_field_by_field() {
-    let world = World::untouched().await;
+    let world = TestMesh::untouched().await;
     let admin = world.sign_in(ADMIN).await;
     let problem = admin.post("/api/users", &json!({})).await.refused(400, "invalid");
     let named: BTreeSet<_> = fields(&problem).into_iter().collect();

@@ -9,13 +9,13 @@ use crate::{
     certificate_forms::{Expected, forms},
     certs::{client, handshake, taken},
     grpc::{CREATE, a_patient_id, grpc},
-    world::{ADMIN, World, until},
+    test_mesh::{ADMIN, TestMesh, until},
 };
 
 #[tokio::test]
 async fn over_grpc_billing_opens_an_account_for_the_right_certificate_alone() {
     let patient = a_patient_id();
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let opening = CreateBillingAccountRequest {
         patient_id: patient.clone(),
         name: "Test Person".to_owned(),
@@ -42,7 +42,7 @@ async fn over_grpc_billing_opens_an_account_for_the_right_certificate_alone() {
 
 #[tokio::test]
 async fn over_rest_when_strict_a_part_answers_the_right_certificate_alone() {
-    let world = World::start_with(&[("MEDISYNC_MESH__MTLS", "strict")]).await;
+    let world = TestMesh::start_with(&[("MEDISYNC_MESH__MTLS", "strict")]).await;
     let token = world.sign_in(ADMIN).await.token.unwrap();
     let denied = forms(&world, "gateway", Expected::Denied);
     for shown in &denied {
@@ -60,7 +60,7 @@ async fn over_rest_when_strict_a_part_answers_the_right_certificate_alone() {
 }
 
 /// Nobody is let in who is no part of this mesh. What was revoked a moment ago is heard of soon.
-async fn refuses(world: &World, port: &str, part: &str) {
+async fn refuses(world: &TestMesh, port: &str, part: &str) {
     let refused = forms(world, part, Expected::Refused);
     for shown in &refused {
         let (url, identity) = (world.url(port), shown.identity.as_ref());
@@ -82,7 +82,7 @@ async fn refuses(world: &World, port: &str, part: &str) {
     .await;
 }
 
-async fn are_counted(world: &World, service: &str, denied: usize) {
+async fn are_counted(world: &TestMesh, service: &str, denied: usize) {
     let series =
         format!("mesh_peer_denied_total{{peer=\"stranger\",service=\"{service}\"}} {denied}\n");
     assert!(world.metrics().await.contains(&series), "{series}");

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     sessions::cut_off,
-    world::{ADMIN, Answer, BILLING, Caller, World, fields},
+    test_mesh::{ADMIN, Answer, BILLING, Caller, TestMesh, fields},
 };
 
 /// Somebody whose password may change.
@@ -15,7 +15,7 @@ const PASSWORD: &str = "a longer pass phrase";
 
 #[tokio::test]
 async fn a_service_account_works_from_its_creation_to_its_end() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let admin = world.sign_in(ADMIN).await;
     let new = json!({"name": "laboratory link", "role": "CLINICIAN", "expiresInDays": 30});
     let made = admin.post("/api/service-accounts", &new).await.expect(StatusCode::CREATED).json();
@@ -50,7 +50,7 @@ async fn a_service_account_works_from_its_creation_to_its_end() {
 
 #[tokio::test]
 async fn a_user_changes_the_own_password_and_is_signed_out_everywhere() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let admin = world.sign_in(ADMIN).await;
     let user = json!({"email": USER, "password": OLD_PASSWORD, "role": "CLINICIAN"});
     admin.post("/api/users", &user).await.expect(StatusCode::CREATED);
@@ -79,12 +79,12 @@ async fn a_user_changes_the_own_password_and_is_signed_out_everywhere() {
     world.sign_in(BILLING).await;
 }
 
-async fn signed_in(world: &World) -> Caller {
+async fn signed_in(world: &TestMesh) -> Caller {
     let answer = world.anybody().log_in(USER, OLD_PASSWORD).await.expect(StatusCode::OK);
     world.anybody().with(answer.json()["token"].as_str().unwrap())
 }
 
-async fn by_key(world: &World, key: &str) -> Caller {
+async fn by_key(world: &TestMesh, key: &str) -> Caller {
     let answer = world.anybody().post("/auth/token", &json!({"apiKey": key})).await;
     let token = answer.expect(StatusCode::OK).json();
     assert!(token.get("refreshToken").is_none());

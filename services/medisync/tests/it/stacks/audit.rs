@@ -1,11 +1,13 @@
-//! The audit trail: who did what to which record, and that nobody can change what it says.
+//! The audit log: who did what to which record, and that nobody can change what it says.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
     certs::{self, Authority},
-    world::{ADMIN, AUDITOR, BILLING, CLINICIAN, Caller, RECEPTIONIST, World, a_patient, until},
+    test_mesh::{
+        ADMIN, AUDITOR, BILLING, CLINICIAN, Caller, RECEPTIONIST, TestMesh, a_patient, until,
+    },
 };
 
 /// Entries that a search finds, oldest first; other searches only when they are asked for.
@@ -39,7 +41,7 @@ fn told<'e>(entries: &'e [Value], field: &str) -> Vec<&'e str> {
 
 #[tokio::test]
 async fn whatever_becomes_of_a_patient_is_found_under_the_patient() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let (admin, clinician) = (world.sign_in(ADMIN).await, world.sign_in(CLINICIAN).await);
     let (billing, auditor) = (world.sign_in(BILLING).await, world.sign_in(AUDITOR).await);
     let person = a_patient();
@@ -100,7 +102,7 @@ async fn whatever_becomes_of_a_patient_is_found_under_the_patient() {
 
 #[tokio::test]
 async fn sign_ins_and_users_leave_their_trace_and_unknown_callers_do_not() {
-    let world = World::start_with(&[("MEDISYNC_AUTH__REFRESH_REUSE_SECONDS", "0")]).await;
+    let world = TestMesh::start_with(&[("MEDISYNC_AUTH__REFRESH_REUSE_SECONDS", "0")]).await;
     let (admin, auditor) = (world.sign_in(ADMIN).await, world.sign_in(AUDITOR).await);
     let body = json!({"email": "aud@test.com", "password": "a longer phrase", "role": "BILLING"});
     let user = admin.post("/api/users", &body).await.expect(StatusCode::CREATED).json();
@@ -125,7 +127,7 @@ async fn sign_ins_and_users_leave_their_trace_and_unknown_callers_do_not() {
     // The demo's users were made by nobody who asked.
     assert_eq!(made[0]["user"], "system");
 
-    // Anybody could fill the trail: who shows no valid token leaves none.
+    // Anybody could fill the audit log: who shows no valid token leaves none.
     world.anybody().get("/api/patients").await.refused(401, "unauthenticated");
     world.anybody().with("x.y.z").get("/api/patients").await.refused(401, "unauthenticated");
     world.anybody().log_in("nobody@test.com", "wrong").await.refused(401, "unauthenticated");
@@ -151,7 +153,7 @@ async fn sign_ins_and_users_leave_their_trace_and_unknown_callers_do_not() {
 
 #[tokio::test]
 async fn what_was_changed_about_a_user_is_told_and_to_which_role() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let (admin, auditor) = (world.sign_in(ADMIN).await, world.sign_in(AUDITOR).await);
     let body = json!({"email": "new@test.com", "password": "a longer phrase", "role": "BILLING"});
     let user = admin.post("/api/users", &body).await.expect(StatusCode::CREATED).json();
@@ -183,7 +185,7 @@ async fn what_was_changed_about_a_user_is_told_and_to_which_role() {
 
 #[tokio::test]
 async fn whoever_changes_what_is_logged_is_recorded() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let auditor = world.sign_in(AUDITOR).await;
     for part in ["gateway", "patient"] {
         let admin = world.admin_of(part);
@@ -199,7 +201,7 @@ async fn whoever_changes_what_is_logged_is_recorded() {
 
 #[tokio::test]
 async fn a_part_that_calls_what_it_may_not_is_recorded() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let auditor = world.sign_in(AUDITOR).await;
     let analytics = certs::Identity::of(&world, "analytics");
     let stranger = Authority::of(&world).issue("x", &["spiffe://medisync/patient2"], |_| {});
@@ -214,7 +216,7 @@ async fn a_part_that_calls_what_it_may_not_is_recorded() {
 
 #[tokio::test]
 async fn the_trail_is_read_by_those_who_may_page_by_page() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let auditor = world.sign_in(AUDITOR).await;
     for email in [CLINICIAN, RECEPTIONIST, BILLING] {
         world.sign_in(email).await.get("/api/audit").await.refused(403, "forbidden");

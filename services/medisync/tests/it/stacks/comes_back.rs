@@ -1,10 +1,10 @@
 //! One part that is killed while the others go on, and is started again.
 
-use crate::world::{RECEPTIONIST, World, a_patient, until};
+use crate::test_mesh::{RECEPTIONIST, TestMesh, a_patient, until};
 
 #[tokio::test]
 async fn billing_that_is_killed_is_missed_by_nobody_who_registers() {
-    let mut world = World::of_parts().await;
+    let mut world = TestMesh::of_parts().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let before = clerk.register(&a_patient()).await;
     world.kill("billing");
@@ -29,7 +29,7 @@ async fn billing_that_is_killed_is_missed_by_nobody_who_registers() {
 
 #[tokio::test]
 async fn a_patient_service_that_is_killed_loses_nothing_that_it_acknowledged() {
-    let mut world = World::of_parts().await;
+    let mut world = TestMesh::of_parts().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let id = clerk.register(&a_patient()).await;
     let path = format!("/api/patients/{id}");

@@ -15,7 +15,7 @@ use tokio::{sync::Notify, task::JoinHandle};
 
 use crate::{
     heavy,
-    world::{ADMIN, Caller, World, a_patient, files, until},
+    test_mesh::{ADMIN, Caller, TestMesh, a_patient, files, until},
 };
 
 const ROUNDS: usize = 10;
@@ -60,7 +60,7 @@ fn random(below: usize) -> usize {
 #[tokio::test]
 async fn whatever_moment_it_is_killed_at_everything_acknowledged_is_there_once() {
     let _turn = heavy::turn().await;
-    let mut world = World::start().await;
+    let mut world = TestMesh::start().await;
     let mut acknowledged = BTreeMap::new();
     for _ in 0..ROUNDS {
         let kill_after = 1 + random(ACKNOWLEDGED_MAX);
@@ -82,7 +82,7 @@ async fn whatever_moment_it_is_killed_at_everything_acknowledged_is_there_once()
 }
 
 /// Every patient that is there, acknowledged or not, has all that belongs to it, once.
-pub(crate) async fn check(world: &World, acknowledged: &BTreeMap<String, Value>) {
+pub(crate) async fn check(world: &TestMesh, acknowledged: &BTreeMap<String, Value>) {
     let admin = world.sign_in(ADMIN).await;
     for (id, told) in acknowledged {
         let kept = admin.get(&format!("/api/patients/{id}")).await.expect(StatusCode::OK).json();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     caller::Caller,
-    world::{ADMIN, World, a_patient, until},
+    test_mesh::{ADMIN, TestMesh, a_patient, until},
 };
 
 const DEMO: &str = "MEDISYNC_DEMO";
@@ -14,12 +14,12 @@ const DEMO_PATIENT: &str = "123e4567-e89b-12d3-a456-426614174000";
 const REAL: &str = "head.nurse@example.com";
 const PASSWORD: &str = "violet tram 19 umbrella";
 
-async fn warnings(world: &World) -> String {
+async fn warnings(world: &TestMesh) -> String {
     let verbose = world.admin_of("auth").get("/readyz?verbose").await;
     verbose.expect(StatusCode::OK).json()["warnings"].to_string()
 }
 
-async fn real_admin(world: &World) -> Caller {
+async fn real_admin(world: &TestMesh) -> Caller {
     let answer = world.anybody().log_in(REAL, PASSWORD).await.expect(StatusCode::OK);
     world.anybody().with(answer.json()["token"].as_str().unwrap())
 }
@@ -30,7 +30,7 @@ async fn listed(caller: &Caller, path: &str, name: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn with_the_demo_off_nobody_of_it_signs_in_or_is_served_and_one_command_takes_it_out() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let before = world.anybody().log_in(ADMIN, "password123").await.expect(StatusCode::OK).json();
     world.command(&["user", "add", REAL, "--role", "ADMIN"], PASSWORD);
     let patient = real_admin(&world).await.register(&a_patient()).await;

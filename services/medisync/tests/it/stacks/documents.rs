@@ -7,7 +7,7 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use crate::world::World;
+use crate::test_mesh::TestMesh;
 
 /// What the tour's lines are written for.
 const PUBLIC: &str = "http://localhost:4004";
@@ -68,7 +68,7 @@ impl Shell {
 
 #[tokio::test]
 async fn the_tour_gives_what_the_readme_shows() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     let blocks = tour(&readme);

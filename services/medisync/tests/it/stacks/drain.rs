@@ -8,13 +8,13 @@ use std::{
     time::Duration,
 };
 
-use crate::world::{ADMIN, World, a_patient, until};
+use crate::test_mesh::{ADMIN, TestMesh, a_patient, until};
 
 const IN_FLIGHT: usize = 50;
 
 #[tokio::test]
 async fn when_it_is_told_to_stop_requests_in_flight_are_answered() {
-    let mut world = World::start().await;
+    let mut world = TestMesh::start().await;
     let clerk = world.sign_in(ADMIN).await;
     let token = clerk.token.clone().unwrap();
     let address = world.url("gateway").trim_start_matches("http://").to_owned();
@@ -73,7 +73,7 @@ fn in_halves(address: &str, token: &str, sent: &Barrier, told: &Barrier) -> Stri
 
 #[tokio::test]
 async fn a_request_that_never_ends_does_not_keep_the_process() {
-    let mut world = World::start_with(&[
+    let mut world = TestMesh::start_with(&[
         ("MEDISYNC_DRAIN_SECONDS", "1"),
         ("MEDISYNC_MESH__MTLS", "permissive"),
     ])
@@ -97,7 +97,7 @@ async fn a_request_that_never_ends_does_not_keep_the_process() {
 
 #[tokio::test]
 async fn an_idle_mesh_stops_and_starts_again_with_all_that_it_had() {
-    let mut world = World::start().await;
+    let mut world = TestMesh::start().await;
     let clerk = world.sign_in(ADMIN).await;
     let id = clerk.register(&a_patient()).await;
     let token = clerk.token.clone();
@@ -106,6 +106,6 @@ async fn an_idle_mesh_stops_and_starts_again_with_all_that_it_had() {
 
     let again = world.crash_and_restart();
     // The signing key is the same, so the token is still good.
-    let clerk = crate::world::Caller { token, ..again.anybody() };
+    let clerk = crate::test_mesh::Caller { token, ..again.anybody() };
     assert_eq!(clerk.get(&format!("/api/patients/{id}")).await.status, 200);
 }

@@ -14,8 +14,8 @@ use serde_json::Value;
 use shared_middleware::clock::Clock;
 
 use crate::{
-    meanwhile::Meanwhile,
-    world::{ADMIN, RECEPTIONIST, World, a_patient, until},
+    background_load::Meanwhile,
+    test_mesh::{ADMIN, RECEPTIONIST, TestMesh, a_patient, until},
 };
 
 /// A command that runs until it is asked to end, and what it prints.
@@ -27,14 +27,14 @@ struct Running {
 // === impl Running ===
 
 impl Running {
-    fn start(world: &World, arguments: &[&str]) -> Self {
+    fn start(world: &TestMesh, arguments: &[&str]) -> Self {
         let mut child = world.command_line(arguments).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }
     }
 
     /// Its first line, while patients are registered.
-    async fn first_line(mut self, world: &World) -> (Self, String) {
+    async fn first_line(mut self, world: &TestMesh) -> (Self, String) {
         let clerk = world.sign_in(RECEPTIONIST).await;
         let registering = Meanwhile::repeat(move || {
             let clerk = clerk.clone();
@@ -61,12 +61,12 @@ fn objects(printed: &str) -> Vec<Value> {
     printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn run(world: &World, arguments: &[&str]) -> Output {
+fn run(world: &TestMesh, arguments: &[&str]) -> Output {
     world.command_line(arguments).output().unwrap()
 }
 
 /// Somebody else publishes what is no event of ours.
-async fn publish_poison(world: &World) {
+async fn publish_poison(world: &TestMesh) {
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let headers = vec![header(EVENT_ID, "not-ours-1"), header(EVENT_TYPE, "PATIENT_CREATED")];
     let record = Record { key: "Jane Roe".to_owned(), headers, payload: b"\xffJane Roe".to_vec() };
@@ -74,7 +74,7 @@ async fn publish_poison(world: &World) {
 }
 
 /// The mesh's event log, as any other program would open it.
-pub(crate) async fn log_of(world: &World) -> Box<dyn EventLog> {
+pub(crate) async fn log_of(world: &TestMesh) -> Box<dyn EventLog> {
     let Some(url) = world.variable("MEDISYNC_EVENTS__LOG") else {
         let path = world.data().join("events.db");
         return Box::new(EmbeddedLog::open(&path, Clock::system()).await.unwrap());
@@ -92,13 +92,13 @@ fn sorted(text: &str) -> Vec<&str> {
     lines
 }
 
-fn dead_letters(world: &World) -> Vec<Value> {
+fn dead_letters(world: &TestMesh) -> Vec<Value> {
     objects(&world.command(&["events", "dead-letters", "list", "--output", "json"], ""))
 }
 
 #[tokio::test]
 async fn events_are_told_from_the_beginning_and_name_nobody_unasked() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let patient = a_patient();
     let id = clerk.register(&patient).await;
@@ -127,7 +127,7 @@ async fn events_are_told_from_the_beginning_and_name_nobody_unasked() {
 
 #[tokio::test]
 async fn events_are_told_as_they_come_until_nobody_listens() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let tail = Running::start(&world, &["events", "tail"]);
     let (tail, line) = tail.first_line(&world).await;
     assert!(line.contains("PATIENT_CREATED"), "{line}");
@@ -147,7 +147,7 @@ async fn events_are_told_as_they_come_until_nobody_listens() {
 
 #[tokio::test]
 async fn what_no_group_can_handle_is_shown_and_kept_until_it_is_dropped() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     world.drain().await;
     assert!(dead_letters(&world).is_empty());
     publish_poison(&world).await;
@@ -195,7 +195,7 @@ async fn what_no_group_can_handle_is_shown_and_kept_until_it_is_dropped() {
 
 #[tokio::test]
 async fn a_replay_beside_a_running_mesh_loses_nothing_and_counts_nothing_twice() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let admin = world.sign_in(ADMIN).await;
     let registered = Arc::new(AtomicU32::new(0));
     let registering = Meanwhile::repeat({

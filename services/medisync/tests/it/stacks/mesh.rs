@@ -14,18 +14,18 @@ use tonic::{
 };
 
 use crate::{
+    background_load::Meanwhile,
     certs::{Authority, Identity, client, pki, shown},
     grpc::a_patient_id,
-    meanwhile::Meanwhile,
     processes::SERVICES,
+    test_mesh::{ADMIN, RECEPTIONIST, TestMesh, a_patient, files, until},
     wire,
-    world::{ADMIN, RECEPTIONIST, World, a_patient, files, until},
 };
 
 #[tokio::test]
 async fn a_patient_has_one_account_however_often_it_is_opened() {
     let patient = a_patient_id();
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let billing = billing(&world).await;
     let request = |patient_id: &str| CreateBillingAccountRequest {
         patient_id: patient_id.to_owned(),
@@ -68,7 +68,7 @@ async fn a_patient_has_one_account_however_often_it_is_opened() {
 
 #[tokio::test]
 async fn when_strict_no_service_speaks_without_a_certificate_and_the_mesh_works() {
-    let world = World::start_with(&[("MEDISYNC_MESH__MTLS", "strict")]).await;
+    let world = TestMesh::start_with(&[("MEDISYNC_MESH__MTLS", "strict")]).await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let admin = world.sign_in(ADMIN).await;
     let anonymous = client(&world, None);
@@ -107,7 +107,7 @@ async fn when_strict_no_service_speaks_without_a_certificate_and_the_mesh_works(
 
 #[tokio::test]
 async fn keys_are_private_and_certificates_name_one_part_for_a_day() {
-    let world = World::untouched().await;
+    let world = TestMesh::untouched().await;
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let folder = pki(&world);
     assert_eq!(mode(&folder), 0o700);
@@ -136,7 +136,7 @@ async fn keys_are_private_and_certificates_name_one_part_for_a_day() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_are_replaced_while_requests_go_on() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let requests = Meanwhile::working(&world).await;
     for part in SERVICES.into_iter().chain(["gateway"]) {
         world.command(&["pki", "issue", part], "");
@@ -174,7 +174,7 @@ async fn certificates_are_replaced_while_requests_go_on() {
 }
 
 /// How often patient's certificate could not be read.
-async fn reload_failures(world: &World) -> f64 {
+async fn reload_failures(world: &TestMesh) -> f64 {
     let metrics = world.metrics().await;
     let name = "mesh_certificate_reload_failures_total{part=\"patient\"} ";
     let lines = metrics.lines().filter_map(|line| line.strip_prefix(name));
@@ -182,7 +182,7 @@ async fn reload_failures(world: &World) -> f64 {
 }
 
 /// Billing's gRPC port, as the patient service calls it.
-async fn billing(world: &World) -> BillingServiceClient<Channel> {
+async fn billing(world: &TestMesh) -> BillingServiceClient<Channel> {
     let Identity { pem, key } = Identity::of(world, "patient");
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(Identity::of(world, "ca").pem))

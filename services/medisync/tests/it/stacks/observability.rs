@@ -8,7 +8,7 @@ use testbed::Prometheus;
 use crate::{
     caller::Caller,
     prometheus::{ask, folder, grafana_panels, inventory, rules},
-    world::{ADMIN, AUDITOR, World, a_patient, until},
+    test_mesh::{ADMIN, AUDITOR, TestMesh, a_patient, until},
 };
 
 /// Names and labels of all that was scraped.
@@ -30,7 +30,7 @@ fn series(metrics: &str) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// Whatever people and machines do, right and wrong.
-async fn traffic(world: &World) -> Caller {
+async fn traffic(world: &TestMesh) -> Caller {
     let admin = world.sign_in(ADMIN).await;
     let id = admin.register(&a_patient()).await;
     let path = format!("/api/patients/{id}");
@@ -53,7 +53,7 @@ async fn traffic(world: &World) -> Caller {
 
 #[tokio::test]
 async fn the_inventory_is_what_a_mesh_tells() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     traffic(&world).await;
     world.drain().await;
     let told = inventory();
@@ -86,7 +86,7 @@ async fn the_inventory_is_what_a_mesh_tells() {
 
 #[tokio::test]
 async fn every_panel_and_rule_has_data_in_a_real_prometheus() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let targets: Vec<_> = world.admins().values().map(|admin| (*admin).to_owned()).collect();
     let prometheus = Prometheus::start(&folder().join("prometheus"), &targets, &[]).unwrap();
     let client = Client::builder().tls_certs_only([]).build().unwrap();

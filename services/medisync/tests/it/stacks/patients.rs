@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, fs, sync::Arc};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::world::{ADMIN, RECEPTIONIST, World, a_patient, files, until};
+use crate::test_mesh::{ADMIN, RECEPTIONIST, TestMesh, a_patient, files, until};
 
 #[tokio::test]
 async fn registering_a_patient_opens_an_account_counts_and_writes_a_welcome() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let admin = world.sign_in(ADMIN).await;
     world.drain().await;
@@ -44,7 +44,7 @@ async fn registering_a_patient_opens_an_account_counts_and_writes_a_welcome() {
 
 #[tokio::test]
 async fn the_demo_patients_are_registered_like_anybody() {
-    let world = World::untouched().await;
+    let world = TestMesh::untouched().await;
     let admin = world.sign_in(ADMIN).await;
     let john = admin.get("/api/patients/123e4567-e89b-12d3-a456-426614174000").await;
     let john = john.expect(StatusCode::OK).json();
@@ -66,7 +66,7 @@ async fn the_demo_patients_are_registered_like_anybody() {
 
 #[tokio::test]
 async fn a_change_needs_the_version_that_it_was_made_to() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let mut patient = a_patient();
     let path = format!("/api/patients/{}", clerk.register(&patient).await);
@@ -87,7 +87,7 @@ async fn a_change_needs_the_version_that_it_was_made_to() {
 
 #[tokio::test]
 async fn of_many_who_change_the_same_version_one_succeeds() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let clerk = Arc::new(world.sign_in(RECEPTIONIST).await);
     let patient = a_patient();
     let path = format!("/api/patients/{}", clerk.register(&patient).await);
@@ -111,7 +111,7 @@ async fn of_many_who_change_the_same_version_one_succeeds() {
 
 #[tokio::test]
 async fn a_removed_patient_is_gone_and_told_farewell_and_keeps_the_account() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let admin = world.sign_in(ADMIN).await;
     let id = admin.register(&a_patient()).await;
     let path = format!("/api/patients/{id}");
@@ -133,7 +133,7 @@ async fn a_removed_patient_is_gone_and_told_farewell_and_keeps_the_account() {
 
 #[tokio::test]
 async fn an_email_belongs_to_one_patient_regardless_of_case() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let patient = a_patient();
     clerk.register(&patient).await;
@@ -148,7 +148,7 @@ async fn an_email_belongs_to_one_patient_regardless_of_case() {
 
 #[tokio::test]
 async fn a_repeated_request_gets_the_first_answer() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let patient = a_patient();
     let key = [("idempotency-key", "order-1")];
@@ -169,7 +169,7 @@ async fn a_repeated_request_gets_the_first_answer() {
 
 #[tokio::test]
 async fn of_many_repeated_at_once_one_registers() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let clerk = Arc::new(world.sign_in(RECEPTIONIST).await);
     let patient = Arc::new(a_patient());
     let posts: Vec<_> = (0..10)
@@ -198,7 +198,7 @@ async fn of_many_repeated_at_once_one_registers() {
 
 #[tokio::test]
 async fn pages_follow_each_other_in_every_order() {
-    let world = World::untouched().await;
+    let world = TestMesh::untouched().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     for sort in ["name", "registeredDate", "createdAt"] {
         for order in ["asc", "desc"] {
@@ -233,7 +233,7 @@ async fn pages_follow_each_other_in_every_order() {
 
 #[tokio::test]
 async fn a_search_finds_any_part_in_any_case_and_names_nobody_in_urls() {
-    let world = World::untouched().await;
+    let world = TestMesh::untouched().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     for query in ["DOE", "hn do", "j", "john.doe@example", "ohn"] {
         let body = json!({"query": query, "size": 200});
@@ -261,7 +261,7 @@ async fn a_search_finds_any_part_in_any_case_and_names_nobody_in_urls() {
 
 #[tokio::test]
 async fn nothing_personal_is_logged_or_counted() {
-    let world = World::start_with(&[("MEDISYNC_LOG_LEVEL", "debug")]).await;
+    let world = TestMesh::start_with(&[("MEDISYNC_LOG_LEVEL", "debug")]).await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let canary = json!({
         "name": "Canaryname Zq",

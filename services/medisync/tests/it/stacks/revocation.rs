@@ -7,7 +7,7 @@ use tokio_rustls::rustls::version::TLS13;
 
 use crate::{
     certs::{Identity, client, handshake, taken},
-    world::{ADMIN, RECEPTIONIST, World, a_patient, by, until},
+    test_mesh::{ADMIN, RECEPTIONIST, TestMesh, a_patient, by, until},
 };
 
 /// From the command to the end of the connection.
@@ -15,7 +15,7 @@ const CUT_OFF_WITHIN: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn a_stolen_certificate_is_worth_nothing_within_seconds() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let stolen = Identity::of(&world, "patient");
     let mut stream = a_stream(&world, &stolen).await;
     let told = world.command(&["pki", "revoke", "patient"], "");
@@ -59,7 +59,7 @@ async fn a_stolen_certificate_is_worth_nothing_within_seconds() {
 
 #[tokio::test]
 async fn a_part_that_was_revoked_is_called_by_nobody_until_another_certificate_is_issued() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let admin = world.sign_in(ADMIN).await;
     admin.get("/api/billing/accounts").await.expect(StatusCode::OK);
     admin.register(&a_patient()).await;
@@ -92,7 +92,7 @@ async fn a_part_that_was_revoked_is_called_by_nobody_until_another_certificate_i
 }
 
 /// A call that goes on for as long as both want it to.
-async fn a_stream(world: &World, identity: &Identity) -> Response {
+async fn a_stream(world: &TestMesh, identity: &Identity) -> Response {
     let request = client(world, Some(identity))
         .post(format!("{}/grpc.health.v1.Health/Watch", world.url("billing gRPC")))
         .header("content-type", "application/grpc")

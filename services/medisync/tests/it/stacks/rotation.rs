@@ -6,17 +6,17 @@ use reqwest::StatusCode;
 use tokio_rustls::rustls::version::TLS13;
 
 use crate::{
+    background_load::Meanwhile,
     certs::{Authority, Identity, client, handshake, pki, shown, taken},
-    meanwhile::Meanwhile,
     processes::{PARTS, SERVICES},
-    world::{World, until},
+    test_mesh::{TestMesh, until},
 };
 
 const CUT_OFF_WITHIN: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authority_is_replaced_and_no_call_fails() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let requests = Meanwhile::working(&world).await;
     let old = Identity::of(&world, "patient");
     let mut live =
@@ -63,7 +63,7 @@ async fn an_authority_is_replaced_and_no_call_fails() {
 }
 
 /// The one that is trusted, and does not issue yet: the last in the bundle.
-fn next_authority(world: &World) -> Authority {
+fn next_authority(world: &TestMesh) -> Authority {
     let read = |name| std::fs::read_to_string(pki(world).join(name)).unwrap();
     let bundle = read("ca.pem");
     let at = bundle.rfind("-----BEGIN CERTIFICATE-----").unwrap();

@@ -11,19 +11,19 @@ use testbed::{
     postgres::Stop::{Fast, Immediate},
 };
 
-use crate::world::{ADMIN, RECEPTIONIST, World, a_patient, by, until};
+use crate::test_mesh::{ADMIN, RECEPTIONIST, TestMesh, a_patient, by, until};
 
 /// What is said of a server that is back, and what it is needed for, works by then.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a part's process says of one of those that it depends on.
-async fn told_of(world: &World, part: &str, name: &str) -> Value {
+async fn told_of(world: &TestMesh, part: &str, name: &str) -> Value {
     let report = world.admin_of(part).get("/readyz?verbose").await.json();
     let all = report["dependencies"].as_array().unwrap();
     all.iter().find(|of| of["name"] == name).cloned().unwrap_or_else(|| panic!("{report}"))
 }
 
-async fn says(world: &World, name: &str, state: &str) -> bool {
+async fn says(world: &TestMesh, name: &str, state: &str) -> bool {
     told_of(world, "patient", name).await["state"] == state
 }
 
@@ -44,7 +44,7 @@ async fn a_store_that_is_away_is_named_and_is_used_again_when_it_is_back() {
         // The default: less than a request may take.
         ("MEDISYNC_LIMITS__ACQUIRE_MS", "3000"),
     ];
-    let world = World::start_with(&environment).await;
+    let world = TestMesh::start_with(&environment).await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let id = clerk.register(&a_patient()).await;
     assert_eq!(told_of(&world, "patient", "patient store").await["state"], "ok");
@@ -96,7 +96,7 @@ async fn a_service_has_no_more_sessions_than_it_may() {
         ("MEDISYNC_LIMITS__DEADLINE_MS", "60000"),
         ("MEDISYNC_GATEWAY__UPSTREAM_MS", "60000"),
     ];
-    let world = World::start_with(&environment).await;
+    let world = TestMesh::start_with(&environment).await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let mut most = 0;
     for _ in 0..5 {
@@ -120,7 +120,7 @@ async fn brokers_that_are_away_hold_up_events_and_nothing_else() {
     let url = format!("kafka://{}", kafka.bootstrap());
     let prefix = ("MEDISYNC_EVENTS__PREFIX", "");
     let environment = [("MEDISYNC_EVENTS__LOG", url.as_str()), ("MEDISYNC_DEMO", "true"), prefix];
-    let world = World::start_with(&environment).await;
+    let world = TestMesh::start_with(&environment).await;
     assert_eq!(world.admin_of("patient").get("/readyz").await.status, 200);
     let clerk = world.sign_in(RECEPTIONIST).await;
     let id = clerk.register(&a_patient()).await;
@@ -141,7 +141,7 @@ async fn rights_that_are_missing_are_told_and_used_as_soon_as_they_are_given() {
     let url = format!("kafka://{}:{}@{at}", Kafka::USER, Kafka::PASSWORD);
     let prefix = ("MEDISYNC_EVENTS__PREFIX", "");
     let environment = [("MEDISYNC_EVENTS__LOG", url.as_str()), ("MEDISYNC_DEMO", "true"), prefix];
-    let world = World::start_with(&environment).await;
+    let world = TestMesh::start_with(&environment).await;
     until("it says that events are refused", || async {
         let told = told_of(&world, "patient", "event log").await;
         told["reason"].as_str().is_some_and(|reason| reason.contains("no right to write"))

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     sessions::cut_off,
-    world::{ADMIN, Answer, CLINICIAN, Caller, RECEPTIONIST, World, fields},
+    test_mesh::{ADMIN, Answer, CLINICIAN, Caller, RECEPTIONIST, TestMesh, fields},
 };
 
 const PASSWORD: &str = "password123";
@@ -21,7 +21,7 @@ struct SignIn {
 
 #[tokio::test]
 async fn a_refresh_token_works_once_and_twice_ends_the_sign_in() {
-    let world = World::start_with(&[("MEDISYNC_AUTH__REFRESH_REUSE_SECONDS", "0")]).await;
+    let world = TestMesh::start_with(&[("MEDISYNC_AUTH__REFRESH_REUSE_SECONDS", "0")]).await;
     let first = sign_in(&world, CLINICIAN, PASSWORD).await;
     let other = sign_in(&world, CLINICIAN, PASSWORD).await;
     let second = refreshed(&world, &first.refresh).await;
@@ -55,7 +55,7 @@ async fn a_refresh_token_works_once_and_twice_ends_the_sign_in() {
 
 #[tokio::test]
 async fn all_who_refresh_at_once_get_the_same_pair_and_nobody_is_signed_out() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let SignIn { refresh: token, .. } = sign_in(&world, CLINICIAN, PASSWORD).await;
     let attempts: Vec<_> = (0..8)
         .map(|_| {
@@ -77,7 +77,7 @@ async fn all_who_refresh_at_once_get_the_same_pair_and_nobody_is_signed_out() {
 
 #[tokio::test]
 async fn after_a_logout_the_sign_in_is_refused_everywhere_within_a_second() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     for email in [CLINICIAN, RECEPTIONIST, ADMIN] {
         let ended = sign_in(&world, email, PASSWORD).await;
         let kept = sign_in(&world, email, PASSWORD).await;
@@ -104,7 +104,7 @@ async fn after_a_logout_the_sign_in_is_refused_everywhere_within_a_second() {
 
 #[tokio::test]
 async fn whoever_may_no_longer_is_cut_off_within_a_second() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let admin = world.sign_in(ADMIN).await;
     for (n, change) in [
         Some(json!({"disabled": true})),
@@ -153,20 +153,20 @@ async fn add(admin: &Caller, email: &str, role: &str) -> String {
     answer.header("location").to_owned()
 }
 
-async fn sign_in(world: &World, email: &str, password: &str) -> SignIn {
+async fn sign_in(world: &TestMesh, email: &str, password: &str) -> SignIn {
     tokens(world, &world.anybody().log_in(email, password).await)
 }
 
-async fn refresh(world: &World, token: &str) -> Answer {
+async fn refresh(world: &TestMesh, token: &str) -> Answer {
     world.anybody().post("/auth/refresh", &json!({"refreshToken": token})).await
 }
 
-async fn refreshed(world: &World, token: &str) -> SignIn {
+async fn refreshed(world: &TestMesh, token: &str) -> SignIn {
     tokens(world, &refresh(world, token).await)
 }
 
 #[track_caller]
-fn tokens(world: &World, answer: &Answer) -> SignIn {
+fn tokens(world: &TestMesh, answer: &Answer) -> SignIn {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     let tokens = answer.json();
     let text = |name: &str| tokens[name].as_str().unwrap().to_owned();

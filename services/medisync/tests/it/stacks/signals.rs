@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     certs::{Identity, client},
-    world::{ADMIN, AUDITOR, RECEPTIONIST, World, a_patient},
+    test_mesh::{ADMIN, AUDITOR, RECEPTIONIST, TestMesh, a_patient},
 };
 
 const DEMO_PATIENTS: usize = 15;
@@ -46,7 +46,7 @@ const METRICS: &[(&str, &[&str])] = &[
 
 #[tokio::test]
 async fn a_clients_trace_reaches_the_event_and_every_refusal() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let admin = world.sign_in(ADMIN).await;
     let traced = [("traceparent", TRACEPARENT)];
@@ -71,7 +71,7 @@ async fn a_clients_trace_reaches_the_event_and_every_refusal() {
         assert_eq!(headers["content-type"], "application/x-protobuf");
     }
 
-    let refused = |answer: crate::world::Answer, status, code| {
+    let refused = |answer: crate::test_mesh::Answer, status, code| {
         let problem: Value = answer.refused(status, code);
         assert_eq!(problem["traceId"], TRACE, "{problem}");
     };
@@ -98,7 +98,7 @@ async fn every_metric_has_its_name_and_its_labels_and_no_others() {
         ("MEDISYNC_NOTIFICATION__URL", "http://127.0.0.1:1"),
         ("MEDISYNC_GATEWAY__RATE_LIMIT__USER", "20/1s"),
     ];
-    let world = World::start_with(&nowhere).await;
+    let world = TestMesh::start_with(&nowhere).await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     clerk.register(&a_patient()).await;
     clerk.get("/api/notifications").await.refused(503, "unavailable");
@@ -130,7 +130,7 @@ async fn every_metric_has_its_name_and_its_labels_and_no_others() {
 }
 
 /// The headers of a patient's events, oldest first, of this many events in all.
-fn headers_of(world: &World, id: &str, events: usize) -> Vec<BTreeMap<String, String>> {
+fn headers_of(world: &TestMesh, id: &str, events: usize) -> Vec<BTreeMap<String, String>> {
     let limit = events.to_string();
     let tail = ["events", "tail", "--from-beginning", "--output", "json", "--limit", &limit];
     let told = world.command(&tail, "");

@@ -3,11 +3,11 @@
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::world::{ADMIN, RECEPTIONIST, World, a_patient, fields};
+use crate::test_mesh::{ADMIN, RECEPTIONIST, TestMesh, a_patient, fields};
 
 #[tokio::test]
 async fn whoever_knows_a_version_is_not_told_it_again() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let patient = a_patient();
     let path = format!("/api/patients/{}", clerk.register(&patient).await);
@@ -32,7 +32,7 @@ async fn whoever_knows_a_version_is_not_told_it_again() {
 
 #[tokio::test]
 async fn a_change_that_changes_nothing_makes_no_version_and_no_letter() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let patient = a_patient();
     let id = clerk.register(&patient).await;
@@ -47,7 +47,7 @@ async fn a_change_that_changes_nothing_makes_no_version_and_no_letter() {
 
 #[tokio::test]
 async fn one_mailbox_is_one_patient_however_its_domain_is_written() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let patient = |email: &str| {
         let mut patient = a_patient();
@@ -67,7 +67,7 @@ async fn one_mailbox_is_one_patient_however_its_domain_is_written() {
 
 #[tokio::test]
 async fn a_password_is_what_its_user_sees_however_it_is_typed() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let admin = world.sign_in(ADMIN).await;
     let (composed, apart) =
         ("crème brûlée à midi", "cre\u{300}me bru\u{302}le\u{301}e a\u{300} midi");

@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::world::{ADMIN, World, a_patient, medisync};
+use crate::test_mesh::{ADMIN, TestMesh, a_patient, medisync};
 
 fn run(args: &[&str], environment: &[(&str, &str)]) -> Output {
     medisync().args(args).envs(environment.iter().copied()).output().unwrap()
@@ -16,7 +16,7 @@ fn stderr(output: &Output) -> String {
 
 #[tokio::test]
 async fn the_health_check_says_whether_it_is_ready() {
-    let mut world = World::start().await;
+    let mut world = TestMesh::start().await;
     let url = format!("{}/readyz", world.url("admin"));
     assert_eq!(run(&["healthcheck", &url], &[]).status.code(), Some(0));
     let admin = world.url("admin").trim_start_matches("http://").to_owned();
@@ -45,7 +45,7 @@ async fn the_health_check_says_whether_it_is_ready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn status_tells_what_a_mesh_does() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let admin = world.sign_in(ADMIN).await;
     let asking = tokio::spawn(async move {
         loop {

@@ -9,14 +9,14 @@ use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::{
-    meanwhile::Meanwhile,
+    background_load::Meanwhile,
     sessions::{part, refused_by, refused_everywhere},
-    world::{ADMIN, CLINICIAN, Caller, World, files, until},
+    test_mesh::{ADMIN, CLINICIAN, Caller, TestMesh, files, until},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_rotated_while_requests_go_on() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let old = world.sign_in(ADMIN).await;
     let anybody = world.anybody();
     let requests = Meanwhile::repeat(move || {
@@ -76,7 +76,7 @@ async fn keys_are_rotated_while_requests_go_on() {
 
 #[tokio::test]
 async fn a_signing_key_that_is_taken_away_takes_its_tokens_along() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let old = world.sign_in(CLINICIAN).await;
     let kid = |caller: &Caller| {
         let header = part(caller.token.as_ref().unwrap(), 0);

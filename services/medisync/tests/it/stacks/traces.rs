@@ -20,7 +20,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use crate::world::{RECEPTIONIST, World, a_patient, until};
+use crate::test_mesh::{RECEPTIONIST, TestMesh, a_patient, until};
 
 /// What has come so far: a span, and whose it is.
 #[derive(Clone, Default)]
@@ -79,7 +79,7 @@ async fn a_registration_is_one_trace_from_the_gateway_to_each_consumer() {
     let (collector, url) = Collector::start().await;
     let environment =
         [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), ("OTEL_TRACES_SAMPLER_ARG", "1")];
-    let world = World::start_with(&environment).await;
+    let world = TestMesh::start_with(&environment).await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let patient = a_patient();
     let traceparent = format!("00-{TRACE}-00f067aa0ba902b7-00");

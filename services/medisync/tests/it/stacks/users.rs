@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 
 use crate::{
     sessions::cut_off,
-    world::{ADMIN, AUDITOR, CLINICIAN, Caller, World},
+    test_mesh::{ADMIN, AUDITOR, CLINICIAN, Caller, TestMesh},
 };
 
 const PASSWORD: &str = "a longer pass phrase";
 
 #[tokio::test]
 async fn an_administrator_adds_changes_and_removes_users() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let admin = world.sign_in(ADMIN).await;
     let body = json!({"email": "New.User@test.com", "password": PASSWORD, "role": "BILLING"});
     let answer = admin.post("/api/users", &body).await.expect(StatusCode::CREATED);
@@ -50,7 +50,7 @@ async fn an_administrator_adds_changes_and_removes_users() {
 
 #[tokio::test]
 async fn the_last_administrator_stays() {
-    let world = World::start().await;
+    let world = TestMesh::start().await;
     let admin = world.sign_in(ADMIN).await;
     let path = format!("/api/users/{}", id_of(&admin, ADMIN).await);
     for (change_to, wanted) in
@@ -79,7 +79,7 @@ async fn the_last_administrator_stays() {
 
 #[tokio::test]
 async fn what_is_done_from_the_shell_takes_effect_within_a_second() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let added = world.command(
         &["user", "add", "shell@test.com", "--role", "CLINICIAN"],
         &format!("{PASSWORD}\n"),

@@ -15,11 +15,11 @@ use testbed::Postgres;
 use tokio::net::TcpListener;
 
 use crate::{
-    canary::Canaries,
     heavy,
+    pii_scan::Canaries,
     stacks::{events::log_of, traces::Collector},
+    test_mesh::{ADMIN, AUDITOR, Caller, RECEPTIONIST, TestMesh, until},
     wire,
-    world::{ADMIN, AUDITOR, Caller, RECEPTIONIST, World, until},
 };
 
 const NAME: &str = "Qorvexil Zandermund";
@@ -108,7 +108,7 @@ impl Scan {
 }
 
 /// People who exist, and what is refused because they do.
-async fn every_conflict(world: &World, scan: &mut Scan) {
+async fn every_conflict(world: &TestMesh, scan: &mut Scan) {
     let (clerk, admin) = (world.sign_in(RECEPTIONIST).await, world.sign_in(ADMIN).await);
     let patient = json!({"name": NAME, "email": EMAIL, "address": ADDRESS, "dateOfBirth": BORN});
     let id = clerk.register(&patient).await;
@@ -149,7 +149,7 @@ async fn every_conflict(world: &World, scan: &mut Scan) {
 }
 
 /// What the gateway refuses before it is a request.
-async fn at_the_gate(world: &World, scan: &mut Scan) {
+async fn at_the_gate(world: &TestMesh, scan: &mut Scan) {
     let long = NAME.replace(' ', "").repeat(1000);
     for request in [
         format!("GET /api/patients/../{EMAIL} HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -167,7 +167,7 @@ async fn at_the_gate(world: &World, scan: &mut Scan) {
 }
 
 /// Events that nobody understands, with people in them: what becomes of them names nobody.
-async fn dead_letters(world: &World, scan: &mut Scan) {
+async fn dead_letters(world: &TestMesh, scan: &mut Scan) {
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let almost = PatientEvent {
         patient_id: NAME.to_owned(),
@@ -200,7 +200,7 @@ async fn dead_letters(world: &World, scan: &mut Scan) {
 }
 
 /// What other programs see of our events: headers that we know, and fields that the schema lists.
-async fn of_events(world: &World, scan: &mut Scan) {
+async fn of_events(world: &TestMesh, scan: &mut Scan) {
     for topic in ["patient", "patient.dlq"] {
         let mut reader = log_of(world).await.read(topic, Start::Beginning).await.unwrap();
         let mut read = 0;
@@ -225,7 +225,7 @@ async fn of_events(world: &World, scan: &mut Scan) {
 }
 
 /// A store that has lost a table: what fails for no reason of the caller's.
-async fn with_a_broken_store(world: &World, scan: &mut Scan) {
+async fn with_a_broken_store(world: &TestMesh, scan: &mut Scan) {
     let store = world.data().join("patient.db");
     if !store.exists() {
         return;
@@ -290,7 +290,7 @@ async fn people_and_secrets_are_told_nowhere() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &*traces),
         ("OTEL_TRACES_SAMPLER_ARG", "1"),
     ];
-    let mut world = World::start_with(&environment).await;
+    let mut world = TestMesh::start_with(&environment).await;
     let mut scan = Scan::new();
     for folder in ["keys", "pki"] {
         private_keys(&world.data().join(folder), &mut scan.canaries);

@@ -67,7 +67,7 @@ fn bodies(fields: Option<&Vec<String>>) -> Vec<Body> {
 }
 
 /// Every documented operation, with everything that can be wrong with it.
-pub(super) async fn all(world: &World, scan: &mut Scan) {
+pub(super) async fn all(world: &TestMesh, scan: &mut Scan) {
     let operations = listed(&world.anybody()).await;
     assert!(operations.len() >= 20, "{} operations", operations.len());
     let auditor = world.sign_in(AUDITOR).await;

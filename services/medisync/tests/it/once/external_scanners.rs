@@ -13,11 +13,11 @@ use reqwest::StatusCode;
 use tokio::{task::spawn_blocking, time::interval};
 
 use crate::{
+    background_load::Meanwhile,
     caller::Caller,
     heavy,
     https::Https,
-    meanwhile::Meanwhile,
-    world::{World, until},
+    test_mesh::{TestMesh, until},
 };
 
 /// A client that does nothing odd comes so often, and is answered so soon.
@@ -54,7 +54,7 @@ fn regular(caller: Caller) -> (Meanwhile, Arc<AtomicU64>) {
 }
 
 /// By a connection of its own each time.
-fn newcomer(world: &World) -> Caller {
+fn newcomer(world: &TestMesh) -> Caller {
     let client = reqwest::Client::builder().pool_max_idle_per_host(0).tls_certs_only([]);
     Caller { client: client.build().unwrap(), ..world.anybody() }
 }
@@ -101,7 +101,7 @@ async fn sslscan_finds_no_old_protocol_and_no_weak_cipher() {
 #[tokio::test]
 async fn slow_clients_are_given_up_and_hurt_nobody() {
     let _turn = heavy::turn().await;
-    let world = World::embedded_with(&[
+    let world = TestMesh::embedded_with(&[
         ("MEDISYNC_GATEWAY__HEAD_MS", "3000"),
         ("MEDISYNC_GATEWAY__BODY_MS", "3000"),
         ("MEDISYNC_GATEWAY__CLIENT_MS", "2000"),
@@ -129,7 +129,7 @@ async fn slow_clients_are_given_up_and_hurt_nobody() {
 }
 
 /// Clients that are connected to the gateway.
-async fn connected(world: &World) -> u64 {
+async fn connected(world: &TestMesh) -> u64 {
     let metrics = world.metrics().await;
     let line = metrics.lines().find_map(|line| line.strip_prefix("gateway_connections "));
     line.unwrap().parse().unwrap()

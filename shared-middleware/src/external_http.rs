@@ -15,7 +15,7 @@ use crate::{
 
 /// Why there was no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OutsideError {
+pub(crate) enum ExternalFetchError {
     /// The connection, or the answer.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -37,7 +37,7 @@ pub(crate) async fn get(
     url: &Uri,
     authorities: Option<&Path>,
     answer_bytes_max: usize,
-) -> Result<Vec<u8>, OutsideError> {
+) -> Result<Vec<u8>, ExternalFetchError> {
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let named = url.authority().map_or("", |authority| authority.as_str());
     let request = get_request(path)?;
@@ -58,7 +58,7 @@ pub(crate) async fn get(
     Ok(exchange(TokioIo::new(stream), named, request, answer_bytes_max).await?)
 }
 
-fn client_config(authorities: Option<&Path>) -> Result<ClientConfig, OutsideError> {
+fn client_config(authorities: Option<&Path>) -> Result<ClientConfig, ExternalFetchError> {
     let found = match authorities {
         Some(file) => certificates(file)?,
         // What could not be read of them is missing, and those who need it are not trusted.
@@ -67,7 +67,7 @@ fn client_config(authorities: Option<&Path>) -> Result<ClientConfig, OutsideErro
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found);
     if roots.is_empty() {
-        return Err(OutsideError::NoAuthority);
+        return Err(ExternalFetchError::NoAuthority);
     }
     Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
@@ -102,7 +102,7 @@ mod tests {
             self.folder.path().join("ca.pem")
         }
 
-        async fn get(&self) -> Result<Vec<u8>, OutsideError> {
+        async fn get(&self) -> Result<Vec<u8>, ExternalFetchError> {
             get(&self.server.url().parse().unwrap(), Some(&self.ca()), BYTES_MAX).await
         }
     }
@@ -117,7 +117,7 @@ mod tests {
             assert!(refused.is_err(), "{refused:?}");
         }
         let missing = get(&url, Some(&world.folder.path().join("none.pem")), BYTES_MAX).await;
-        assert!(matches!(missing, Err(OutsideError::Authorities(_))), "{missing:?}");
+        assert!(matches!(missing, Err(ExternalFetchError::Authorities(_))), "{missing:?}");
         assert_eq!(world.server.asked(), 1);
     }
 
@@ -131,7 +131,7 @@ mod tests {
             let wanted = StatusCode::from_u16(status).unwrap();
             let is_it = matches!(
                 refused,
-                OutsideError::Client(ClientError::Status(status)) if status == wanted
+                ExternalFetchError::Client(ClientError::Status(status)) if status == wanted
             );
             assert!(is_it, "{refused:?}");
         }
@@ -145,6 +145,9 @@ mod tests {
         world.get().await.unwrap();
         world.server.answer_with(answer(200, "", &"x".repeat(BYTES_MAX + 1)));
         let refused = world.get().await;
-        assert!(matches!(refused, Err(OutsideError::Client(ClientError::Body(_)))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(ExternalFetchError::Client(ClientError::Body(_)))),
+            "{refused:?}"
+        );
     }
 }

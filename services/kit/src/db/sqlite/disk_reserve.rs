@@ -1,8 +1,8 @@
-//! Room on the disk that is kept for the audit trail: anyone who reads is recorded, and patients'
+//! Room on the disk that is kept for the audit log: anyone who reads is recorded, and patients'
 //! records are to be read when the disk is full, too.
 //!
 //! The room is a file beside the store. When a commit finds the disk full the file goes, and until
-//! it can be made again the store takes entries of the trail only, which then have its room for
+//! it can be made again the store takes entries of the audit log only, which then have its room for
 //! themselves.
 
 use std::{
@@ -23,14 +23,14 @@ const BYTES_MAX: u64 = 8 << 20;
 const SHARE_OF_DISK: u64 = 16;
 
 /// A store's reserve.
-pub(super) struct Reserve {
+pub(super) struct DiskReserve {
     path: PathBuf,
     is_spent: bool,
 }
 
-// === impl Reserve ===
+// === impl DiskReserve ===
 
-impl Reserve {
+impl DiskReserve {
     /// Beside this store. On a disk without room for it, it is spent from the start.
     pub(super) fn beside(store: &Path) -> Self {
         let mut path = store.as_os_str().to_owned();
@@ -40,7 +40,7 @@ impl Reserve {
         reserve
     }
 
-    /// Whether only the trail is written.
+    /// Whether only the audit log is written.
     pub(super) const fn is_spent(&self) -> bool {
         self.is_spent
     }
@@ -51,7 +51,7 @@ impl Reserve {
             self.is_spent = true;
             let _ = fs::remove_file(&self.path);
             tracing::error!(
-                "the disk is full: until there is room, only the audit trail is written, so that \
+                "disk full: until there is space, only audit entries are written, so that \
                  reading goes on"
             );
         }
@@ -105,10 +105,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("store.db");
         let file = folder.path().join("store.db-reserve");
-        let mut reserve = Reserve::beside(&store);
+        let mut reserve = DiskReserve::beside(&store);
         assert!(!reserve.is_spent());
         assert_eq!(fs::metadata(&file).unwrap().len(), BYTES_MAX);
-        assert!(!Reserve::beside(&store).is_spent(), "it is there already");
+        assert!(!DiskReserve::beside(&store).is_spent(), "it is there already");
         reserve.spend();
         assert!(reserve.is_spent() && !file.exists());
         assert!(reserve.renew() && !reserve.is_spent() && file.exists());
@@ -117,6 +117,6 @@ mod tests {
     #[test]
     fn where_no_room_can_be_kept_it_is_spent() {
         let nowhere = tempfile::tempdir().unwrap().path().join("gone/store.db");
-        assert!(Reserve::beside(&nowhere).is_spent());
+        assert!(DiskReserve::beside(&nowhere).is_spent());
     }
 }

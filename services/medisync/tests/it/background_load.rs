@@ -8,7 +8,7 @@ use std::sync::{
 use reqwest::StatusCode;
 use tokio::task::JoinHandle;
 
-use crate::world::{RECEPTIONIST, World, a_patient, until};
+use crate::test_mesh::{RECEPTIONIST, TestMesh, a_patient, until};
 
 /// Requests that go on, on another thread, until told to end.
 pub(crate) struct Meanwhile {
@@ -37,7 +37,7 @@ impl Meanwhile {
     }
 
     /// A clerk's day: each round registers somebody and asks every other part.
-    pub(crate) async fn working(world: &World) -> Self {
+    pub(crate) async fn working(world: &TestMesh) -> Self {
         let clerk = world.sign_in(RECEPTIONIST).await;
         Self::repeat(move || {
             let clerk = clerk.clone();

@@ -9,8 +9,8 @@ use base64::{
 };
 use testbed::{Kafka, Postgres};
 
-/// What every story's people have in common, `world::a_patient` and the demo data, and the servers'
-/// passwords: no log may hold any of it.
+/// What every story's people have in common, `test_mesh::a_patient` and the demo data, and the
+/// servers' passwords: no log may hold any of it.
 const OF_ALL_STORIES: [&str; 11] = [
     "Test Person",
     "test.person.",

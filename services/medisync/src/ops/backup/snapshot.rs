@@ -24,7 +24,7 @@ const CUT_WITHIN: Duration = Duration::from_secs(15);
 const PAGES: i32 = 256;
 
 /// The stores as they were at one moment.
-pub(super) struct Cut {
+pub(super) struct StoresSnapshot {
     pub(super) at: Timestamp,
     pub(super) snapshots: Vec<Snapshot>,
     /// Names of the messages that were there then.
@@ -40,9 +40,9 @@ pub(super) struct Snapshot {
     bytes: u64,
 }
 
-// === impl Cut ===
+// === impl StoresSnapshot ===
 
-impl Cut {
+impl StoresSnapshot {
     /// Takes it. Messages are listed in the same moment: each is of a row in a store.
     pub(super) fn take<P: AsRef<Path>>(
         stores: &[(String, P)],
@@ -204,7 +204,7 @@ mod tests {
         let writer = Connection::open(&stores[0].1).unwrap();
         writer.busy_timeout(Duration::from_secs(5)).unwrap();
         insert(&writer, 5000);
-        let cut = Cut::take(&stores, folder.path(), &Clock::system()).unwrap();
+        let cut = StoresSnapshot::take(&stores, folder.path(), &Clock::system()).unwrap();
         let copy = folder.path().join("copy.db");
         let mut steps = 0;
         cut.snapshots[0]
@@ -243,7 +243,7 @@ mod tests {
             }
         });
         for _ in 0..300 {
-            let cut = Cut::take(&stores, folder.path(), &Clock::system()).unwrap();
+            let cut = StoresSnapshot::take(&stores, folder.path(), &Clock::system()).unwrap();
             let count = |place: usize| {
                 let sql = "select count(*) from t";
                 let of = &cut.snapshots[place].connection;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::json;
 
-use crate::world::{ADMIN, AUDITOR, Answer, BILLING, CLINICIAN, World, by, medisync, until};
+use crate::test_mesh::{ADMIN, AUDITOR, Answer, BILLING, CLINICIAN, TestMesh, by, medisync, until};
 
 const SPOOFED: [(&str, &str); 6] = [
     ("x-forwarded-for", "192.0.2.7"),
@@ -19,7 +19,7 @@ const SPOOFED: [(&str, &str); 6] = [
 #[tokio::test]
 async fn a_user_has_exactly_so_many_requests_and_is_told_how_many_are_left() {
     let limit = [("MEDISYNC_GATEWAY__RATE_LIMIT__USER", "12/1200s")];
-    let world = World::start_with(&limit).await;
+    let world = TestMesh::start_with(&limit).await;
     let clinician = world.sign_in(CLINICIAN).await;
     let admin = world.sign_in(ADMIN).await;
     for left in (0..12).rev() {
@@ -45,7 +45,7 @@ async fn a_user_has_exactly_so_many_requests_and_is_told_how_many_are_left() {
                    service=\"auth\",status=\"200\"} 4";
     assert!(metrics.contains(at_auth), "{metrics}");
     world.anybody().get("/healthz").await.expect(StatusCode::OK);
-    // The trail has the first of them: a limit is no way to fill it.
+    // The audit log has the first of them: a limit is no way to fill it.
     let auditor = world.sign_in(AUDITOR).await;
     let refused = || async {
         let path = "/api/audit?outcome=refused&user=clinician%40test.com&size=200";
@@ -58,7 +58,7 @@ async fn a_user_has_exactly_so_many_requests_and_is_told_how_many_are_left() {
 #[tokio::test]
 async fn who_waits_as_long_as_told_is_let_in_again() {
     let limit = [("MEDISYNC_GATEWAY__RATE_LIMIT__USER", "2/2s:1")];
-    let world = World::start_with(&limit).await;
+    let world = TestMesh::start_with(&limit).await;
     let caller = world.sign_in(BILLING).await;
     caller.get("/auth/me").await.expect(StatusCode::OK);
     // Some at once: one by one, a slow machine may wait as long as it takes.
@@ -85,7 +85,7 @@ async fn an_address_has_exactly_so_many_requests_whatever_it_says_that_it_is() {
         ("MEDISYNC_GATEWAY__RATE_LIMIT__CLIENT", "15/1500s"),
         ("MEDISYNC_GATEWAY__RATE_LIMIT__LOGIN", "10/60s"),
     ];
-    let world = World::start_with(&limits).await;
+    let world = TestMesh::start_with(&limits).await;
     let nobody = world.anybody();
     for left in (0..15).rev() {
         let path = ["/healthz", "/nowhere", "/auth/me", "/api-docs/billing"][left % 4];
@@ -115,7 +115,7 @@ async fn an_address_may_fail_to_sign_in_ten_times_a_minute_and_no_more() {
     }
     // In longer, so that no second attempt comes back while they are made.
     let limit = [("MEDISYNC_GATEWAY__RATE_LIMIT__LOGIN", "10/600s")];
-    let world = World::start_with(&limit).await;
+    let world = TestMesh::start_with(&limit).await;
     let nobody = world.anybody();
     for left in (1..10).rev() {
         let answer = nobody.post("/auth/login", &json!({"email": "x"})).await;

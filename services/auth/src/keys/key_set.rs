@@ -29,7 +29,7 @@ pub(super) struct Key {
 }
 
 /// The keys, oldest first. There is always one.
-pub(super) struct Ring {
+pub(super) struct SigningKeySet {
     keys: Vec<Arc<Key>>,
     /// Those before it are done with.
     first_published: usize,
@@ -82,9 +82,9 @@ impl Key {
     }
 }
 
-// === impl Ring ===
+// === impl SigningKeySet ===
 
-impl Ring {
+impl SigningKeySet {
     /// Reads the folder's keys, except those that are known already.
     pub(super) fn read(
         dir: &Path,

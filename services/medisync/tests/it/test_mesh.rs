@@ -50,7 +50,7 @@ pub(crate) const AUDITOR: &str = "auditor@test.com";
 
 /// A running mesh, and who speaks to it: a test has clients of its own, since connections belong to
 /// its runtime.
-pub(crate) struct World {
+pub(crate) struct TestMesh {
     client: Client,
     /// The gateway, as services know it; where they speak to nobody else.
     gateway: Option<Client>,
@@ -70,9 +70,9 @@ pub(crate) fn a_patient() -> Value {
     })
 }
 
-// === impl World ===
+// === impl TestMesh ===
 
-impl World {
+impl TestMesh {
     /// The whole mesh, with demo data and without rate limits, which stories would run into.
     pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
@@ -361,7 +361,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for TestMesh {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;

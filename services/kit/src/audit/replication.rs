@@ -1,5 +1,5 @@
-//! Every service hands its entries on to auth, which keeps a copy of all trails in one store: there
-//! they are searched, and a trail that was cut off is known.
+//! Every service hands its entries on to auth, which keeps a copy of all audit logs in one store:
+//! there they are searched, and an audit log that was cut off is known.
 //!
 //! Entries are handed on in the order of their chain, again and again until auth says that it has
 //! them; it knows those it has by their numbers. Replicas may do so at the same time: each hands on
@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Trail,
+    AuditLog,
     registry::{self, Closing, REGISTRY},
     rows::{self, Head, Kept},
 };
@@ -50,7 +50,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const BACK_OFF_LAST: Duration = Duration::from_secs(5);
 
 static WAITING: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-    let help = "Entries of the audit trail that auth has no copy of yet.";
+    let help = "Entries of the audit log that auth has no copy of yet.";
     let options = opts!("audit_entries_waiting", help);
     register_int_gauge_vec!(options, &["service"]).expect("the name is registered once")
 });
@@ -89,26 +89,26 @@ pub enum CopyError {
     /// The store.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// Auth keeps other entries under our numbers: one of the two trails was changed.
-    #[error("the copy holds other entries than the trail: one of them was changed")]
+    /// Auth keeps other entries under our numbers: one of the two audit logs was changed.
+    #[error("the copy holds other entries than the audit log: one of them was changed")]
     Differs,
 }
 
 /// Who keeps the copies.
-pub trait Copies: Send + Sync + 'static {
-    /// Takes a page of this part's trail.
+pub trait AuditReplica: Send + Sync + 'static {
+    /// Takes a page of this part's audit log.
     fn take(&self, writer: Part, page: Page) -> BoxFuture<'_, Result<Taken, CopyError>>;
 }
 
 /// Auth, from another service.
-pub struct AtAuth {
+pub struct AuthReplica {
     /// Where it is; several addresses are tried in turn.
     pub urls: Vec<Uri>,
-    /// As whom to call it: its certificate says whose trail it is.
+    /// As whom to call it: its certificate says whose audit log it is.
     pub tls: Arc<MeshTls>,
 }
 
-impl Copies for AtAuth {
+impl AuditReplica for AuthReplica {
     fn take(&self, _: Part, page: Page) -> BoxFuture<'_, Result<Taken, CopyError>> {
         Box::pin(async move {
             let json = serde_json::to_vec(&page)?;
@@ -130,18 +130,19 @@ impl Copies for AtAuth {
     }
 }
 
-/// The task that hands a trail on.
-pub fn task(trail: Trail, copies: Arc<dyn Copies>) -> Task {
+/// The task that hands an audit log on.
+pub fn task(audit_log: AuditLog, replica: Arc<dyn AuditReplica>) -> Task {
     Task::new("audit copies", move |stop| async move {
         let (heads, copied) = (BTreeMap::new(), BTreeMap::new());
-        let on = HandingOn { trail, copies, stop, heads, copied, closing: None, others: None };
+        let on =
+            Replicator { audit_log, replica, stop, heads, copied, closing: None, others: None };
         on.run().await;
     })
 }
 
-struct HandingOn {
-    trail: Trail,
-    copies: Arc<dyn Copies>,
+struct Replicator {
+    audit_log: AuditLog,
+    replica: Arc<dyn AuditReplica>,
     stop: CancellationToken,
     /// How far the chains have come, as far as was looked.
     heads: BTreeMap<i64, i64>,
@@ -153,7 +154,7 @@ struct HandingOn {
     others: Option<Instant>,
 }
 
-impl HandingOn {
+impl Replicator {
     async fn run(mut self) {
         let (mut back_off, mut failing) = (GATHERED_FOR, false);
         loop {
@@ -177,7 +178,7 @@ impl HandingOn {
                     back_off
                 }
             };
-            let grown = self.trail.0.ledger.grown.notified();
+            let grown = self.audit_log.0.ledger.grown.notified();
             let gathered = async {
                 tokio::select! {
                     () = sleep(pause) => {}
@@ -200,8 +201,8 @@ impl HandingOn {
             self.look().await?;
         }
         if self.is_behind_its_copy() {
-            // Auth has entries that the trail has no more.
-            self.trail.0.ledger.doubted.notify_one();
+            // Auth has entries that the audit log has no more.
+            self.audit_log.0.ledger.doubted.notify_one();
             return Err(CopyError::Differs);
         }
         let (mut page, mut more) = (Page::default(), false);
@@ -214,7 +215,7 @@ impl HandingOn {
             let count = room.min(most);
             more |= head - from > i64::from(count);
             if from < head && count > 0 {
-                let db = &self.trail.0.db;
+                let db = &self.audit_log.0.db;
                 let entries =
                     db.read(move |tx| Box::pin(rows::after(tx, None, (chain, from), count)));
                 page.entries.extend(entries.await?);
@@ -231,7 +232,7 @@ impl HandingOn {
     /// Looks how far the chains have come: this process's own each time, others every few seconds
     /// and when there is a new one. Those of processes that are gone are handed on by who is there.
     async fn look(&mut self) -> Result<(), CopyError> {
-        let db = &self.trail.0.db;
+        let db = &self.audit_log.0.db;
         let appended = db.appended();
         let own = appended.as_ref().map_or(REGISTRY, |own| own.chain);
         let heads = db.read(move |tx| {
@@ -246,7 +247,7 @@ impl HandingOn {
             && !heads.iter().any(|it| it.chain == own && it.seq >= appended.seq)
         {
             // Somebody has taken it away.
-            self.trail.0.ledger.doubted.notify_one();
+            self.audit_log.0.ledger.doubted.notify_one();
         }
         let opened = heads.first().map_or(0, |registry| registry.seq);
         let is_due = self.others.is_none_or(|last| last.elapsed() >= OTHERS_LOOKED_AT_EVERY);
@@ -291,8 +292,8 @@ impl HandingOn {
 
     /// Has auth take entries, and keeps up to where it has all.
     async fn take(&mut self, page: Page) -> Result<(), CopyError> {
-        let ledger = Arc::clone(&self.trail.0.ledger);
-        let taken = self.copies.take(self.trail.writer(), page).await;
+        let ledger = Arc::clone(&self.audit_log.0.ledger);
+        let taken = self.replica.take(self.audit_log.writer(), page).await;
         if let Err(CopyError::Differs) = &taken {
             ledger.doubted.notify_one();
         }
@@ -300,7 +301,7 @@ impl HandingOn {
         for head in taken?.heads {
             self.copied.insert(head.chain, head.seq);
             if known.insert(head.chain, head).is_none() {
-                // Heard of for the first time: the trail has not been compared with it.
+                // Heard of for the first time: the audit log has not been compared with it.
                 ledger.doubted.notify_one();
             }
         }
@@ -323,7 +324,7 @@ impl HandingOn {
     fn closed(&mut self, closing: Option<Closing>) {
         let chain = |closing: &Option<Closing>| closing.as_ref().map(|it| it.chain);
         if chain(&self.closing) != chain(&closing) {
-            self.trail.0.ledger.doubted.notify_one();
+            self.audit_log.0.ledger.doubted.notify_one();
         }
         self.closing = closing;
     }
@@ -338,7 +339,7 @@ impl HandingOn {
             from.map_or(0, |from| (head - from).max(0))
         };
         let waiting = self.heads.iter().map(waiting).sum();
-        WAITING.with_label_values(&[self.trail.writer().as_str()]).set(waiting);
+        WAITING.with_label_values(&[self.audit_log.writer().as_str()]).set(waiting);
     }
 }
 
@@ -365,7 +366,7 @@ mod tests {
     #[derive(Default)]
     struct Auth(Mutex<BTreeMap<i64, Head>>);
 
-    impl Copies for Auth {
+    impl AuditReplica for Auth {
         fn take(&self, _: Part, page: Page) -> BoxFuture<'_, Result<Taken, CopyError>> {
             let mut kept = self.0.lock().unwrap();
             for entry in &page.entries {
@@ -379,10 +380,10 @@ mod tests {
         }
     }
 
-    fn handing_on(trail: &Trail, auth: &Arc<Auth>) -> HandingOn {
-        HandingOn {
-            trail: trail.clone(),
-            copies: Arc::clone(auth) as Arc<dyn Copies>,
+    fn handing_on(audit_log: &AuditLog, auth: &Arc<Auth>) -> Replicator {
+        Replicator {
+            audit_log: audit_log.clone(),
+            replica: Arc::clone(auth) as Arc<dyn AuditReplica>,
             stop: CancellationToken::new(),
             heads: BTreeMap::new(),
             copied: BTreeMap::new(),
@@ -397,7 +398,7 @@ mod tests {
             let store = TestStore::on(engine).await;
             let (ours, theirs) =
                 (store.open(Migrations::none()).await, store.open(Migrations::none()).await);
-            let (ours, theirs) = (store.trail(&ours).await, store.trail(&theirs).await);
+            let (ours, theirs) = (store.audit_log(&ours).await, store.audit_log(&theirs).await);
             let auth = Arc::<Auth>::default();
             let (mut our_task, mut their_task) =
                 (handing_on(&ours, &auth), handing_on(&theirs, &auth));
@@ -420,12 +421,12 @@ mod tests {
         for engine in engines() {
             let store = TestStore::on(engine).await;
             let db = store.open(Migrations::none()).await;
-            let trail = store.trail(&db).await;
-            trail.keep(entry(1)).await.unwrap();
+            let audit_log = store.audit_log(&db).await;
+            audit_log.keep(entry(1)).await.unwrap();
             let auth = Arc::<Auth>::default();
             let ahead = Head { chain: 1, seq: 2, link: vec![1] };
             auth.0.lock().unwrap().insert(1, ahead);
-            let handed_on = handing_on(&trail, &auth).hand_on().await;
+            let handed_on = handing_on(&audit_log, &auth).hand_on().await;
             assert!(matches!(handed_on, Err(CopyError::Differs)), "{handed_on:?}");
         }
     }

@@ -21,7 +21,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{Material, peer_of};
+use super::{Credentials, peer_of};
 use crate::{
     identity::{Part, Peer},
     metrics,
@@ -29,7 +29,7 @@ use crate::{
 
 /// What the other end of a connection has shown.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Shown {
+pub(super) struct PresentedChain {
     /// Leaf first.
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) by: Side,
@@ -55,7 +55,7 @@ pub(super) enum Reason {
 }
 
 /// Every connection of a part that a certificate was shown on.
-pub(super) struct Open {
+pub(super) struct LiveConnections {
     part: Part,
     entries: Mutex<Entries>,
 }
@@ -67,17 +67,17 @@ struct Entries {
 }
 
 struct Entry {
-    shown: Arc<Shown>,
+    shown: Arc<PresentedChain>,
     expires_at_s: i64,
     /// By what it was found trusted.
-    by: Arc<Material>,
+    by: Arc<Credentials>,
     /// Dropped when it is trusted no more.
     _trusted: oneshot::Sender<()>,
 }
 
 /// A place among the open connections, given back when dropped.
 struct Trust {
-    open: Arc<Open>,
+    open: Arc<LiveConnections>,
     id: u64,
     /// Ends when the peer is trusted no more.
     lost: oneshot::Receiver<()>,
@@ -114,9 +114,9 @@ impl Reason {
     }
 }
 
-// === impl Open ===
+// === impl LiveConnections ===
 
-impl Open {
+impl LiveConnections {
     pub(super) fn new(part: Part) -> Arc<Self> {
         for reason in Reason::ALL {
             // There from the start, so that a dashboard finds it.
@@ -125,13 +125,13 @@ impl Open {
         Arc::new(Self { part, entries: Mutex::default() })
     }
 
-    /// Watches over a connection whose handshake went well by `material`; one whose peer has shown
-    /// nothing has nothing to lose.
+    /// Watches over a connection whose handshake went well by `credentials`; one whose peer has
+    /// shown nothing has nothing to lose.
     pub(super) fn watch_over<S>(
         self: &Arc<Self>,
         inner: S,
-        shown: Shown,
-        material: Arc<Material>,
+        shown: PresentedChain,
+        credentials: Arc<Credentials>,
     ) -> MeshStream<S> {
         let Some(leaf) = shown.chain.first() else {
             return MeshStream { inner, peer: None, trust: None };
@@ -142,7 +142,7 @@ impl Open {
             super::expires_at_s(&shown.chain, std::path::Path::new("")).unwrap_or_default();
         let (trusted, lost) = oneshot::channel();
         let shown = Arc::new(shown);
-        let entry = Entry { shown, expires_at_s, by: material, _trusted: trusted };
+        let entry = Entry { shown, expires_at_s, by: credentials, _trusted: trusted };
         let mut entries = self.entries();
         let id = entries.next;
         entries.next += 1;
@@ -153,7 +153,7 @@ impl Open {
 
     /// Breaks the connections whose peers have come to their end or are not trusted by what was
     /// read last, also when that was during the handshake.
-    pub(super) fn look(&self, current: &Arc<Material>, now_s: i64) {
+    pub(super) fn revalidate(&self, current: &Arc<Credentials>, now_s: i64) {
         let now = Duration::from_secs(u64::try_from(now_s).unwrap_or_default());
         let now = UnixTime::since_unix_epoch(now);
         // Most connections are of few peers.
@@ -173,7 +173,7 @@ impl Open {
         });
     }
 
-    fn tell(&self, shown: &Shown, reason: Reason) {
+    fn tell(&self, shown: &PresentedChain, reason: Reason) {
         let (part, reason) = (self.part, reason.as_str());
         let peer = shown.chain.first().map_or("none", |leaf| peer_of(leaf).as_str());
         metrics::CONNECTIONS_CLOSED.with_label_values(&[part.as_str(), reason]).inc();

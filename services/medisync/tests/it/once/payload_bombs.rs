@@ -4,7 +4,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::world::{ADMIN, RECEPTIONIST, World, a_patient};
+use crate::test_mesh::{ADMIN, RECEPTIONIST, TestMesh, a_patient};
 
 /// Of a processor's time, whatever else the machine does; debug builds are slow. What takes more is
 /// work that should not be done.
@@ -12,7 +12,7 @@ const REFUSED_WITHIN_S: f64 = 2.0;
 
 #[tokio::test]
 async fn json_that_explodes_is_refused_and_nothing_dies_of_it() {
-    let world = World::embedded().await;
+    let world = TestMesh::embedded().await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let started = |metrics: String| {
         let line = metrics.lines().find(|line| line.starts_with("process_start_time_seconds"));
@@ -54,7 +54,7 @@ async fn json_that_explodes_is_refused_and_nothing_dies_of_it() {
 }
 
 /// What the process has used of processors.
-async fn processor_s(world: &World) -> f64 {
+async fn processor_s(world: &TestMesh) -> f64 {
     let metrics = world.metrics().await;
     let name = "process_cpu_seconds_total ";
     metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
@@ -62,7 +62,7 @@ async fn processor_s(world: &World) -> f64 {
 
 #[tokio::test]
 async fn many_bodies_at_once_take_little_memory() {
-    let world = World::embedded().await;
+    let world = TestMesh::embedded().await;
     let admin = world.sign_in(ADMIN).await;
     let resident = async || -> f64 {
         let metrics = world.metrics().await;
@@ -90,7 +90,7 @@ async fn many_bodies_at_once_take_little_memory() {
 #[tokio::test]
 async fn no_text_of_a_client_makes_a_line_of_its_own_in_the_log() {
     let logs = [("MEDISYNC_LOG_FORMAT", "json"), ("MEDISYNC_LOG_LEVEL", "debug")];
-    let world = World::embedded_with(&logs).await;
+    let world = TestMesh::embedded_with(&logs).await;
     let admin = world.sign_in(ADMIN).await;
     for text in ["a\\r\\n{}", "\\u001b[31mred", "\\\"}{\\\"", "\\u2028\\u0085"] {
         let text: String = serde_json::from_str(&format!("\"{text}\"")).unwrap();

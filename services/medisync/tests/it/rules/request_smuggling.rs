@@ -5,13 +5,13 @@ use reqwest::{Method, StatusCode};
 use testbed::corpora;
 
 use crate::{
+    test_mesh::{ADMIN, AUDITOR, Answer, CLINICIAN, Caller, TestMesh},
     wire::answers,
-    world::{ADMIN, AUDITOR, Answer, CLINICIAN, Caller, World},
 };
 
 #[tokio::test]
 async fn no_other_way_of_writing_a_path_leads_anywhere() {
-    let world = World::untouched().await;
+    let world = TestMesh::untouched().await;
     let canary = Canary::of(&world).await;
     let url = world.url("gateway");
     let auditor = bearer(&world.sign_in(AUDITOR).await);
@@ -38,7 +38,7 @@ async fn no_other_way_of_writing_a_path_leads_anywhere() {
 
 #[tokio::test]
 async fn of_every_request_of_the_corpus_becomes_what_its_file_says_and_nothing_else() {
-    let world = World::untouched().await;
+    let world = TestMesh::untouched().await;
     let canary = Canary::of(&world).await;
     let admin = world.sign_in(ADMIN).await;
     for form in corpora::requests(admin.token.as_deref().unwrap()) {
@@ -60,7 +60,7 @@ async fn of_every_request_of_the_corpus_becomes_what_its_file_says_and_nothing_e
 
 #[tokio::test]
 async fn each_of_several_requests_on_a_connection_is_judged_by_itself() {
-    let world = World::untouched().await;
+    let world = TestMesh::untouched().await;
     let canary = Canary::of(&world).await;
     let url = world.url("gateway");
     let token = bearer(&world.sign_in(ADMIN).await);
@@ -99,7 +99,7 @@ async fn each_of_several_requests_on_a_connection_is_judged_by_itself() {
 
 #[tokio::test]
 async fn what_is_too_long_or_too_much_is_refused() {
-    let world = World::untouched().await;
+    let world = TestMesh::untouched().await;
     let canary = Canary::of(&world).await;
     let url = world.url("gateway");
     let token = bearer(&world.sign_in(ADMIN).await);
@@ -145,7 +145,7 @@ async fn what_is_too_long_or_too_much_is_refused() {
 
 #[tokio::test]
 async fn an_odd_method_is_told_which_there_are() {
-    let world = World::untouched().await;
+    let world = TestMesh::untouched().await;
     let admin = world.sign_in(ADMIN).await;
     for (path, allowed) in [
         ("/api/patients", "GET, HEAD, POST"),
@@ -187,7 +187,7 @@ async fn an_odd_method_is_told_which_there_are() {
 
 #[tokio::test]
 async fn what_a_client_says_of_itself_changes_nothing() {
-    let world = World::untouched().await;
+    let world = TestMesh::untouched().await;
     let url = world.url("gateway");
     let auditor = world.sign_in(AUDITOR).await;
     let admin = world.sign_in(ADMIN).await;
@@ -240,7 +240,7 @@ struct Canary {
 }
 
 impl Canary {
-    async fn of(world: &World) -> Self {
+    async fn of(world: &TestMesh) -> Self {
         Self { caller: world.sign_in(CLINICIAN).await }
     }
 
@@ -270,7 +270,7 @@ fn is_problem(answer: &Answer, what: &str) {
 }
 
 /// The demo patients are there, and nobody else.
-async fn nothing_happened(world: &World) {
+async fn nothing_happened(world: &TestMesh) {
     let admin = world.sign_in(ADMIN).await;
     assert_eq!(admin.get("/api/patients?size=200").await.list("patients").len(), 15);
     assert_eq!(admin.get("/api/users?size=200").await.list("users").len(), 5);

@@ -16,8 +16,8 @@ use crate::{
     caller::Caller,
     heavy,
     https::Https,
+    test_mesh::{TestMesh, until},
     wire::answers,
-    world::{World, until},
 };
 
 /// A connection that is still open then, stays open.
@@ -25,7 +25,7 @@ const CLOSED_WITHIN: Duration = Duration::from_secs(20);
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// A number that the process tells of itself.
-async fn told(world: &World, name: &str) -> f64 {
+async fn told(world: &TestMesh, name: &str) -> f64 {
     let metrics = world.metrics().await;
     let value = |line: &str| Some(line.strip_prefix(name)?.trim().parse().unwrap());
     metrics.lines().find_map(value).unwrap_or_else(|| panic!("no {name}"))
@@ -40,7 +40,7 @@ async fn served(caller: &Caller) {
 async fn thousands_who_say_nothing_hurt_nobody_and_are_closed_in_time() {
     let _turn = heavy::turn().await;
     const IDLE: usize = 3000;
-    let world = World::embedded_with(&[("MEDISYNC_GATEWAY__KEEP_ALIVE_MS", "4000")]).await;
+    let world = TestMesh::embedded_with(&[("MEDISYNC_GATEWAY__KEEP_ALIVE_MS", "4000")]).await;
     let regular = world.anybody();
     served(&regular).await;
     let fds_before = told(&world, "process_open_fds ").await;
@@ -67,7 +67,7 @@ async fn thousands_who_say_nothing_hurt_nobody_and_are_closed_in_time() {
 async fn one_address_does_not_take_all_the_room() {
     const EACH: usize = 50;
     let world =
-        World::embedded_with(&[("MEDISYNC_GATEWAY__CONNECTIONS_PER_CLIENT_MAX", "50")]).await;
+        TestMesh::embedded_with(&[("MEDISYNC_GATEWAY__CONNECTIONS_PER_CLIENT_MAX", "50")]).await;
     let url = world.url("gateway");
     let address = url.split_once("://").unwrap().1;
     let mut mine = Vec::new();
@@ -130,7 +130,7 @@ async fn whoever_floods_by_http_2_has_to_go_and_others_stay() {
     let mesh = Https::start(&[]).await;
     let (token, regular) = (mesh.token().await, mesh.anybody());
     let authorization = format!("Bearer {token}");
-    let fields: testbed::corpora::Fields = [
+    let fields: testbed::corpora::RequestFields = [
         (":method", "GET"),
         (":scheme", "https"),
         (":authority", "localhost"),

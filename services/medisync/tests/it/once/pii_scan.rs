@@ -7,7 +7,7 @@ use base64::{
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 
-use crate::canary::{Canaries, DEMO_LINE, seen_in_folder};
+use crate::pii_scan::{Canaries, DEMO_LINE, seen_in_folder};
 
 #[test]
 fn a_value_is_found_in_every_form() {

@@ -102,6 +102,57 @@ fn every_file_says_what_it_is_for_and_stays_short() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Words that a newcomer would have to learn, where the field has one of its own; and those that
+/// make a sentence a riddle (`docs/GLOSSARY.md` has the terms).
+const OLD_WORDS: [&str; 12] = [
+    "so many",
+    "whoever",
+    "is told",
+    "are told",
+    "was told",
+    "heard of",
+    "spoken of",
+    "audit trail",
+    "toll",
+    "room for a client",
+    "look_up",
+    "given up on",
+];
+
+/// What people read of a line: public documentation, or a text of the program itself. Other
+/// comments are for those who work on that very line.
+fn is_read_by_others(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with("///") || line.starts_with("//!") || (line.contains('"') && !is_comment(line))
+}
+
+fn is_comment(line: &str) -> bool {
+    line.starts_with("//")
+}
+
+#[test]
+fn documentation_logs_and_help_use_the_terms_of_the_glossary() {
+    let mut wrong = Vec::new();
+    for (name, text) in all_sources() {
+        if name.contains("/tests/") || name.ends_with("tests.rs") {
+            continue;
+        }
+        let own = text.split("\n#[cfg(test)]\nmod ").next().unwrap();
+        for (number, line) in own.lines().enumerate().filter(|(_, line)| is_read_by_others(line)) {
+            let lower = line.to_lowercase();
+            let mut found = OLD_WORDS.iter().filter(|word| {
+                let words =
+                    format!(" {} ", lower.replace(|c: char| !c.is_alphanumeric() && c != '_', " "));
+                words.contains(&format!(" {word} "))
+            });
+            if let Some(word) = found.next() {
+                wrong.push(format!("{name}:{}: {word}", number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn no_test_sleeps_and_none_is_passed_over() {
     let marks =

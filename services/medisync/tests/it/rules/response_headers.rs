@@ -6,8 +6,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
+    test_mesh::{ADMIN, AUDITOR, Answer, RECEPTIONIST, TestMesh, a_patient},
     wire::answers,
-    world::{ADMIN, AUDITOR, Answer, RECEPTIONIST, World, a_patient},
 };
 
 const DOCUMENTS: [&str; 5] = ["auth", "patients", "billing", "analytics", "notifications"];
@@ -19,7 +19,7 @@ async fn every_answer_carries_what_keeps_a_browser_from_harm() {
         ("MEDISYNC_GATEWAY__RATE_LIMIT__LOGIN", "3/600s"),
         ("MEDISYNC_ANALYTICS__URL", "http://127.0.0.1:1"),
     ];
-    let world = World::start_with(&limits).await;
+    let world = TestMesh::start_with(&limits).await;
     let clerk = world.sign_in(RECEPTIONIST).await;
     let admin = world.sign_in(ADMIN).await;
     let nobody = world.anybody();
@@ -78,7 +78,7 @@ async fn every_answer_carries_what_keeps_a_browser_from_harm() {
 
 #[tokio::test]
 async fn a_request_is_known_by_the_name_that_it_came_with() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let auditor = world.sign_in(AUDITOR).await;
     for path in ["/auth/me", "/api/patients", "/nowhere", "/healthz"] {
         let answer = auditor.send(Method::GET, path, &[("x-request-id", "abc.DEF_1-2")], None);
@@ -99,7 +99,7 @@ async fn a_request_is_known_by_the_name_that_it_came_with() {
 
 #[tokio::test]
 async fn the_page_of_the_interfaces_is_served_with_all_that_it_loads() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let nobody = world.anybody();
     let bare = nobody.get("/swagger-ui").await;
     assert!(bare.status.is_redirection());
@@ -142,7 +142,7 @@ async fn the_page_of_the_interfaces_is_served_with_all_that_it_loads() {
 
 #[tokio::test]
 async fn every_operation_is_documented_with_examples_and_every_document_is_true() {
-    let world = World::shared().await;
+    let world = TestMesh::shared().await;
     let mut documented = BTreeSet::new();
     for name in DOCUMENTS {
         let answer = world.anybody().get(&format!("/api-docs/{name}")).await;

@@ -22,10 +22,10 @@ pub struct RateLimit {
     "{0:?} is no rate limit: N/Ts or N/Ts:BURST is wanted, such as 100/1s or 10/60s:20 (numbers \
      from 1; at most {WINDOW_S_MAX} seconds), or off"
 )]
-pub struct NoRateLimit(String);
+pub struct InvalidRateLimit(String);
 
 /// Reads a limit, or `off`.
-pub fn parse_limit(text: &str) -> Result<Option<RateLimit>, NoRateLimit> {
+pub fn parse_limit(text: &str) -> Result<Option<RateLimit>, InvalidRateLimit> {
     if text == "off" { Ok(None) } else { text.parse().map(Some) }
 }
 
@@ -60,7 +60,7 @@ impl RateLimit {
 }
 
 impl FromStr for RateLimit {
-    type Err = NoRateLimit;
+    type Err = InvalidRateLimit;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parsed = || {
@@ -75,7 +75,7 @@ impl FromStr for RateLimit {
             let per = Duration::from_secs(u64::from(seconds.get()));
             (seconds.get() <= WINDOW_S_MAX).then_some(Self { requests, per, burst })
         };
-        parsed().ok_or_else(|| NoRateLimit(text.to_owned()))
+        parsed().ok_or_else(|| InvalidRateLimit(text.to_owned()))
     }
 }
 

@@ -15,7 +15,7 @@ use http::Uri;
 use prometheus::IntCounterVec;
 use tokio::{sync::mpsc, time::sleep};
 
-use super::{Entry, Outcome, Record};
+use super::{AuditSink, Entry, Outcome};
 use crate::{
     client,
     error::{Failure, causes},
@@ -36,29 +36,29 @@ const TOLD_EVERY: Duration = Duration::from_millis(200);
 const BACK_OFF_LAST: Duration = Duration::from_secs(5);
 
 static LOST: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    let help = "Refusals of the gateway that the audit trail does not have: the queue was full.";
+    let help = "Refusals of the gateway that the audit log does not have: the queue was full.";
     counter("audit_refusals_lost_total", help, &["service"])
 });
 
 /// Takes refusals, and forgets none as long as there is room.
 #[derive(Clone, Debug)]
-pub struct Refusals(mpsc::Sender<Entry>);
+pub struct DenialQueue(mpsc::Sender<Entry>);
 
 /// What was taken and is not forwarded yet.
 #[derive(Debug)]
-pub struct Untold(mpsc::Receiver<Entry>);
+pub struct DenialForwarder(mpsc::Receiver<Entry>);
 
 /// A queue for refusals.
-pub fn queue() -> (Refusals, Untold) {
+pub fn queue() -> (DenialQueue, DenialForwarder) {
     // There from the start, so that an alert finds it.
     LOST.with_label_values(&[Part::Gateway.as_str()]);
     let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-    (Refusals(sender), Untold(receiver))
+    (DenialQueue(sender), DenialForwarder(receiver))
 }
 
-// === impl Refusals ===
+// === impl DenialQueue ===
 
-impl Refusals {
+impl DenialQueue {
     /// Takes one; does not wait.
     pub fn tell(&self, entry: Entry) {
         if self.0.try_send(entry).is_err() {
@@ -68,7 +68,7 @@ impl Refusals {
 }
 
 /// For a process without a store: forwarded soon, as denials are.
-impl Record for Refusals {
+impl AuditSink for DenialQueue {
     fn record(&self, entry: Entry) -> BoxFuture<'_, Result<(), Failure>> {
         self.tell(entry);
         Box::pin(async { Ok(()) })
@@ -80,9 +80,9 @@ pub fn is_told(entry: &Entry) -> bool {
     entry.outcome == Outcome::Refused || entry.action == LOG_LEVEL_CHANGE
 }
 
-// === impl Untold ===
+// === impl DenialForwarder ===
 
-impl Untold {
+impl DenialForwarder {
     /// Forwards them to auth, until nobody can refuse any more and all are forwarded.
     pub async fn tell(mut self, auth_urls: Vec<Uri>, tls: Arc<MeshTls>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);

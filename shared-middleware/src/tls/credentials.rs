@@ -20,12 +20,12 @@ use super::{
     HTTP_1_1, HTTP_2, PemFiles, TlsError,
     files::{certificates, private_key, revocation_lists, valid_s},
     known_servers::KnownServers,
-    open::{Shown, Side},
+    live_connections::{PresentedChain, Side},
 };
 use crate::identity::Part;
 
 /// What the files hold.
-pub struct Material {
+pub struct Credentials {
     /// The authorities, DER.
     pub ca: Vec<CertificateDer<'static>>,
     /// The chain, leaf first, DER.
@@ -45,9 +45,9 @@ pub struct Material {
     pub(super) servers: KnownServers,
 }
 
-// === impl Material ===
+// === impl Credentials ===
 
-impl Material {
+impl Credentials {
     pub(super) fn read(part: Part, files: &PemFiles) -> Result<Self, TlsError> {
         let ca = certificates(&files.ca)?;
         let key = private_key(&files.key)?;
@@ -93,7 +93,7 @@ impl Material {
             .map_err(refused)?;
         client.resumption = Resumption::disabled();
         let valid = valid_s(&chain, &files.cert)?;
-        let material = Self {
+        let credentials = Self {
             valid_from_s: valid.start,
             expires_at_s: valid.end,
             server: server(optional, &[HTTP_2, HTTP_1_1])?,
@@ -107,8 +107,8 @@ impl Material {
             chain,
             key,
         };
-        material.try_lists(part).map_err(|error| TlsError::Crl(error, files.crl.clone()))?;
-        Ok(material)
+        credentials.try_lists(part).map_err(|error| TlsError::Crl(error, files.crl.clone()))?;
+        Ok(credentials)
     }
 
     /// The certificate with its key, as a rustls resolver wants it.
@@ -118,7 +118,11 @@ impl Material {
     }
 
     /// Whether what a peer has shown would be taken now.
-    pub(super) fn verify(&self, shown: &Shown, now: UnixTime) -> Result<(), rustls::Error> {
+    pub(super) fn verify(
+        &self,
+        shown: &PresentedChain,
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
         let Some((leaf, rest)) = shown.chain.split_first() else {
             return Err(rustls::Error::NoCertificatesPresented);
         };
@@ -133,7 +137,7 @@ impl Material {
 
     /// A list that our authority has not signed would have every certificate refused.
     fn try_lists(&self, part: Part) -> Result<(), rustls::Error> {
-        let shown = Shown { chain: self.chain.clone(), by: Side::Server(part) };
+        let shown = PresentedChain { chain: self.chain.clone(), by: Side::Server(part) };
         // Within its own time, so that only the lists decide.
         let at = u64::try_from(self.expires_at_s.saturating_sub(1)).unwrap_or_default();
         let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(at));

@@ -5,7 +5,7 @@
 #
 #   testbed with-servers services/medisync/tests/data/before.sh target/debug/medisync
 #
-# Demo data, a patient of its own who was changed, and one who was removed; and so an audit log.
+# Demo data, a patient of its own who was changed, and one who was removed; and so an audit trail.
 set -eu
 medisync=$1
 here=$(dirname "$0")/before
@@ -40,7 +40,7 @@ use() { # a fresh mesh on these stores
     call DELETE "/api/patients/$gone" >/dev/null
     call POST /api/users '{"email":"nurse@example.com","password":"violet tram 19 umbrella","role":"CLINICIAN"}' >/dev/null
     until call GET /api/analytics/summary | grep -q '"deleted":1,'; do sleep 0.1; done
-    sleep 3 # copies of the audit log, and messages
+    sleep 3 # copies of the audit trail, and messages
     kill -TERM "$mesh"
     wait "$mesh"
 }

@@ -139,7 +139,7 @@ DELETE FROM sqlite_sequence;
 CREATE UNIQUE INDEX dead_letter_source on dead_letter (consumer_group, topic, part, log_offset);
 CREATE INDEX dead_letter_group on dead_letter (consumer_group, id);
 CREATE TRIGGER audit_keeps_what_it_has before update on audit
-begin select raise(abort, 'the audit log only grows'); end;
+begin select raise(abort, 'the audit trail only grows'); end;
 CREATE TRIGGER audit_keeps_all_it_has before delete on audit
-begin select raise(abort, 'the audit log only grows'); end;
+begin select raise(abort, 'the audit trail only grows'); end;
 COMMIT;

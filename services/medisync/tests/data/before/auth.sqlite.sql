@@ -237,9 +237,9 @@ DELETE FROM sqlite_sequence;
 CREATE UNIQUE INDEX dead_letter_source on dead_letter (consumer_group, topic, part, log_offset);
 CREATE INDEX dead_letter_group on dead_letter (consumer_group, id);
 CREATE TRIGGER audit_keeps_what_it_has before update on audit
-begin select raise(abort, 'the audit log only grows'); end;
+begin select raise(abort, 'the audit trail only grows'); end;
 CREATE TRIGGER audit_keeps_all_it_has before delete on audit
-begin select raise(abort, 'the audit log only grows'); end;
+begin select raise(abort, 'the audit trail only grows'); end;
 CREATE INDEX users_created on users (created_at, id);
 CREATE INDEX sessions_user on sessions (user_id);
 CREATE INDEX sessions_expires on sessions (expires_at);
@@ -255,7 +255,7 @@ CREATE INDEX known_places_seen on known_places (seen_at);
 CREATE INDEX audit_copy_by_time on audit_copy (at, writer, seq);
 CREATE INDEX audit_copy_by_actor on audit_copy (actor, at);
 CREATE TRIGGER audit_copy_keeps_what_it_has before update on audit_copy
-begin select raise(abort, 'the audit log only grows'); end;
+begin select raise(abort, 'the audit trail only grows'); end;
 CREATE TRIGGER audit_copy_keeps_all_it_has before delete on audit_copy
-begin select raise(abort, 'the audit log only grows'); end;
+begin select raise(abort, 'the audit trail only grows'); end;
 COMMIT;

@@ -90,9 +90,9 @@ INSERT INTO sqlite_sequence VALUES('log_record',19);
 CREATE UNIQUE INDEX dead_letter_source on dead_letter (consumer_group, topic, part, log_offset);
 CREATE INDEX dead_letter_group on dead_letter (consumer_group, id);
 CREATE TRIGGER audit_keeps_what_it_has before update on audit
-begin select raise(abort, 'the audit log only grows'); end;
+begin select raise(abort, 'the audit trail only grows'); end;
 CREATE TRIGGER audit_keeps_all_it_has before delete on audit
-begin select raise(abort, 'the audit log only grows'); end;
+begin select raise(abort, 'the audit trail only grows'); end;
 CREATE UNIQUE INDEX log_record_topic_identity on log_record (topic, identity);
 CREATE INDEX log_record_topic on log_record (topic, position);
 COMMIT;

@@ -105,9 +105,9 @@ INSERT INTO sqlite_sequence VALUES('notification',19);
 CREATE UNIQUE INDEX dead_letter_source on dead_letter (consumer_group, topic, part, log_offset);
 CREATE INDEX dead_letter_group on dead_letter (consumer_group, id);
 CREATE TRIGGER audit_keeps_what_it_has before update on audit
-begin select raise(abort, 'the audit log only grows'); end;
+begin select raise(abort, 'the audit trail only grows'); end;
 CREATE TRIGGER audit_keeps_all_it_has before delete on audit
-begin select raise(abort, 'the audit log only grows'); end;
+begin select raise(abort, 'the audit trail only grows'); end;
 CREATE UNIQUE INDEX notification_event_id on notification (event_id);
 CREATE INDEX notification_patient_id_seq on notification (patient_id, seq);
 CREATE INDEX notification_pending on notification (seq, next_attempt_at)

@@ -160,9 +160,9 @@ INSERT INTO sqlite_sequence VALUES('outbox',19);
 CREATE UNIQUE INDEX dead_letter_source on dead_letter (consumer_group, topic, part, log_offset);
 CREATE INDEX dead_letter_group on dead_letter (consumer_group, id);
 CREATE TRIGGER audit_keeps_what_it_has before update on audit
-begin select raise(abort, 'the audit log only grows'); end;
+begin select raise(abort, 'the audit trail only grows'); end;
 CREATE TRIGGER audit_keeps_all_it_has before delete on audit
-begin select raise(abort, 'the audit log only grows'); end;
+begin select raise(abort, 'the audit trail only grows'); end;
 CREATE INDEX patient_by_name on patient (name_key, id);
 CREATE INDEX patient_by_registered_date on patient (registered_date, id);
 CREATE INDEX patient_by_created_at on patient (created_at, id);

@@ -44,6 +44,7 @@ pub mod require_token;
 pub mod deadline;
 
 pub mod access;
+pub mod back_off;
 pub mod peers;
 pub mod permission;
 

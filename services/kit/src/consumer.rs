@@ -16,6 +16,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use prometheus::{HistogramVec, IntCounterVec};
 use shared_middleware::{
+    back_off::BackOff,
     clock::Clock,
     error::causes,
     identity::Part,
@@ -45,8 +46,7 @@ pub const TRIES_MAX: u32 = 5;
 const BATCH_MAX: u32 = 256;
 /// Retries and burials elsewhere are seen so soon.
 const DEAD_LETTERS_COUNTED_EVERY: Duration = Duration::from_secs(5);
-const BACK_OFF_FIRST: Duration = Duration::from_millis(20);
-const BACK_OFF_LAST: Duration = Duration::from_secs(2);
+const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(20), Duration::from_secs(2));
 
 static CONSUMED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let labels = &["group", "type", "outcome"];
@@ -170,7 +170,7 @@ impl Consumer {
     }
 
     async fn run(&self) {
-        let mut back_off = BACK_OFF_FIRST;
+        let mut back_off = BACK_OFF;
         loop {
             let positions = Arc::new(StoredPositions::new(self.group, self.db.clone()));
             let failed = match self.log.subscribe(self.group, self.topic, positions).await {
@@ -185,8 +185,7 @@ impl Consumer {
                 continue;
             }
             tracing::warn!(group = self.group, error = causes(&failed), "cannot consume events");
-            sleep(back_off).await;
-            back_off = (back_off * 2).min(BACK_OFF_LAST);
+            sleep(back_off.next_pause()).await;
         }
     }
 
@@ -194,7 +193,7 @@ impl Consumer {
     async fn read(
         &self,
         subscription: &mut dyn Subscription,
-        back_off: &mut Duration,
+        back_off: &mut BackOff,
     ) -> ConsumerError {
         let (mut lags, mut looked_at) = (Lags::default(), None::<Instant>);
         loop {
@@ -214,7 +213,7 @@ impl Consumer {
                 }
                 subscription.done();
             }
-            *back_off = BACK_OFF_FIRST;
+            back_off.reset();
             lags.show(self.group, self.topic, &batch.progress);
         }
     }
@@ -237,7 +236,7 @@ impl Consumer {
 
     async fn consume_one(&self, delivered: ConsumedRecord) -> Result<(), ConsumerError> {
         let one = Arc::new(vec![delivered.clone()]);
-        let mut back_off = BACK_OFF_FIRST;
+        let mut back_off = BACK_OFF;
         for tried in 1..=TRIES_MAX {
             let reason = match self.apply(Arc::clone(&one)).await {
                 Ok(()) => return Ok(()),
@@ -248,8 +247,7 @@ impl Consumer {
                 return self.insert_dead_letter(delivered, &reason).await;
             }
             self.count(&delivered.record, "retried");
-            sleep(back_off).await;
-            back_off *= 2;
+            sleep(back_off.next_pause()).await;
         }
         Ok(())
     }

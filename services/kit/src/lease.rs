@@ -7,14 +7,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use shared_middleware::error::causes;
+use shared_middleware::{back_off::BackOff, error::causes};
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::db::{Db, Lease};
 
-const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
-const BACK_OFF_LAST: Duration = Duration::from_secs(5);
+const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 /// Work that is done by its lease's holder.
 #[derive(Clone)]
@@ -46,7 +45,7 @@ impl LeasedTask {
         stop: &CancellationToken,
         work: impl Fn(Held) -> F,
     ) {
-        let mut back_off = BACK_OFF_FIRST;
+        let mut back_off = BACK_OFF;
         while !stop.is_cancelled() {
             let lease = tokio::select! {
                 lease = self.db.lease(self.name) => lease,
@@ -56,7 +55,7 @@ impl LeasedTask {
             };
             match lease {
                 Ok(lease) => {
-                    back_off = BACK_OFF_FIRST;
+                    back_off.reset();
                     let lease = Arc::new(lease);
                     let wake = Arc::clone(&self.wake);
                     work(Held { lease: Arc::clone(&lease), wake }).await;
@@ -65,8 +64,7 @@ impl LeasedTask {
                 Err(error) => {
                     let (name, error) = (self.name, causes(&error));
                     tracing::warn!(name, error, "cannot acquire the lease");
-                    sleep(back_off).await;
-                    back_off = (back_off * 2).min(BACK_OFF_LAST);
+                    sleep(back_off.next_pause()).await;
                 }
             }
         }

@@ -16,6 +16,7 @@ use std::{
 use jiff::Timestamp;
 use prometheus::{IntGaugeVec, opts, register_int_gauge_vec};
 use shared_middleware::{
+    back_off::BackOff,
     clock::Clock,
     error::causes,
     identity::Part,
@@ -50,8 +51,7 @@ const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 const MEASURED_EVERY: Duration = Duration::from_secs(1);
 /// The lease of the relay that publishes.
 const LEASE: &str = "outbox";
-const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
-const BACK_OFF_LAST: Duration = Duration::from_secs(5);
+const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(100), Duration::from_secs(5));
 
 static PENDING: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let options = opts!("outbox_pending", "Events that are committed and not yet published.");
@@ -164,7 +164,7 @@ impl Outbox {
     }
 
     async fn publish_while_held(&self, lease: Held, stop: &CancellationToken) {
-        let mut back_off = BACK_OFF_FIRST;
+        let mut back_off = BACK_OFF;
         let mut last_look = None::<Instant>;
         while lease.is_held() {
             // Checked before it looks: what was committed before the stop is seen by this
@@ -178,20 +178,18 @@ impl Outbox {
             last_look = Some(Instant::now());
             let pause = match self.publish_some().await {
                 Ok(true) => {
-                    back_off = BACK_OFF_FIRST;
+                    back_off.reset();
                     continue;
                 }
                 Ok(false) if stopping => return,
                 Ok(false) => {
-                    back_off = BACK_OFF_FIRST;
+                    back_off.reset();
                     LOOKED_AT_EVERY
                 }
                 Err(_) if stopping => return,
                 Err(error) => {
                     self.warn(&error);
-                    let pause = back_off;
-                    back_off = (back_off * 2).min(BACK_OFF_LAST);
-                    pause
+                    back_off.next_pause()
                 }
             };
             tokio::select! {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use kit::testing::{TestEngine, engines};
 use proto::billing::v1::CreateBillingAccountResponse;
-use shared_middleware::{clock::Ids, trace_context::TraceContext};
+use shared_middleware::trace_context::TraceContext;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep},
@@ -165,7 +165,7 @@ async fn a_billing_that_answers_late_is_waited_for_no_longer_than_a_registration
         total: Duration::from_millis(1200),
         tries_max: 3,
     };
-    let late = Arc::new(RetryingBilling::new(Late, retry_policy, Ids::system()));
+    let late = Arc::new(RetryingBilling::new(Late, retry_policy));
     // Only on SQLite: a paused clock would not wait for the server of the other.
     let world = World::with(TestEngine::Sqlite, late, Arc::<FakeBilling>::default()).await;
     let begun = Instant::now();

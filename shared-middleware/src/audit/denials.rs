@@ -17,6 +17,7 @@ use tokio::{sync::mpsc, time::sleep};
 
 use super::{AuditSink, Entry, Outcome};
 use crate::{
+    back_off::BackOff,
     client,
     error::{Failure, causes},
     identity::Part,
@@ -33,7 +34,7 @@ pub const BATCH_MAX: usize = 256;
 
 const QUEUE_MAX: usize = 4096;
 const TOLD_EVERY: Duration = Duration::from_millis(200);
-const BACK_OFF_LAST: Duration = Duration::from_secs(5);
+const BACK_OFF: BackOff = BackOff::new(TOLD_EVERY, Duration::from_secs(5));
 
 static LOST: LazyLock<IntCounterVec> = LazyLock::new(|| {
     let help = "Refusals of the gateway that the audit log does not have: the queue was full.";
@@ -88,7 +89,7 @@ impl DenialForwarder {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while self.0.recv_many(&mut batch, BATCH_MAX).await > 0 {
             let body = serde_json::to_vec(&batch).expect("entries are JSON");
-            let mut back_off = TOLD_EVERY;
+            let mut back_off = BACK_OFF;
             for url in auth_urls.iter().cycle() {
                 match client::post(url, PATH, Part::Auth, &tls, body.clone()).await {
                     Ok(_) => break,
@@ -97,8 +98,7 @@ impl DenialForwarder {
                             error = causes(&error),
                             "cannot forward denials to auth, retrying"
                         );
-                        sleep(back_off).await;
-                        back_off = (back_off * 2).min(BACK_OFF_LAST);
+                        sleep(back_off.next_pause()).await;
                     }
                 }
             }

@@ -13,7 +13,9 @@ use http::Uri;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{KeySet, RevocationPage, Verifier, issuer::Issuer};
-use crate::{client, error::causes, external_http, identity::Part, tls::MeshTls};
+use crate::{
+    back_off::BackOff, client, error::causes, external_http, identity::Part, tls::MeshTls,
+};
 
 /// How long auth may hold a poll before it answers that nothing happened.
 pub const POLL_HELD_S_MAX: u64 = 5;
@@ -27,8 +29,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(HEARD_WITHIN_S);
 const ALSO_ASKED_AFTER: Duration = Duration::from_millis(500);
 /// Silence for this long is logged.
 const SILENT_AT_MOST: Duration = Duration::from_secs(30);
-const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
-const BACK_OFF_LAST: Duration = Duration::from_secs(2);
+const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(50), Duration::from_secs(2));
 const FILE_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 const URL_FETCHED_EVERY: Duration = Duration::from_secs(60);
 const URL_FETCHED_AT_MOST_EVERY: Duration = Duration::from_secs(5);
@@ -102,7 +103,7 @@ struct Answer {
 
 async fn follow_auth(config: &FeedConfig, verifier: &Verifier, with_keys: bool) {
     let mut place = Place::default();
-    let mut back_off = BACK_OFF_FIRST;
+    let mut back_off = BACK_OFF;
     let mut heard = Instant::now();
     let mut silent = false;
     loop {
@@ -121,7 +122,7 @@ async fn follow_auth(config: &FeedConfig, verifier: &Verifier, with_keys: bool) 
                     tracing::info!("revocation feed recovered");
                 }
                 place = Place { position: page.next, keys_version: page.keys_version, replica };
-                back_off = BACK_OFF_FIRST;
+                back_off.reset();
             }
             Err(error) => {
                 tracing::debug!(error = causes(&error), "auth's feed did not answer");
@@ -132,8 +133,7 @@ async fn follow_auth(config: &FeedConfig, verifier: &Verifier, with_keys: bool) 
                         "revocation feed stale: sign-outs may be missed"
                     );
                 }
-                sleep(back_off).await;
-                back_off = (back_off * 2).min(BACK_OFF_LAST);
+                sleep(back_off.next_pause()).await;
             }
         }
     }

@@ -18,6 +18,7 @@ use http::{StatusCode, Uri};
 use prometheus::{IntGaugeVec, opts, register_int_gauge_vec};
 use serde::{Deserialize, Serialize};
 use shared_middleware::{
+    back_off::BackOff,
     client::{self, ClientError},
     error::causes,
     identity::Part,
@@ -47,7 +48,7 @@ const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 /// Other processes hand on their own entries, as long as they live.
 const OTHERS_LOOKED_AT_EVERY: Duration = Duration::from_secs(10);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-const BACK_OFF_LAST: Duration = Duration::from_secs(5);
+const BACK_OFF: BackOff = BackOff::new(GATHERED_FOR, Duration::from_secs(5));
 
 static WAITING: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     let help = "Entries of the audit log that auth has no copy of yet.";
@@ -156,14 +157,14 @@ struct Replicator {
 
 impl Replicator {
     async fn run(mut self) {
-        let (mut back_off, mut failing) = (GATHERED_FOR, false);
+        let (mut back_off, mut failing) = (BACK_OFF, false);
         loop {
             let pause = match self.hand_on().await {
                 Ok(more) => {
                     if mem::take(&mut failing) {
                         tracing::info!("audit replication to auth recovered");
                     }
-                    back_off = GATHERED_FOR;
+                    back_off.reset();
                     if more { Duration::ZERO } else { LOOKED_AT_EVERY }
                 }
                 Err(error) => {
@@ -174,8 +175,7 @@ impl Replicator {
                         );
                     }
                     (self.copied, self.others) = (BTreeMap::new(), None);
-                    back_off = (back_off * 2).min(BACK_OFF_LAST);
-                    back_off
+                    back_off.next_pause()
                 }
             };
             let grown = self.audit_log.0.ledger.grown.notified();

@@ -18,7 +18,7 @@ use prometheus::{IntCounter, register_int_counter};
 use proto::billing::v1::{
     CreateBillingAccountResponse, billing_service_client::BillingServiceClient,
 };
-use shared_middleware::{clock::Ids, identity::Part};
+use shared_middleware::{back_off::BackOff, identity::Part};
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -26,7 +26,7 @@ use uuid::Uuid;
 pub(crate) use self::calls::GrpcBilling;
 use crate::domain::Patient;
 
-const PAUSE_FIRST_MS: u64 = 20;
+const BACK_OFF: BackOff = BackOff::new(Duration::from_millis(40), Duration::from_secs(1));
 const BREAKER: BreakerConfig = BreakerConfig { failures_max: 3, open_for: Duration::from_secs(2) };
 
 static CONFIRMED: LazyLock<IntCounter> = LazyLock::new(|| {
@@ -85,24 +85,23 @@ pub(crate) struct RetryingBilling<C> {
     billing: C,
     breaker: Breaker,
     retry_policy: RetryPolicy,
-    ids: Ids,
 }
 
 /// Billing as the service uses it.
 pub(crate) fn billing(config: BillingConfig, kit: &Kit) -> RetryingBilling<GrpcBilling> {
     let channel = channel(Part::Billing, config.urls, kit.tls.clone(), config.retry_policy.call);
     let billing = GrpcBilling::new(BillingServiceClient::new(channel));
-    RetryingBilling::new(billing, config.retry_policy, kit.ids.clone())
+    RetryingBilling::new(billing, config.retry_policy)
 }
 
 // === impl RetryingBilling ===
 
 impl<C: CallBilling> RetryingBilling<C> {
-    pub(crate) fn new(billing: C, retry_policy: RetryPolicy, ids: Ids) -> Self {
+    pub(crate) fn new(billing: C, retry_policy: RetryPolicy) -> Self {
         // There from the start, so that a dashboard finds it.
         LazyLock::force(&CONFIRMED);
         let breaker = Breaker::new(Part::Billing.as_str(), BREAKER);
-        Self { billing, breaker, retry_policy, ids }
+        Self { billing, breaker, retry_policy }
     }
 
     async fn try_once(&self, patient: &Patient, until: Instant) -> Result<Uuid, BillingError> {
@@ -118,21 +117,13 @@ impl<C: CallBilling> RetryingBilling<C> {
         let answer = answer.map_err(|status| BillingError::Status(status.code()))?;
         answer.account_id.parse().map_err(|_| BillingError::Answer)
     }
-
-    /// Twice as long each time, and somewhere in the upper half of that, so that many callers who
-    /// failed together do not come back together.
-    fn pause(&self, tried: u32) -> Duration {
-        let longest_ms = PAUSE_FIRST_MS << tried.min(10);
-        let (_, random) = self.ids.next().as_u64_pair();
-        Duration::from_millis(longest_ms / 2 + random % (longest_ms / 2))
-    }
 }
 
 #[async_trait]
 impl<C: CallBilling> OpenAccount for RetryingBilling<C> {
     async fn open(&self, patient: &Patient) -> Result<Uuid, BillingError> {
         let until = Instant::now() + self.retry_policy.total;
-        let mut tried = 1;
+        let (mut tried, mut back_off) = (1, BACK_OFF);
         loop {
             let error = match self.try_once(patient, until).await {
                 Ok(account) => {
@@ -142,7 +133,7 @@ impl<C: CallBilling> OpenAccount for RetryingBilling<C> {
                 Err(error) => error,
             };
             let again = matches!(error, BillingError::Status(code) if is_transient(code));
-            let pause = self.pause(tried);
+            let pause = back_off.next_pause();
             if !again || tried >= self.retry_policy.tries_max || Instant::now() + pause >= until {
                 return Err(error);
             }
@@ -197,7 +188,7 @@ mod tests {
         }
 
         fn insistent(&self) -> RetryingBilling<Self> {
-            RetryingBilling::new(self.clone(), PATIENCE, Ids::system())
+            RetryingBilling::new(self.clone(), PATIENCE)
         }
 
         fn calls(&self) -> usize {

@@ -1,8 +1,7 @@
-//! One socket of a part, and whether requests are sent there. Nobody else decides that.
+//! One socket of a part, and its state, which decides whether requests are sent there.
 //!
-//! Two things speak against an endpoint. Requests that found nobody there: it is *passed over* for
-//! a moment, since the next check may be far away. And the checks of `health`: it is *ejected*,
-//! until one goes well.
+//! An endpoint to which a connection failed is *cooling down* for a moment, since the next health
+//! check may be far away. One that fails health checks is *ejected* until a check succeeds.
 
 use std::{
     net::SocketAddr,

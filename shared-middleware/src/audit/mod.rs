@@ -2,7 +2,7 @@
 //!
 //! - here: an [`Entry`], and what the running request will leave behind ([`AuditContext`]);
 //! - [`layer`]: records whatever a service was asked for and had not recorded itself;
-//! - [`refusals`]: how the gateway, which has no store, forwards its denials.
+//! - [`denials`]: how the gateway, which has no store, forwards its denials.
 //!
 //! Where entries are kept, and how they are chained, is not known here ([`AuditSink`]).
 //!

@@ -4,7 +4,7 @@
 //! - `files` reads PEM files.
 //! - `credentials` is what they hold: both sides of a handshake, and who is trusted.
 //! - `known_servers` remembers which certificates are a part's.
-//! - `open` watches over connections whose handshake is long over.
+//! - `live_connections` verifies the peers of open connections again.
 //! - `mutual` is for two parts of one process, between which there is no handshake.
 
 mod credentials;

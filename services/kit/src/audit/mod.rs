@@ -7,7 +7,7 @@
 //! - `registry`: which chains there are, itself a chain;
 //! - [`checkpoint`]: signed statements of how far a chain had come, to be kept elsewhere;
 //! - [`verify`]: finds the first entry that is not what was written;
-//! - [`copies`]: every service hands its entries to auth, where they are searched.
+//! - [`replication`]: every service hands its entries to auth, where they are searched.
 //!
 //! **Invariant:** the numbers of a chain are 1, 2, 3 and so on without a gap, in the order of the
 //! commits: one transaction at a time appends to it, and holds it until its commit. So entries are

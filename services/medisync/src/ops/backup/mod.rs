@@ -1,6 +1,6 @@
 //! `medisync backup` and `medisync restore`: the embedded default, whole.
 //!
-//! - `cut` takes one consistent state of all stores, also while the mesh is running.
+//! - `snapshot` takes one consistent state of all stores, also while the mesh is running.
 //! - `manifest` is the list of what a backup holds, with checksums.
 //! - `restore` puts a backup where nothing is yet.
 //!
